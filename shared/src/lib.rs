@@ -1,0 +1,1 @@
+//! What every function of the POS integration service has in common.
