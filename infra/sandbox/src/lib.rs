@@ -11,6 +11,7 @@
 mod admin;
 mod catalogue;
 mod clock;
+mod customer;
 mod delivery;
 mod faults;
 mod ledger;
@@ -27,12 +28,12 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
 pub use faults::{Failure, Faults};
 pub use ledger::{EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
 pub use square::{Application, EventRecord, Grant, Location, Merchant, Subscription};
-pub use till::SaleKind;
 
 use square::Square;
 
@@ -148,9 +149,6 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Opens the shops and listens on 127.0.0.1.
-    ///
-    /// # Errors
-    /// When the port is taken or the options make no sense.
     pub fn start(options: SandboxOptions) -> std::io::Result<Self> {
         options.check().map_err(std::io::Error::other)?;
         // Another provider may have been installed by the program; either will do for plain HTTP.
@@ -203,17 +201,11 @@ impl Sandbox {
     }
 
     /// Connects a merchant (the first one by default) the short way round OAuth.
-    ///
-    /// # Errors
-    /// When there is no such merchant.
     pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         self.square.grant(merchant_id, scopes)
     }
 
     /// The merchant disconnects the application.
-    ///
-    /// # Errors
-    /// When there is no such merchant.
     pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
         self.square.revoke(merchant_id, "MERCHANT")
     }
@@ -235,25 +227,16 @@ impl Sandbox {
     }
 
     /// Rings up one sale at a seeded shop.
-    ///
-    /// # Errors
-    /// Never for the kinds there are today.
     pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
         self.square.ring_up(kind, None)
     }
 
     /// Rings up one sale at this shop.
-    ///
-    /// # Errors
-    /// When there is no such shop.
     pub fn ring_up_at(&self, kind: SaleKind, location_id: &str) -> Result<RungUp, Refused> {
         self.square.ring_up(kind, Some(location_id))
     }
 
     /// Gives money back for a sale that was rung up before.
-    ///
-    /// # Errors
-    /// When there is no such sale, or nothing of the kind is left to refund.
     pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
         self.square.refund(order_id, kind)
     }
@@ -295,9 +278,6 @@ impl Sandbox {
     }
 
     /// Waits until no sale is under way and every notification has its end.
-    ///
-    /// # Errors
-    /// When that takes longer than `timeout`.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
         self.square.wait_until_quiet(timeout).await
     }

@@ -1,14 +1,17 @@
 //! Square, as far as a sale needs it.
 //!
 //! The state here is what Square knows; [`script`] plans what happens to it,
-//! and a task for each play copies the steps in when they are due. Objects
-//! keep their earlier copies, so that a lagging replica can be imitated.
+//! and one clerk copies the steps in when they are due. Objects keep their
+//! earlier copies, so that a lagging replica can be imitated.
 
 mod answers;
+mod json;
 mod oauth;
-mod objects;
+mod order;
 mod paging;
+mod payment;
 mod reads;
+mod refund;
 mod script;
 mod search;
 mod webhooks;
@@ -23,14 +26,15 @@ use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::catalogue::{BUSINESSES, SHOPS, ShopPlan};
 use crate::clock::{Clock, Pace, rfc3339};
+use crate::customer::{SaleKind, Wish};
 use crate::delivery::{DeliveryState, PostOffice, Terms};
 use crate::faults::FaultBox;
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::seed::{Draws, Seed};
-use crate::till::{SaleKind, Wish};
 use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions, StillBusy};
 
 use oauth::Grants;
@@ -102,7 +106,9 @@ struct World {
     planned: usize,
     rung_up: usize,
     refunded: usize,
-    plays_under_way: usize,
+    /// What is going to happen, by when and in which order it was noted.
+    agenda: BTreeMap<(Instant, u64), Step>,
+    noted: u64,
 }
 
 #[derive(Debug)]
@@ -113,7 +119,7 @@ pub struct Square {
     world: Mutex<World>,
     pub faults: Arc<FaultBox>,
     pub post: Arc<PostOffice>,
-    runtime: tokio::runtime::Handle,
+    agenda_changed: Notify,
 }
 
 pub fn router(square: Arc<Square>) -> Router {
@@ -182,17 +188,20 @@ impl Square {
             planned: 0,
             rung_up: 0,
             refunded: 0,
-            plays_under_way: 0,
+            agenda: BTreeMap::new(),
+            noted: 0,
         };
-        Ok(Arc::new(Self {
+        let square = Arc::new(Self {
             merchants: merchants(seed, &options),
             options,
             seed,
             world: Mutex::new(world),
             faults,
             post: Arc::new(post),
-            runtime,
-        }))
+            agenda_changed: Notify::new(),
+        });
+        runtime.spawn(Arc::clone(&square).clerk());
+        Ok(square)
     }
 
     /// A panic elsewhere must not take the simulator down: what it holds is still good enough.
@@ -304,14 +313,14 @@ impl Square {
         steps
     }
 
-    pub fn play(self: &Arc<Self>, sales: usize) {
+    pub fn play(&self, sales: usize) {
         let mut world = self.world();
         let pace = world.clock.pace(self.options.speed);
         let steps = self.plan_morning(&mut world, pace, sales);
         self.begin(world, steps);
     }
 
-    pub fn stock_history(self: &Arc<Self>, sales: usize, opens_at: Timestamp) {
+    pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
         let mut world = self.world();
         let steps = self.plan_morning(&mut world, Pace::past(opens_at), sales);
         for mut step in steps {
@@ -320,11 +329,7 @@ impl Square {
         }
     }
 
-    pub fn ring_up(
-        self: &Arc<Self>,
-        kind: SaleKind,
-        location_id: Option<&str>,
-    ) -> Result<RungUp, Refused> {
+    pub fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused> {
         let mut world = self.world();
         let pace = world.clock.pace(self.options.speed);
         let (steps, rung_up) = self.plan(&mut world, pace, Duration::ZERO, location_id, |_| {
@@ -334,7 +339,7 @@ impl Square {
         Ok(rung_up)
     }
 
-    pub fn refund(self: &Arc<Self>, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
+    pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
         let mut world = self.world();
         let pace = world.clock.pace(self.options.speed);
         let unknown = || Refused(format!("there is no sale {order_id}"));
@@ -360,18 +365,39 @@ impl Square {
         Ok(rung_up)
     }
 
-    /// Plays the steps on the sandbox's own runtime.
-    fn begin(self: &Arc<Self>, mut world: MutexGuard<'_, World>, steps: Vec<Step>) {
-        world.plays_under_way += 1;
-        drop(world);
-        let square = Arc::clone(self);
-        self.runtime.spawn(async move {
-            for step in steps {
-                tokio::time::sleep_until(step.at.due.into()).await;
-                square.apply(&mut square.world(), step);
+    /// Puts the steps on the agenda; the clerk does them when they are due.
+    fn begin(&self, mut world: MutexGuard<'_, World>, steps: Vec<Step>) {
+        for step in steps {
+            world.noted += 1;
+            let place = (step.at.due, world.noted);
+            world.agenda.insert(place, step);
+        }
+        self.agenda_changed.notify_one();
+    }
+
+    /// Does what is on the agenda, one step after the other: a refund that
+    /// is due right after a fee must not be overtaken by it.
+    async fn clerk(self: Arc<Self>) {
+        loop {
+            let next = self
+                .world()
+                .agenda
+                .first_key_value()
+                .map(|((due, _), _)| *due);
+            match next {
+                None => self.agenda_changed.notified().await,
+                Some(due) if due > Instant::now() => {
+                    let earlier = self.agenda_changed.notified();
+                    let _ = tokio::time::timeout_at(due.into(), earlier).await;
+                }
+                Some(_) => {
+                    let mut world = self.world();
+                    if let Some((_, step)) = world.agenda.pop_first() {
+                        self.apply(&mut world, step);
+                    }
+                }
             }
-            square.world().plays_under_way -= 1;
-        });
+        }
     }
 
     fn apply(&self, world: &mut World, step: Step) {
@@ -431,7 +457,7 @@ impl Square {
             delivered,
             lost,
             given_up,
-            idle: world.plays_under_way == 0 && pending == 0,
+            idle: world.agenda.is_empty() && pending == 0,
         }
     }
 

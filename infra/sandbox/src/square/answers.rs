@@ -10,12 +10,14 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::json::Build;
 use super::{API_VERSION, Square};
 use crate::faults::Failure;
 
-/// Whose data a request may see.
+/// The application, asking with the token of one merchant.
 #[derive(Debug, Clone)]
-pub struct Access {
+pub struct Asker {
+    pub square: Arc<Square>,
     pub merchant_id: String,
 }
 
@@ -137,11 +139,8 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error =
-            json!({"category": self.category, "code": self.code, "detail": self.detail});
-        if let Some(field) = self.field {
-            error["field"] = json!(field);
-        }
+        let error = json!({"category": self.category, "code": self.code, "detail": self.detail})
+            .with_some("field", self.field);
         let mut response = (self.status, axum::Json(json!({"errors": [error]}))).into_response();
         if let Some(seconds) = self.retry_after {
             response
@@ -196,7 +195,7 @@ pub async fn guard(
     response
 }
 
-fn admit(square: &Square, request: &mut Request) -> Result<(), ApiError> {
+fn admit(square: &Arc<Square>, request: &mut Request) -> Result<(), ApiError> {
     let path = request.uri().path();
     if let Some(failure) = square.faults.take_failure(path) {
         return Err(ApiError::staged(&failure));
@@ -222,7 +221,10 @@ fn admit(square: &Square, request: &mut Request) -> Result<(), ApiError> {
         _ => "MERCHANT_PROFILE_READ",
     };
     let merchant_id = square.admit_token(token, scope)?;
-    request.extensions_mut().insert(Access { merchant_id });
+    request.extensions_mut().insert(Asker {
+        square: Arc::clone(square),
+        merchant_id,
+    });
     Ok(())
 }
 

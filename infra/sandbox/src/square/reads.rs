@@ -1,27 +1,27 @@
 //! Merchants, locations, payments and refunds.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::Uri;
 use axum::{Extension, Json};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answers::{Access, ApiError, read_query};
+use super::answers::{ApiError, Asker, read_query};
+use super::json::Build;
 use super::paging::{Item, time_of};
-use super::{Location, Merchant, Shelf, Square, World};
+use super::{Location, Merchant, Shelf, World};
 use crate::catalogue::ShopPlan;
 use crate::clock::later;
 
 const OPENED: &str = "2024-03-01T09:00:00.000Z";
 const MOST: usize = 100;
 
-impl Square {
-    fn merchant_json(&self, access: &Access) -> Result<Value, ApiError> {
+impl Asker {
+    fn merchant_json(&self) -> Result<Value, ApiError> {
         let merchant = self
-            .merchant(Some(&access.merchant_id))
+            .square
+            .merchant(Some(&self.merchant_id))
             .map_err(|refused| ApiError::not_found(refused.to_string()))?;
         Ok(json!({
             "id": merchant.id,
@@ -35,10 +35,10 @@ impl Square {
         }))
     }
 
-    fn locations_of(&self, access: &Access) -> Vec<Value> {
-        let shops = self.shops().into_iter();
+    fn locations(&self) -> Vec<Value> {
+        let shops = self.square.shops().into_iter();
         shops
-            .filter(|(merchant, _, _)| merchant.id == access.merchant_id)
+            .filter(|(merchant, _, _)| merchant.id == self.merchant_id)
             .map(|(merchant, location, plan)| location_json(merchant, location, plan))
             .collect()
     }
@@ -68,40 +68,32 @@ fn location_json(merchant: &Merchant, location: &Location, plan: &ShopPlan) -> V
     })
 }
 
-pub async fn list_merchants(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
-) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({"merchant": [square.merchant_json(&access)?]})))
+pub async fn list_merchants(Extension(asker): Extension<Asker>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({"merchant": [asker.merchant_json()?]})))
 }
 
 pub async fn get_merchant(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    if id != "me" && id != access.merchant_id {
+    if id != "me" && id != asker.merchant_id {
         return Err(ApiError::not_found("Merchant not found").field("merchant_id"));
     }
-    Ok(Json(json!({"merchant": square.merchant_json(&access)?})))
+    Ok(Json(json!({"merchant": asker.merchant_json()?})))
 }
 
-pub async fn list_locations(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
-) -> Json<Value> {
-    Json(json!({"locations": square.locations_of(&access)}))
+pub async fn list_locations(Extension(asker): Extension<Asker>) -> Json<Value> {
+    Json(json!({"locations": asker.locations()}))
 }
 
 pub async fn get_location(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let mut locations = square.locations_of(&access).into_iter();
+    let mut locations = asker.locations().into_iter();
     let location = match id.as_str() {
         "main" => locations.next(),
-        id => locations.find(|location| location["id"] == id),
+        id => locations.find(|location| location.get("id") == Some(&json!(id))),
     };
     let location =
         location.ok_or_else(|| ApiError::not_found("Location not found").field("location_id"))?;
@@ -126,8 +118,7 @@ struct ListQuery {
 
 /// The list shared by payments and refunds, newest first unless asked otherwise.
 fn list(
-    square: &Square,
-    access: &Access,
+    asker: &Asker,
     query: &ListQuery,
     shelf: impl Fn(&World) -> &Shelf,
     name: &str,
@@ -144,10 +135,10 @@ fn list(
     }
     let asked = format!(
         "{name}{}{}",
-        access.merchant_id,
+        asker.merchant_id,
         serde_json::to_string(query).unwrap_or_default()
     );
-    let cursor = square.open_cursor(&asked, query.cursor.as_deref())?;
+    let cursor = asker.square.open_cursor(&asked, query.cursor.as_deref())?;
     let last_year = later(cursor.end, SignedDuration::from_hours(-365 * 24));
     let created = query
         .begin_time
@@ -160,8 +151,8 @@ fn list(
             .as_ref()
             .is_none_or(|wanted| object.get(key).and_then(Value::as_str) == Some(wanted))
     };
-    let lag = square.replica_lag();
-    let items: Vec<Item> = shelf(&square.world())
+    let lag = asker.square.replica_lag();
+    let items: Vec<Item> = shelf(&asker.square.world())
         .iter()
         .filter_map(|(id, copies)| {
             let object = copies.seen(lag)?;
@@ -169,7 +160,7 @@ fn list(
                 time_of(object, "created_at")?,
                 time_of(object, "updated_at")?,
             );
-            let wanted = square.owns(access, object)
+            let wanted = asker.owns(object)
                 && matches(object, "location_id", &query.location_id)
                 && matches(object, "status", &query.status)
                 && created.contains(&created_at)
@@ -183,85 +174,69 @@ fn list(
         })
         .collect();
     let descending = query.sort_order.as_deref() != Some("ASC");
-    let page = square.page(cursor, items, descending, limit);
-    let mut answer = json!({});
-    if !page.items.is_empty() {
-        answer[name] = json!(page.items);
-    }
-    if let Some(cursor) = page.cursor {
-        answer["cursor"] = json!(cursor);
-    }
-    Ok(Json(answer))
+    let page = asker.square.page(cursor, items, descending, limit);
+    Ok(Json(
+        json!({})
+            .with_list(name, page.items.into_iter())
+            .with_some("cursor", page.cursor),
+    ))
 }
 
 /// Without a location only the main one is listed, a trap Square documents.
 pub async fn list_payments(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
 ) -> Result<Json<Value>, ApiError> {
     let mut query: ListQuery = read_query(&uri)?;
     if query.location_id.is_none() {
-        let merchant = square.merchant(Some(&access.merchant_id)).ok();
+        let merchant = asker.square.merchant(Some(&asker.merchant_id)).ok();
         query.location_id = merchant
             .and_then(|merchant| merchant.locations.first())
             .map(|main| main.id.clone());
     }
-    list(
-        &square,
-        &access,
-        &query,
-        |world| &world.payments,
-        "payments",
-    )
+    list(&asker, &query, |world| &world.payments, "payments")
 }
 
 pub async fn list_refunds(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     uri: Uri,
 ) -> Result<Json<Value>, ApiError> {
     let query: ListQuery = read_query(&uri)?;
-    list(&square, &access, &query, |world| &world.refunds, "refunds")
+    list(&asker, &query, |world| &world.refunds, "refunds")
 }
 
-fn one(
-    square: &Square,
-    access: &Access,
-    found: Option<Value>,
-    name: &str,
-) -> Result<Json<Value>, ApiError> {
-    let found = found.filter(|object| square.owns(access, object));
+fn one(asker: &Asker, found: Option<Value>, name: &str) -> Result<Json<Value>, ApiError> {
+    let found = found.filter(|object| asker.owns(object));
     let object = found.ok_or_else(|| ApiError::not_found(format!("Could not find the {name}")))?;
     Ok(Json(json!({name: object})))
 }
 
 pub async fn get_payment(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let lag = square.replica_lag();
-    let found = square
+    let lag = asker.square.replica_lag();
+    let found = asker
+        .square
         .world()
         .payments
         .get(&id)
         .and_then(|copies| copies.seen(lag))
         .cloned();
-    one(&square, &access, found, "payment")
+    one(&asker, found, "payment")
 }
 
 pub async fn get_refund(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let lag = square.replica_lag();
-    let found = square
+    let lag = asker.square.replica_lag();
+    let found = asker
+        .square
         .world()
         .refunds
         .get(&id)
         .and_then(|copies| copies.seen(lag))
         .cloned();
-    one(&square, &access, found, "refund")
+    one(&asker, found, "refund")
 }

@@ -1,17 +1,16 @@
 //! Orders: one by id, several by id, and the search with all its rules.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Square;
-use super::answers::{Access, ApiError, read_json};
+use super::answers::{ApiError, Asker, read_json};
+use super::json::Build;
 use super::paging::{Item, time_of};
 
 const MOST_LOCATIONS: usize = 10;
@@ -78,19 +77,21 @@ struct Sort {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum SortField {
-    CreatedAt,
-    UpdatedAt,
-    ClosedAt,
+    #[serde(rename = "CREATED_AT")]
+    Created,
+    #[serde(rename = "UPDATED_AT")]
+    Updated,
+    #[serde(rename = "CLOSED_AT")]
+    Closed,
 }
 
 impl SortField {
     fn key(self) -> &'static str {
         match self {
-            Self::CreatedAt => "created_at",
-            Self::UpdatedAt => "updated_at",
-            Self::ClosedAt => "closed_at",
+            Self::Created => "created_at",
+            Self::Updated => "updated_at",
+            Self::Closed => "closed_at",
         }
     }
 }
@@ -109,9 +110,9 @@ impl SearchRequest {
             return Ok(None);
         };
         let mut ranges = [
-            (SortField::CreatedAt, &filter.created_at),
-            (SortField::UpdatedAt, &filter.updated_at),
-            (SortField::ClosedAt, &filter.closed_at),
+            (SortField::Created, &filter.created_at),
+            (SortField::Updated, &filter.updated_at),
+            (SortField::Closed, &filter.closed_at),
         ]
         .into_iter()
         .filter_map(|(field, range)| range.as_ref().map(|range| (field, range)));
@@ -125,7 +126,7 @@ impl SearchRequest {
     }
 
     fn sort_field(&self) -> Result<SortField, ApiError> {
-        let sort_field = self.query.sort.sort_field.unwrap_or(SortField::CreatedAt);
+        let sort_field = self.query.sort.sort_field.unwrap_or(SortField::Created);
         if let Some((field, _)) = self.time_range()?
             && field != sort_field
         {
@@ -146,26 +147,20 @@ impl SearchRequest {
                 .iter()
                 .all(|state| state == "COMPLETED" || state == "CANCELED")
         });
-        if sort_field == SortField::ClosedAt && !terminal {
+        if sort_field == SortField::Closed && !terminal {
             let detail = "CLOSED_AT needs a state_filter with only COMPLETED or CANCELED.";
             return Err(ApiError::bad_request(detail).field("query.filter.state_filter"));
         }
         Ok(sort_field)
     }
 
-    fn check(&self, square: &Square, merchant_id: &str) -> Result<(), ApiError> {
+    fn check(&self, asker: &Asker) -> Result<(), ApiError> {
         let count = self.location_ids.len();
         if !(1..=MOST_LOCATIONS).contains(&count) {
             let detail = format!("location_ids takes 1 to {MOST_LOCATIONS} ids, not {count}.");
             return Err(ApiError::bad_request(detail).field("location_ids"));
         }
-        let owns = |id: &String| {
-            square
-                .shops()
-                .iter()
-                .any(|(merchant, shop, _)| merchant.id == merchant_id && shop.id == *id)
-        };
-        if let Some(id) = self.location_ids.iter().find(|id| !owns(id)) {
+        if let Some(id) = self.location_ids.iter().find(|id| !asker.has_location(id)) {
             let detail = format!("The merchant has no location {id}.");
             return Err(ApiError::forbidden("FORBIDDEN", detail).field("location_ids"));
         }
@@ -199,16 +194,17 @@ impl SearchRequest {
 }
 
 pub async fn search(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let request: SearchRequest = read_json(&body)?;
-    request.check(&square, &access.merchant_id)?;
+    request.check(&asker)?;
     let sort_field = request.sort_field()?;
     let range = request.time_range()?;
-    let asked = serde_json::to_string(&request).unwrap_or_default() + &access.merchant_id;
-    let cursor = square.open_cursor(&asked, request.cursor.as_deref())?;
+    let asked = serde_json::to_string(&request).unwrap_or_default() + &asker.merchant_id;
+    let cursor = asker
+        .square
+        .open_cursor(&asked, request.cursor.as_deref())?;
     let end = cursor.end;
     // Both ends of the range are inside.
     let in_range = |time: Timestamp| {
@@ -216,8 +212,9 @@ pub async fn search(
             range.start_at.is_none_or(|start| start <= time) && time <= range.end_at.unwrap_or(end)
         })
     };
-    let lag = square.replica_lag();
-    let found: Vec<Item> = square
+    let lag = asker.square.replica_lag();
+    let found: Vec<Item> = asker
+        .square
         .world()
         .orders
         .iter()
@@ -233,63 +230,66 @@ pub async fn search(
         })
         .collect();
     let descending = request.query.sort.sort_order != Some(SortOrder::Asc);
-    let page = square.page(
+    let page = asker.square.page(
         cursor,
         found,
         descending,
         request.limit.unwrap_or(USUAL_ORDERS),
     );
     // Square leaves out what is empty.
-    let mut answer = json!({});
-    if !page.items.is_empty() {
-        if request.return_entries {
-            answer["order_entries"] = page.items.iter().map(entry).collect();
-        } else {
-            answer["orders"] = json!(page.items);
-        }
-    }
-    if let Some(cursor) = page.cursor {
-        answer["cursor"] = json!(cursor);
-    }
-    Ok(Json(answer))
+    let (entries, orders) = if request.return_entries {
+        (page.items, vec![])
+    } else {
+        (vec![], page.items)
+    };
+    Ok(Json(
+        json!({})
+            .with_list("orders", orders.into_iter())
+            .with_list("order_entries", entries.iter().map(entry))
+            .with_some("cursor", page.cursor),
+    ))
 }
 
 fn entry(order: &Value) -> Value {
-    let mut entry = json!({"order_id": order["id"], "location_id": order["location_id"]});
-    if let Some(version) = order.get("version") {
-        entry["version"] = version.clone();
-    }
-    entry
+    json!({"order_id": order["id"], "location_id": order["location_id"]})
+        .with_some("version", order.get("version").cloned())
 }
 
-impl Square {
+impl Asker {
     /// An order as a replica sees it, if it is this merchant's.
-    fn order(&self, id: &str, access: &Access) -> Option<Value> {
-        let lag = self.replica_lag();
-        let world = self.world();
+    fn order(&self, id: &str) -> Option<Value> {
+        let lag = self.square.replica_lag();
+        let world = self.square.world();
         let order = world.orders.get(id)?.seen(lag)?;
-        self.owns(access, order).then(|| order.clone())
+        self.owns(order).then(|| order.clone())
     }
 
-    /// Whether an object with a `location_id` belongs to the merchant who asks.
-    pub(super) fn owns(&self, access: &Access, object: &Value) -> bool {
-        let location = object.get("location_id").and_then(Value::as_str);
-        self.merchants
+    /// Whether an object with a `location_id` belongs to the merchant who is asked about.
+    pub fn owns(&self, object: &Value) -> bool {
+        object
+            .get("location_id")
+            .and_then(Value::as_str)
+            .is_some_and(|id| self.has_location(id))
+    }
+
+    fn has_location(&self, id: &str) -> bool {
+        let shops = self.square.shops();
+        shops
             .iter()
-            .filter(|merchant| merchant.id == access.merchant_id)
-            .flat_map(|merchant| &merchant.locations)
-            .any(|shop| Some(shop.id.as_str()) == location)
+            .any(|(merchant, shop, _)| merchant.id == self.merchant_id && shop.id == id)
     }
 }
 
 /// Reads at once and may answer late, so that an old copy can overtake a new one.
 pub async fn get_order(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let order = square.order(&id, &access);
-    tokio::time::sleep(Duration::from_millis(square.faults.get().hold_order_ms)).await;
+    let order = asker.order(&id);
+    tokio::time::sleep(Duration::from_millis(
+        asker.square.faults.get().hold_order_ms,
+    ))
+    .await;
     let order = order
         .ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
     Ok(Json(json!({"order": order})))
@@ -304,8 +304,7 @@ struct BatchRequest {
 
 /// Ids that are not found are left out without a word.
 pub async fn batch_retrieve(
-    State(square): State<Arc<Square>>,
-    Extension(access): Extension<Access>,
+    Extension(asker): Extension<Asker>,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
     let request: BatchRequest = read_json(&body)?;
@@ -320,12 +319,8 @@ pub async fn batch_retrieve(
     let orders: Vec<Value> = request
         .order_ids
         .iter()
-        .filter_map(|id| square.order(id, &access))
+        .filter_map(|id| asker.order(id))
         .filter(here)
         .collect();
-    if orders.is_empty() {
-        Ok(Json(json!({})))
-    } else {
-        Ok(Json(json!({"orders": orders})))
-    }
+    Ok(Json(json!({}).with_list("orders", orders.into_iter())))
 }

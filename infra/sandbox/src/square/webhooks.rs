@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::answers::{ApiError, read_json};
+use super::json::Build;
 use super::script::Event;
 use super::{API_VERSION, Square, World};
 use crate::clock::rfc3339;
@@ -318,8 +319,10 @@ pub async fn create(
     }
     let version = new.api_version.as_deref().unwrap_or(API_VERSION);
     let registered = square.register(&new.name, &new.notification_url, new.event_types, version);
-    let mut json = registered.json();
-    json["signature_key"] = json!(registered.subscription.signature_key);
+    let json = registered.json().with(
+        "signature_key",
+        registered.subscription.signature_key.clone(),
+    );
     Ok(Json(json!({"subscription": json})))
 }
 
@@ -330,11 +333,7 @@ pub async fn list(State(square): State<Arc<Square>>) -> Json<Value> {
         .iter()
         .map(Registered::json)
         .collect();
-    if all.is_empty() {
-        Json(json!({}))
-    } else {
-        Json(json!({"subscriptions": all}))
-    }
+    Json(json!({}).with_list("subscriptions", all.into_iter()))
 }
 
 /// Does something with one subscription, or says that there is none of that id.
