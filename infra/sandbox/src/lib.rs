@@ -23,7 +23,7 @@ mod till;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -175,7 +175,8 @@ impl Sandbox {
                         _ = ended => {}
                     }
                 });
-                runtime_ends(runtime);
+                // Sales and deliveries that are still under way end here.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             square,
@@ -295,11 +296,6 @@ impl Drop for Sandbox {
     }
 }
 
-/// Ends sales and deliveries that are still under way without waiting for them.
-fn runtime_ends(runtime: tokio::runtime::Runtime) {
-    runtime.shutdown_background();
-}
-
 impl SandboxOptions {
     fn check(&self) -> Result<(), Refused> {
         if !(self.speed.is_finite() && self.speed > 0.0) {
@@ -323,20 +319,5 @@ impl SandboxOptions {
             )));
         }
         Ok(())
-    }
-}
-
-/// Polling is enough here: a person or a test is waiting, and nothing is lost by a few milliseconds.
-async fn poll_until<T>(
-    timeout: Duration,
-    mut check: impl FnMut() -> Result<(), T>,
-) -> Result<(), T> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        match check() {
-            Ok(()) => return Ok(()),
-            Err(busy) if Instant::now() >= deadline => return Err(busy),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
     }
 }

@@ -14,6 +14,7 @@ mod reads;
 mod refund;
 mod script;
 mod search;
+mod shops;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -24,11 +25,9 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::catalogue::{BUSINESSES, SHOPS, ShopPlan};
 use crate::clock::{Clock, Pace, rfc3339};
 use crate::customer::{SaleKind, Wish};
 use crate::delivery::{DeliveryState, PostOffice, Terms};
@@ -40,36 +39,13 @@ use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions, StillBusy};
 use oauth::Grants;
 pub use oauth::{Application, Grant};
 use script::{Counter, Ends, Sale, Step};
+pub use shops::{Location, Merchant};
 pub use webhooks::{EventRecord, Subscription};
 
 /// The version of Square's API that is spoken here.
 const API_VERSION: &str = "2025-08-20";
 /// A bakery is busy for this long.
 const MORNING: Duration = Duration::from_secs(4 * 3600);
-
-/// A seller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Merchant {
-    /// Square's id.
-    pub id: String,
-    /// Business name.
-    pub name: String,
-    /// The first one is the main location.
-    pub locations: Vec<Location>,
-}
-
-/// A shop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Location {
-    /// Square's id.
-    pub id: String,
-    /// Shop name.
-    pub name: String,
-    /// IANA zone.
-    pub time_zone: String,
-    /// ISO 4217.
-    pub currency: String,
-}
 
 /// One object with all its earlier copies.
 #[derive(Debug, Default)]
@@ -192,7 +168,7 @@ impl Square {
             noted: 0,
         };
         let square = Arc::new(Self {
-            merchants: merchants(seed, &options),
+            merchants: shops::merchants(seed, &options),
             options,
             seed,
             world: Mutex::new(world),
@@ -211,36 +187,6 @@ impl Square {
 
     fn replica_lag(&self) -> Duration {
         Duration::from_millis(self.faults.get().replica_lag_ms)
-    }
-
-    pub fn merchants(&self) -> Vec<Merchant> {
-        self.merchants.clone()
-    }
-
-    fn merchant(&self, id: Option<&str>) -> Result<&Merchant, Refused> {
-        let mut merchants = self.merchants.iter();
-        match id {
-            None => merchants
-                .next()
-                .ok_or_else(|| Refused("there are no merchants".to_owned())),
-            Some(id) => merchants
-                .find(|merchant| merchant.id == id)
-                .ok_or_else(|| Refused(format!("there is no merchant {id}"))),
-        }
-    }
-
-    /// Every shop with its merchant and its plan.
-    fn shops(&self) -> Vec<(&Merchant, &Location, &'static ShopPlan)> {
-        self.merchants
-            .iter()
-            .flat_map(|merchant| {
-                merchant
-                    .locations
-                    .iter()
-                    .zip(&SHOPS)
-                    .map(move |(location, plan)| (merchant, location, plan))
-            })
-            .collect()
     }
 
     /// Plans the next sale. Its number, not the moment, decides what it is.
@@ -461,37 +407,18 @@ impl Square {
         }
     }
 
+    /// Polls: a person or a test is waiting, and a few milliseconds do not matter.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        let check = || {
+        let deadline = Instant::now() + timeout;
+        loop {
             let progress = self.progress();
             if progress.idle {
-                Ok(())
-            } else {
-                Err(StillBusy(progress))
+                return Ok(());
             }
-        };
-        crate::poll_until(timeout, check).await
+            if Instant::now() >= deadline {
+                return Err(StillBusy(progress));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
-}
-
-fn merchants(seed: Seed, options: &SandboxOptions) -> Vec<Merchant> {
-    let businesses = BUSINESSES.iter().take(options.merchants);
-    businesses
-        .map(|name| Merchant {
-            id: seed.draws(&format!("merchant/{name}")).capitals(13),
-            name: (*name).to_owned(),
-            locations: SHOPS
-                .iter()
-                .take(options.shops)
-                .map(|shop| Location {
-                    id: seed
-                        .draws(&format!("location/{name}/{}", shop.name))
-                        .capitals(13),
-                    name: shop.name.to_owned(),
-                    time_zone: shop.time_zone.to_owned(),
-                    currency: "USD".to_owned(),
-                })
-                .collect(),
-        })
-        .collect()
 }
