@@ -1,0 +1,211 @@
+//! Square: the project's own orders as snapshots, the vendor's samples and signature vectors where they lie beside us.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use shared::domain::{Configuration, DiscrepancyKind, ProviderKind, Transaction};
+use shared::providers::{
+    DeliveryHeaders, PayloadError, PayloadProblem, ProviderHosts, Providers, RawOrder, WebhookDelivery,
+};
+
+fn configuration(locations: &[(&str, &str, &str)]) -> Configuration {
+    let locations: Vec<Value> = locations
+        .iter()
+        .map(|(id, time_zone, currency)| {
+            serde_json::json!({ "id": id, "name": id, "time_zone": time_zone, "currency": currency, "day_start": "04:00" })
+        })
+        .collect();
+    serde_json::from_value(serde_json::json!({
+        "id": "01938d5e-0000-7000-8000-000000000001", "provider": "square", "environment": "production",
+        "name": "Bakery", "merchant": { "id": "M1", "name": "Bakery" }, "locations": locations, "status": "active",
+        "credentials_expire_at": null, "version": 1,
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+    }))
+    .unwrap()
+}
+
+fn normalize(order: &Value, configuration: &Configuration) -> Result<Vec<Transaction>, PayloadError> {
+    let raw = RawOrder { body: serde_json::to_vec(order).unwrap(), observed_at: Timestamp::UNIX_EPOCH };
+    providers().get(ProviderKind::Square).normalize_order(&raw, configuration)
+}
+
+fn providers() -> Providers {
+    Providers::new(ProviderHosts::default()).unwrap()
+}
+
+fn own(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/fixtures/square/{name}.json"));
+    serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
+}
+
+/// The vendor's samples, which are not part of this repository.
+fn samples() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/square");
+    if !folder.is_dir() {
+        println!("SKIPPED: the vendor's samples are not beside the repository");
+        return None;
+    }
+    Some(folder)
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+macro_rules! scenarios {
+    ($($name:ident),+ $(,)?) => {$(
+        #[test]
+        fn $name() {
+            let shops = [("SHOP1", "America/New_York", "USD"), ("SHOP2", "America/Sao_Paulo", "EUR")];
+            let transactions = normalize(&own(stringify!($name)), &configuration(&shops)).unwrap();
+            let settings = insta::Settings::clone_current();
+            settings.bind(|| insta::assert_debug_snapshot!(stringify!($name), transactions));
+        }
+    )+};
+}
+
+scenarios!(
+    simple_sale,
+    modifiers,
+    discount_and_service_charge,
+    split_payments_with_tip_and_weight,
+    void_before_payment,
+    partial_refund,
+    sale_after_midnight_with_included_tax,
+    sums_that_do_not_add_up,
+);
+
+#[test]
+fn an_order_that_cannot_be_taken_is_refused_with_the_place() {
+    let configuration = configuration(&[("SHOP1", "America/New_York", "USD")]);
+    let mut draft = own("simple_sale");
+    draft["state"] = "DRAFT".into();
+    assert_eq!(normalize(&draft, &configuration), Ok(Vec::new()));
+
+    type Change = fn(&mut Value);
+    let cases: [(&str, PayloadProblem, Change); 8] = [
+        ("location_id", PayloadProblem::UnknownLocation, |order| order["location_id"] = "ELSEWHERE".into()),
+        ("state", PayloadProblem::Invalid, |order| order["state"] = "PARKED".into()),
+        ("state", PayloadProblem::Missing, |order| order["state"] = Value::Null),
+        ("total_money", PayloadProblem::Missing, |order| order["total_money"]["amount"] = Value::Null),
+        ("line_items[0].quantity", PayloadProblem::Invalid, |order| order["line_items"][0]["quantity"] = "a few".into()),
+        ("line_items[0].gross_sales_money", PayloadProblem::MixedCurrencies, |order| {
+            order["line_items"][0]["gross_sales_money"]["currency"] = "EUR".into();
+        }),
+        ("tenders[0].amount_money.amount", PayloadProblem::Unreadable, |order| {
+            order["tenders"][0]["amount_money"]["amount"] = serde_json::json!(7.5);
+        }),
+        ("line_items", PayloadProblem::AmountOutOfRange, |order| {
+            let line = &mut order["line_items"][0];
+            line["gross_sales_money"]["amount"] = i64::MAX.into();
+            let line = line.clone();
+            order["line_items"] = vec![line.clone(), line].into();
+        }),
+    ];
+    for (path, problem, change) in cases {
+        let mut order = own("simple_sale");
+        change(&mut order);
+        assert_eq!(normalize(&order, &configuration), Err(PayloadError { path: path.into(), problem }), "{path}");
+    }
+}
+
+/// Every order among the samples, and why it is not taken if it is not.
+#[test]
+fn every_sample_order_adds_up_or_is_refused_with_a_reason() {
+    let Some(folder) = samples() else { return };
+    let shops = [
+        ("18YC4JDH91E1H", "America/Los_Angeles", "USD"),
+        ("LEUR0000000001", "Europe/Berlin", "EUR"),
+        ("LJPY0000000001", "Asia/Tokyo", "JPY"),
+    ];
+    let mut taken = 0;
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    for file in files {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let answer = read(&file);
+        let single = answer.get("order").filter(|order| order.get("location_id").is_some()).cloned();
+        let several = answer.get("orders").and_then(Value::as_array).cloned().unwrap_or_default();
+        for order in single.into_iter().chain(several) {
+            let id = order["id"].as_str().unwrap().to_owned();
+            let mut shops = shops.to_vec();
+            let shop = order["location_id"].as_str().unwrap().to_owned();
+            if shops.iter().all(|(known, ..)| *known != shop) {
+                shops.push((&shop, "America/New_York", "USD"));
+            }
+            let transactions = match normalize(&order, &configuration(&shops)) {
+                Ok(transactions) => transactions,
+                Err(error) => {
+                    let reason = refused(&name).unwrap_or_else(|| panic!("{name} {id}: {error}"));
+                    assert_eq!(error.to_string(), reason, "{name} {id}");
+                    println!("refused {name} {id}: {error}");
+                    continue;
+                }
+            };
+            assert_eq!(transactions.len(), 1, "{name} {id}");
+            let breaches: Vec<DiscrepancyKind> =
+                transactions.iter().flat_map(|t| t.discrepancies.iter().map(|breach| breach.kind)).collect();
+            assert_eq!(breaches, does_not_add_up(&name), "{name} {id}: {transactions:?}");
+            taken += 1;
+        }
+    }
+    println!("{taken} sample orders taken");
+    assert!(taken >= 10);
+}
+
+/// Samples that cannot become a transaction, with the reason that is expected.
+fn refused(name: &str) -> Option<&'static str> {
+    let refused: [(&str, &str); 0] = [];
+    refused.into_iter().find(|(known, _)| *known == name).map(|(_, reason)| reason)
+}
+
+/// Samples whose own amounts do not add up, and how.
+fn does_not_add_up(name: &str) -> Vec<DiscrepancyKind> {
+    let _ = name;
+    Vec::new()
+}
+
+#[test]
+fn the_vendors_signature_vectors_hold() {
+    let Some(folder) = samples() else { return };
+    let vectors = read(&folder.join("signature-vectors.json"));
+    let vectors = vectors["vectors"].as_array().unwrap();
+    for vector in vectors {
+        let text = |field: &str| vector[field].as_str().unwrap();
+        // Given as text, or as base64 where the bytes are no text.
+        let is_valid = is_signed(text("notification_url"), text("signature_key"), text("signature_header"), text("body").as_bytes());
+        // What Square's helper calls a mistake in the configuration is for us just another refusal.
+        assert_eq!(is_valid, text("expected") == "valid", "{}", text("name"));
+    }
+    println!("{} signature vectors hold", vectors.len());
+    assert!(vectors.len() >= 20);
+}
+
+/// Computed with another tool: `printf '%s%s' URL BODY | openssl dgst -sha256 -hmac KEY -binary | base64`.
+#[test]
+fn a_signature_covers_every_byte_of_url_and_body() {
+    let (url, key, body) = ("https://pos.example.com/api/v1/webhooks/square", "a-signature-key", br#"{"a":1}"#);
+    let signature = "MoVuBNIMjBDEoEJFl7jgeYigchLSq/BQVsGNUdNCJWo=";
+    assert!(is_signed(url, key, signature, body));
+    for (url, key, signature, body) in [
+        ("https://pos.example.com/api/v1/webhooks/square/", key, signature, body.as_slice()),
+        (url, "another-key", signature, body),
+        (url, key, "", body),
+        (url, key, "not base64!", body),
+        (url, key, signature, br#"{"a":2}"#),
+        (url, key, signature, b""),
+    ] {
+        assert!(!is_signed(url, key, signature, body), "{url} {key} {signature} {body:?}");
+    }
+}
+
+fn is_signed(url: &str, key: &str, signature: &str, body: &[u8]) -> bool {
+    let secret = serde_json::json!({ "id": "wbhk_1", "notification_url": url, "signature_key": key });
+    let other = serde_json::json!({ "id": "wbhk_2", "notification_url": "https://other.example.com", "signature_key": "k" });
+    let secrets = [serde_json::from_value(other).unwrap(), serde_json::from_value(secret).unwrap()];
+    let headers: DeliveryHeaders = [("X-Square-HmacSha256-Signature", signature)].into_iter().collect();
+    let delivery = WebhookDelivery { headers: &headers, body, received_at: Timestamp::UNIX_EPOCH };
+    let verified = providers().get(ProviderKind::Square).verify_webhook(delivery, &secrets);
+    verified.is_ok_and(|verified| verified.secret_id() == "wbhk_1")
+}
