@@ -4,9 +4,12 @@ Each function below patches one thing of the pinned version and says why. When a
 patch goes; the template never bends for the emulator.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
+import signal
 import socketserver
 import threading
 from pathlib import Path
@@ -18,6 +21,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     quiet_emulator()
     evaluate_encryption_context()
     refer_to_secrets_by_arn()
+    write_numbers_as_text()
     write_function_logs(logs, names)
 
 
@@ -68,6 +72,21 @@ def refer_to_secrets_by_arn() -> None:
     handlers["create"] = create_and_refer_by_arn
 
 
+def write_numbers_as_text() -> None:
+    """CloudFormation turns every value of a function's environment into text; a number would stop the process here."""
+    from ministack.services import lambda_svc
+
+    variables = lambda_svc._runtime_env_vars
+
+    def as_text(config):
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in variables(config).items()
+        }
+
+    lambda_svc._runtime_env_vars = as_text
+
+
 def write_function_logs(logs: Path, names: dict[str, str]) -> None:
     """Every line of a function also lands in `logs/<function>.log` at once, whether or not the invocation ends."""
     from ministack.core.lambda_runtime import ProvidedWorker
@@ -96,7 +115,12 @@ def write_function_logs(logs: Path, names: dict[str, str]) -> None:
 
 
 def end_functions() -> None:
-    """Ends every Lambda process; the emulator itself leaves that to the end of its container."""
+    """Ends every Lambda process; the emulator leaves that to the end of its container."""
     from ministack.core import lambda_runtime
 
     lambda_runtime.reset()
+    # One that was being started at this moment is not in the emulator's books yet.
+    for child in Path("/proc/self/task").glob("*/children"):
+        for pid in child.read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)

@@ -131,14 +131,14 @@ def main() -> int:
 
     names: dict[str, str] = {}
     adapt.apply(arguments.folder / "logs", names)
-    failed = False
+    failures: list[bool] = []
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()
 
         def stop(failed: bool = False) -> None:
-            nonlocal_state["failed"] |= failed
+            failures.extend([True] if failed else [])
             loop.call_soon_threadsafe(stopping.set)
 
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -147,7 +147,6 @@ def main() -> int:
         threading.Thread(target=deploy_and_announce, args=(arguments, endpoint, names, stop), daemon=True).start()
         await serve(listener, stopping)
 
-    nonlocal_state = {"failed": failed}
     progress(f"emulator: starting on {endpoint}")
     try:
         asyncio.run(run())
@@ -156,7 +155,7 @@ def main() -> int:
         for name in ("tmp", "state", "s3"):
             shutil.rmtree(arguments.folder / name, ignore_errors=True)
         progress(f"emulator: stopped after {time.monotonic() - started:.0f} s")
-    return 1 if nonlocal_state["failed"] else 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
