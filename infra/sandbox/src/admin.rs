@@ -1,0 +1,247 @@
+//! The other side's control desk, for tests and for people.
+//!
+//! Everything [`Sandbox`](crate::Sandbox) can do in code can be done here over
+//! HTTP; nothing below `/_admin` is part of any provider's protocol.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::square::Square;
+use crate::{Faults, RefundKind, Refused, SaleKind};
+
+const ROUTES: [&str; 17] = [
+    "GET    /_admin/progress",
+    "GET    /_admin/application",
+    "GET    /_admin/merchants",
+    "POST   /_admin/play {\"sales\": 40}",
+    "POST   /_admin/history {\"sales\": 200, \"opens_at\": \"2026-02-14T11:00:00Z\"}",
+    "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional}",
+    "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
+    "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
+    "DELETE /_admin/grants/{merchant_id}",
+    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\"}",
+    "GET    /_admin/faults",
+    "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...}",
+    "DELETE /_admin/faults",
+    "POST   /_admin/clock {\"advance_seconds\": 2592000}",
+    "POST   /_admin/wait?timeout_ms=60000",
+    "GET    /_admin/ledger, /_admin/events, /_admin/deliveries",
+    "GET    /_admin",
+];
+
+pub fn router(square: Arc<Square>) -> Router {
+    Router::new()
+        .route("/_admin", get(overview))
+        .route(
+            "/_admin/progress",
+            get(async |State(square): Desk| Json(square.progress())),
+        )
+        .route(
+            "/_admin/application",
+            get(async |State(square): Desk| Json(square.application())),
+        )
+        .route(
+            "/_admin/merchants",
+            get(async |State(square): Desk| Json(square.merchants())),
+        )
+        .route(
+            "/_admin/ledger",
+            get(async |State(square): Desk| Json(square.ledger())),
+        )
+        .route(
+            "/_admin/events",
+            get(async |State(square): Desk| Json(square.events())),
+        )
+        .route(
+            "/_admin/deliveries",
+            get(async |State(square): Desk| Json(square.post.deliveries())),
+        )
+        .route("/_admin/play", post(play))
+        .route("/_admin/history", post(history))
+        .route("/_admin/sales", post(ring_up))
+        .route("/_admin/sales/{order_id}/refund", post(refund))
+        .route("/_admin/grants", post(grant))
+        .route("/_admin/grants/{merchant_id}", delete(revoke))
+        .route("/_admin/subscriptions", post(subscribe))
+        .route(
+            "/_admin/faults",
+            get(faults).put(set_faults).delete(clear_faults),
+        )
+        .route("/_admin/clock", post(clock))
+        .route("/_admin/wait", post(wait))
+        .with_state(square)
+}
+
+type Desk = State<Arc<Square>>;
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Json(json!({"error": self.0})),
+        )
+            .into_response()
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refused(format!("the body was not understood: {error}")))
+}
+
+async fn overview(State(square): Desk) -> Json<Value> {
+    Json(json!({"progress": square.progress(), "faults": square.faults.get(), "routes": ROUTES}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Play {
+    sales: usize,
+}
+
+async fn play(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+    let Play { sales } = read(&body)?;
+    square.play(sales);
+    Ok((StatusCode::ACCEPTED, Json(square.progress())).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct History {
+    sales: usize,
+    opens_at: Timestamp,
+}
+
+async fn history(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+    let History { sales, opens_at } = read(&body)?;
+    square.stock_history(sales, opens_at);
+    Ok((StatusCode::CREATED, Json(square.progress())).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneSale {
+    kind: SaleKind,
+    location_id: Option<String>,
+}
+
+async fn ring_up(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+    let OneSale { kind, location_id } = read(&body)?;
+    let rung_up = square.ring_up(kind, location_id.as_deref())?;
+    Ok((StatusCode::CREATED, Json(rung_up)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OneRefund {
+    kind: RefundKind,
+}
+
+async fn refund(
+    State(square): Desk,
+    Path(order_id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let OneRefund { kind } = read(&body)?;
+    let rung_up = square.refund(&order_id, kind)?;
+    Ok((StatusCode::CREATED, Json(rung_up)).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Connect {
+    merchant_id: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+}
+
+async fn grant(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+    let Connect {
+        merchant_id,
+        scopes,
+    } = read(&body)?;
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    let grant = square.grant(merchant_id.as_deref(), &scopes)?;
+    Ok((StatusCode::CREATED, Json(grant)).into_response())
+}
+
+async fn revoke(
+    State(square): Desk,
+    Path(merchant_id): Path<String>,
+) -> Result<StatusCode, Refused> {
+    square.revoke(&merchant_id, "MERCHANT")?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Subscribe {
+    notification_url: String,
+}
+
+async fn subscribe(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+    let Subscribe { notification_url } = read(&body)?;
+    let subscription = square.subscribe_to_sales(&notification_url);
+    Ok((StatusCode::CREATED, Json(subscription)).into_response())
+}
+
+async fn faults(State(square): Desk) -> Json<Faults> {
+    Json(square.faults.get())
+}
+
+async fn set_faults(State(square): Desk, body: Bytes) -> Result<Json<Faults>, Refused> {
+    square.faults.set(read(&body)?);
+    Ok(Json(square.faults.get()))
+}
+
+async fn clear_faults(State(square): Desk) -> StatusCode {
+    square.faults.set(Faults::default());
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u32,
+}
+
+async fn clock(State(square): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
+    let Advance { advance_seconds } = read(&body)?;
+    let now = square.advance_clock(SignedDuration::from_secs(i64::from(advance_seconds)));
+    Ok(Json(json!({"now": now})))
+}
+
+#[derive(Deserialize)]
+struct Patience {
+    #[serde(default = "a_minute")]
+    timeout_ms: u64,
+}
+
+fn a_minute() -> u64 {
+    60_000
+}
+
+async fn wait(State(square): Desk, uri: Uri) -> Result<Response, Refused> {
+    let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
+        .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
+    Ok(
+        match square
+            .wait_until_quiet(Duration::from_millis(patience.timeout_ms))
+            .await
+        {
+            Ok(()) => Json(square.progress()).into_response(),
+            Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
+        },
+    )
+}

@@ -1,0 +1,122 @@
+//! The bakeries: who they are, where their shops stand and what they sell.
+//!
+//! Twelve shops exist because a provider's search takes ten locations at most
+//! and a client that forgets this should be found out. The zones include one
+//! without daylight saving time and one far to the west.
+
+/// A shop before it has an id at a provider.
+#[derive(Debug)]
+pub struct ShopPlan {
+    pub name: &'static str,
+    pub street: &'static str,
+    pub city: &'static str,
+    pub state: &'static str,
+    pub postal_code: &'static str,
+    pub time_zone: &'static str,
+    /// In hundredths of a percent.
+    pub state_tax: i64,
+    pub city_tax: i64,
+}
+
+#[derive(Debug)]
+pub struct Product {
+    pub name: &'static str,
+    pub variation: &'static str,
+    pub price_minor: i64,
+    /// Bread is food and untaxed in most states; what is eaten at once is not.
+    pub taxed: bool,
+    pub by_weight: bool,
+}
+
+#[derive(Debug)]
+pub struct ExtraPlan {
+    pub name: &'static str,
+    pub price_minor: i64,
+}
+
+pub const BUSINESSES: [&str; 3] = [
+    "Maple & Rye Bakery",
+    "Harbor Street Bakehouse",
+    "Blue Door Patisserie",
+];
+
+#[rustfmt::skip]
+pub const SHOPS: [ShopPlan; 12] = [
+    shop("Beacon Hill",     "12 Charles St",       "Boston",       "MA", "02114", "America/New_York",    625,  75),
+    shop("Lincoln Park",    "2210 N Halsted St",   "Chicago",      "IL", "60614", "America/Chicago",     625, 225),
+    shop("Mission",         "3299 24th St",        "San Francisco","CA", "94110", "America/Los_Angeles", 725, 138),
+    shop("Roosevelt Row",   "901 N 5th St",        "Phoenix",      "AZ", "85004", "America/Phoenix",     560, 230),
+    shop("RiNo",            "2669 Larimer St",     "Denver",       "CO", "80205", "America/Denver",      290, 481),
+    shop("Kakaako",         "685 Auahi St",        "Honolulu",     "HI", "96813", "Pacific/Honolulu",    400,  50),
+    shop("Fells Point",     "1641 Thames St",      "Baltimore",    "MD", "21231", "America/New_York",    600,   0),
+    shop("Ballard",         "5333 Ballard Ave NW", "Seattle",      "WA", "98107", "America/Los_Angeles", 650, 385),
+    shop("South Congress",  "1400 S Congress Ave", "Austin",       "TX", "78704", "America/Chicago",     625, 200),
+    shop("Old Town",        "120 S Fairfax St",    "Alexandria",   "VA", "22314", "America/New_York",    430, 170),
+    shop("Midtown",         "1234 Peachtree St NE","Atlanta",      "GA", "30309", "America/New_York",    400, 490),
+    shop("Downtown",        "431 W 5th Ave",       "Anchorage",    "AK", "99501", "America/Anchorage",     0,   0),
+];
+
+#[rustfmt::skip]
+pub const PRODUCTS: [Product; 14] = [
+    product("Croissant",          "Plain",       375, true,  false),
+    product("Croissant",          "Chocolate",   450, true,  false),
+    product("Cinnamon roll",      "Regular",     495, true,  false),
+    product("Blueberry muffin",   "Regular",     365, true,  false),
+    product("Cookie",             "Oatmeal",     250, true,  false),
+    product("Coffee",             "Small",       299, true,  false),
+    product("Coffee",             "Large",       379, true,  false),
+    product("Sourdough loaf",     "Whole",       850, false, false),
+    product("Sourdough loaf",     "By weight",   640, false, true),
+    product("Baguette",           "Regular",     349, false, false),
+    product("Rye bread",          "By weight",   575, false, true),
+    product("Brioche",            "Loaf",        925, false, false),
+    product("Bagel",              "Everything",  189, false, false),
+    product("Cheese focaccia",    "By weight",  1199, true,  true),
+];
+
+#[rustfmt::skip]
+pub const EXTRAS: [ExtraPlan; 4] = [
+    ExtraPlan { name: "Almond filling", price_minor: 50 },
+    ExtraPlan { name: "Butter and jam", price_minor: 125 },
+    ExtraPlan { name: "Sliced",         price_minor: 0 },
+    ExtraPlan { name: "Toasted",        price_minor: 0 },
+];
+
+#[expect(clippy::too_many_arguments, reason = "a row of the table above")]
+const fn shop(
+    name: &'static str,
+    street: &'static str,
+    city: &'static str,
+    state: &'static str,
+    postal_code: &'static str,
+    time_zone: &'static str,
+    state_tax: i64,
+    city_tax: i64,
+) -> ShopPlan {
+    ShopPlan {
+        name,
+        street,
+        city,
+        state,
+        postal_code,
+        time_zone,
+        state_tax,
+        city_tax,
+    }
+}
+
+const fn product(
+    name: &'static str,
+    variation: &'static str,
+    price_minor: i64,
+    taxed: bool,
+    by_weight: bool,
+) -> Product {
+    Product {
+        name,
+        variation,
+        price_minor,
+        taxed,
+        by_weight,
+    }
+}

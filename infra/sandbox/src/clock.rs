@@ -1,0 +1,114 @@
+//! Shop time and real time.
+//!
+//! Usually the sandbox lives by the machine's clock and a morning is squeezed
+//! into seconds: every timestamp is then the time at which something really
+//! became visible, which is what clients reason about. With a chosen `now` the
+//! clock stands still and only the shops move it: timestamps are those of a
+//! whole morning, the same in every run.
+
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+#[derive(Debug)]
+pub struct Clock {
+    standing: Option<Timestamp>,
+    ahead: SignedDuration,
+}
+
+impl Clock {
+    pub fn new(standing: Option<Timestamp>) -> Self {
+        Self {
+            standing,
+            ahead: SignedDuration::ZERO,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        let now = self.standing.unwrap_or_else(Timestamp::now);
+        later(now, self.ahead)
+    }
+
+    /// A standing clock follows what happens in the shops, never backwards.
+    pub fn reach(&mut self, stamp: Timestamp) {
+        if let Some(standing) = &mut self.standing {
+            *standing = stamp.max(*standing);
+        }
+    }
+
+    pub fn advance(&mut self, by: SignedDuration) {
+        match &mut self.standing {
+            Some(standing) => *standing = later(*standing, by),
+            None => self.ahead = self.ahead.saturating_add(by),
+        }
+    }
+
+    /// A tempo for what begins at this moment, when a thousand seconds of a
+    /// shop take `1000 / speed` seconds.
+    pub fn pace(&self, speed: f64) -> Pace {
+        Pace {
+            start: Moment {
+                stamp: self.now(),
+                due: Instant::now(),
+            },
+            speed,
+            squeezed: self.standing.is_none(),
+        }
+    }
+}
+
+/// When something happens: on the clock, and when to do it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub stamp: Timestamp,
+    pub due: Instant,
+}
+
+/// Turns shop time into moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub start: Moment,
+    speed: f64,
+    squeezed: bool,
+}
+
+impl Pace {
+    /// Written down after the fact: the times of a real morning, due at once.
+    pub fn past(start: Timestamp) -> Self {
+        Self {
+            start: Moment {
+                stamp: start,
+                due: Instant::now(),
+            },
+            speed: f64::INFINITY,
+            squeezed: false,
+        }
+    }
+
+    pub fn at(&self, shop_time: Duration) -> Moment {
+        let wait = shop_time.div_f64(self.speed);
+        let passed = if self.squeezed { wait } else { shop_time };
+        let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        Moment {
+            stamp: later(self.start.stamp, passed),
+            due: self.start.due + wait,
+        }
+    }
+
+    /// The same tempo, not starting before another moment.
+    pub fn not_before(mut self, moment: Moment) -> Self {
+        self.start.stamp = self.start.stamp.max(moment.stamp);
+        self.start.due = self.start.due.max(moment.due);
+        self
+    }
+}
+
+/// Saturating, because an admin may turn the clock as far as he likes.
+pub fn later(stamp: Timestamp, by: SignedDuration) -> Timestamp {
+    stamp.saturating_add(by).unwrap_or(stamp)
+}
+
+/// RFC 3339 in UTC with milliseconds, the form most of Square's answers have.
+pub fn rfc3339(stamp: Timestamp) -> String {
+    stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}

@@ -1,0 +1,216 @@
+//! The customers: what they want and what becomes of it.
+
+use crate::receipt::RefundKind;
+use crate::seed::Draws;
+
+/// A sale somebody asks for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SaleKind {
+    /// One product, paid by card, nothing else.
+    Simple,
+    /// Paid in cash, with change.
+    Cash,
+    /// Part cash, part card: two payments, one order.
+    SplitTender,
+    /// A tip on the card.
+    Tip,
+    /// A product with something added to it.
+    Modifiers,
+    /// A fractional quantity, sold by the pound.
+    Weighted,
+    /// An amount typed in by hand beside a product.
+    CustomAmount,
+    /// A gift card is sold beside a product.
+    GiftCard,
+    /// A percentage off one line.
+    LineDiscount,
+    /// Something off the whole order, shared out over the lines.
+    OrderDiscount,
+    /// A packaging fee on the lines and a gratuity on the order.
+    ServiceCharge,
+    /// Ordered through the provider's API: has a version and order events.
+    Api,
+    /// The payment is authorized and canceled: no money moves.
+    Canceled,
+    /// Paid while the till was offline and uploaded two days later.
+    Offline,
+    /// Everything comes back some minutes later.
+    FullRefund,
+    /// One piece of one line comes back.
+    PartialRefund,
+    /// A goodwill amount comes back.
+    AmountRefund,
+    /// Everything at once that can stand on one receipt.
+    Everything,
+}
+
+/// What becomes of a sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Kept,
+    Canceled,
+    Refunded(RefundKind),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paying {
+    Card,
+    Cash,
+    Split,
+}
+
+/// The plan of a sale before anything is rung up.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    pub lines: i64,
+    pub extras: bool,
+    pub weighted: bool,
+    pub custom_amount: bool,
+    pub gift_card: bool,
+    pub line_discount: bool,
+    pub order_discount: bool,
+    pub service_charge: bool,
+    pub tip: bool,
+    pub paying: Paying,
+    pub api: bool,
+    pub offline: bool,
+    pub fate: Fate,
+}
+
+const PLAIN: Wish = Wish {
+    lines: 1,
+    extras: false,
+    weighted: false,
+    custom_amount: false,
+    gift_card: false,
+    line_discount: false,
+    order_discount: false,
+    service_charge: false,
+    tip: false,
+    paying: Paying::Card,
+    api: false,
+    offline: false,
+    fate: Fate::Kept,
+};
+
+impl Wish {
+    pub fn of(kind: SaleKind) -> Wish {
+        match kind {
+            SaleKind::Simple => PLAIN,
+            SaleKind::Cash => Wish {
+                paying: Paying::Cash,
+                ..PLAIN
+            },
+            SaleKind::SplitTender => Wish {
+                lines: 3,
+                paying: Paying::Split,
+                ..PLAIN
+            },
+            SaleKind::Tip => Wish { tip: true, ..PLAIN },
+            SaleKind::Modifiers => Wish {
+                extras: true,
+                ..PLAIN
+            },
+            SaleKind::Weighted => Wish {
+                weighted: true,
+                ..PLAIN
+            },
+            SaleKind::CustomAmount => Wish {
+                custom_amount: true,
+                ..PLAIN
+            },
+            SaleKind::GiftCard => Wish {
+                gift_card: true,
+                ..PLAIN
+            },
+            SaleKind::LineDiscount => Wish {
+                lines: 2,
+                line_discount: true,
+                ..PLAIN
+            },
+            SaleKind::OrderDiscount => Wish {
+                lines: 3,
+                order_discount: true,
+                ..PLAIN
+            },
+            SaleKind::ServiceCharge => Wish {
+                lines: 3,
+                service_charge: true,
+                ..PLAIN
+            },
+            SaleKind::Api => Wish {
+                lines: 2,
+                api: true,
+                ..PLAIN
+            },
+            SaleKind::Canceled => Wish {
+                lines: 2,
+                fate: Fate::Canceled,
+                ..PLAIN
+            },
+            SaleKind::Offline => Wish {
+                offline: true,
+                ..PLAIN
+            },
+            SaleKind::FullRefund => Wish {
+                lines: 2,
+                fate: Fate::Refunded(RefundKind::Full),
+                ..PLAIN
+            },
+            SaleKind::PartialRefund => Wish {
+                lines: 3,
+                fate: Fate::Refunded(RefundKind::Line),
+                ..PLAIN
+            },
+            SaleKind::AmountRefund => Wish {
+                fate: Fate::Refunded(RefundKind::Amount),
+                ..PLAIN
+            },
+            SaleKind::Everything => Wish {
+                lines: 4,
+                extras: true,
+                weighted: true,
+                custom_amount: true,
+                gift_card: true,
+                line_discount: true,
+                order_discount: true,
+                service_charge: true,
+                tip: true,
+                paying: Paying::Split,
+                ..PLAIN
+            },
+        }
+    }
+
+    /// A customer as they come in on a morning.
+    pub fn random(draws: &mut Draws) -> Wish {
+        let fate = match draws.between(0, 99) {
+            0..=3 => Fate::Canceled,
+            4..=5 => Fate::Refunded(RefundKind::Full),
+            6..=10 => Fate::Refunded(RefundKind::Line),
+            11..=12 => Fate::Refunded(RefundKind::Amount),
+            _ => Fate::Kept,
+        };
+        let offline = draws.happens(2);
+        Wish {
+            lines: draws.between(1, 4),
+            extras: draws.happens(25),
+            weighted: draws.happens(20),
+            custom_amount: draws.happens(4),
+            gift_card: draws.happens(3),
+            line_discount: draws.happens(15),
+            order_discount: draws.happens(10),
+            service_charge: draws.happens(5),
+            tip: draws.happens(30),
+            paying: match draws.between(0, 99) {
+                0..=27 => Paying::Cash,
+                28..=35 => Paying::Split,
+                _ => Paying::Card,
+            },
+            api: !offline && draws.happens(15),
+            offline,
+            fate: if offline { Fate::Kept } else { fate },
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What goes wrong on purpose.
+//!
+//! A fault that names a number of times is used up by happening; the others
+//! stay until they are replaced.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+/// API calls that fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// 401 (token expired), 403, 429, 500, 503 or any other error status.
+    pub status: u16,
+    /// How many calls fail.
+    pub times: u32,
+    /// Only calls whose path begins with this; all API calls (not OAuth) when absent.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Seconds for a `Retry-After` header; Square documents none.
+    #[serde(default)]
+    pub retry_after: Option<u32>,
+}
+
+/// All faults that are switched on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Faults {
+    /// API calls that fail; the first one that fits is used.
+    pub failures: Vec<Failure>,
+    /// GET of an order reads at once and answers this many milliseconds later.
+    pub hold_order_ms: u64,
+    /// Reads of orders, payments and refunds see the state of this many milliseconds ago.
+    pub replica_lag_ms: u64,
+    /// The next so many delivery attempts carry a wrong signature.
+    pub wrong_signatures: u32,
+    /// The next so many notifications are never sent.
+    pub lose_webhooks: u32,
+    /// The next so many cursors are refused as expired.
+    pub expire_cursors: u32,
+    /// The next so many search pages are empty, with a cursor to go on.
+    pub empty_pages: u32,
+}
+
+/// The faults in force, shared by the API and the deliveries.
+#[derive(Debug, Default)]
+pub struct FaultBox(Mutex<Faults>);
+
+impl FaultBox {
+    fn lock(&self) -> MutexGuard<'_, Faults> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn get(&self) -> Faults {
+        self.lock().clone()
+    }
+
+    pub fn set(&self, faults: Faults) {
+        *self.lock() = faults;
+    }
+
+    /// The failure this call has to answer with, if any.
+    pub fn take_failure(&self, path: &str) -> Option<Failure> {
+        let mut faults = self.lock();
+        let failure = faults.failures.iter_mut().find(|failure| {
+            failure.times > 0
+                && match &failure.path {
+                    Some(prefix) => path.starts_with(prefix.as_str()),
+                    None => path.starts_with("/v2/"),
+                }
+        })?;
+        failure.times -= 1;
+        Some(failure.clone())
+    }
+
+    /// Uses up one of a counted fault.
+    pub fn take(&self, counter: impl FnOnce(&mut Faults) -> &mut u32) -> bool {
+        let mut faults = self.lock();
+        let left = counter(&mut faults);
+        let happens = *left > 0;
+        *left = left.saturating_sub(1);
+        happens
+    }
+}

@@ -1,0 +1,392 @@
+//! What happens at Square around one sale, step by step.
+//!
+//! The whole course of a sale is written down when it is planned: objects,
+//! times and events. Playing it is then only waiting and copying, and the same
+//! seed cannot help but give the same day.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::json::Build;
+use super::order::Order;
+use super::payment::Payment;
+use crate::clock::{Moment, Pace, later, rfc3339};
+use crate::customer::{Fate, Wish};
+use crate::ledger::{EntryKind, EntryState, LedgerEntry};
+use crate::money::percent_of;
+use crate::receipt::{Means, Receipt};
+use crate::seed::{Draws, Seed};
+
+/// Everything that changes at one moment.
+#[derive(Debug)]
+pub struct Step {
+    pub merchant_id: String,
+    pub at: Moment,
+    pub orders: Vec<(String, Value)>,
+    pub payments: Vec<(String, Value)>,
+    pub refunds: Vec<(String, Value)>,
+    pub entry: Option<LedgerEntry>,
+    pub events: Vec<Event>,
+    /// Counted when the step has happened.
+    pub ends: Option<Ends>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    Sale,
+    Refund,
+}
+
+/// Something a webhook may tell.
+#[derive(Debug)]
+pub struct Event {
+    pub event_type: &'static str,
+    pub scope: &'static str,
+    pub object_type: &'static str,
+    pub object_id: String,
+    pub order_id: String,
+    /// Which change of the object this is; makes the event id.
+    pub revision: u32,
+    pub object: Value,
+}
+
+/// A sale in full: planned, and later refunded.
+#[derive(Debug)]
+pub struct Sale {
+    pub merchant_id: String,
+    pub order: Order,
+    pub receipt: Receipt,
+    pub payments: Vec<Payment>,
+    pub fate: Fate,
+    pub returned_lines: usize,
+    pub refunds_made: usize,
+    taken_at: Timestamp,
+    /// From here on a refund does not get in the way of a planned step.
+    pub settled: Moment,
+}
+
+/// The shop a sale is planned for.
+#[derive(Debug)]
+pub struct Counter<'a> {
+    pub seed: Seed,
+    pub pace: Pace,
+    pub merchant_id: &'a str,
+    pub location_id: &'a str,
+    pub team: &'a [String],
+}
+
+impl Step {
+    pub(super) fn new(merchant_id: &str, at: Moment) -> Self {
+        Self {
+            merchant_id: merchant_id.to_owned(),
+            at,
+            orders: Vec::new(),
+            payments: Vec::new(),
+            refunds: Vec::new(),
+            entry: None,
+            events: Vec::new(),
+            ends: None,
+        }
+    }
+}
+
+impl Counter<'_> {
+    /// Plans a sale that opens at this shop time, with the refund its fate may hold.
+    pub fn sale(
+        &self,
+        wish: &Wish,
+        receipt: Receipt,
+        opens: Duration,
+        draws: &mut Draws,
+    ) -> (Vec<Step>, Sale) {
+        let opened = self.pace.at(opens);
+        let order = Order {
+            id: draws.letters(27) + "YY",
+            location_id: self.location_id.to_owned(),
+            ticket_name: format!("{}{}", draws.capitals(1), draws.between(1, 99)),
+            api: wish.api,
+            created_at: opened.stamp,
+            updated_at: opened.stamp,
+            closed_at: None,
+            state: "OPEN",
+            version: 1,
+        };
+        let team_member_id = draws.pick(self.team).clone();
+        let payments = receipt
+            .tenders
+            .iter()
+            .map(|tender| Payment {
+                tender: tender.clone(),
+                order_id: order.id.clone(),
+                location_id: order.location_id.clone(),
+                team_member_id: team_member_id.clone(),
+                api: wish.api,
+                status: "APPROVED",
+                created_at: opened.stamp,
+                updated_at: opened.stamp,
+                captured_at: None,
+                offline_at: None,
+                fee: None,
+                refunds: Vec::new(),
+                revision: 0,
+            })
+            .collect();
+        let mut sale = Sale {
+            merchant_id: self.merchant_id.to_owned(),
+            order,
+            receipt,
+            payments,
+            fate: wish.fate,
+            returned_lines: 0,
+            refunds_made: 0,
+            taken_at: opened.stamp,
+            settled: opened,
+        };
+        let mut steps = Vec::new();
+        let mut clock = opens;
+        if wish.offline {
+            self.upload(&mut sale, opened, &mut steps);
+        } else {
+            self.open(&mut sale, opened, &mut steps);
+            clock += Duration::from_millis(draws.between(20_000, 90_000).unsigned_abs());
+            self.authorize(&mut sale, self.pace.at(clock), &mut steps);
+            clock += Duration::from_millis(draws.between(900, 3_000).unsigned_abs());
+            self.close(&mut sale, self.pace.at(clock), &mut steps);
+        }
+        clock += Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs());
+        self.charge_fees(&mut sale, self.pace.at(clock), &mut steps);
+        if let Fate::Refunded(kind) = wish.fate {
+            clock += Duration::from_secs(draws.between(60, 600).unsigned_abs());
+            // A fresh sale has everything left to refund.
+            let _ = self.refund(&mut sale, kind, clock, &mut steps);
+        }
+        (steps, sale)
+    }
+
+    fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        let mut step = Step::new(self.merchant_id, at);
+        step.write_order(sale);
+        step.entry = Some(sale.entry(EntryState::Open));
+        if sale.order.api {
+            step.events.push(order_event(sale, "order.created"));
+        }
+        steps.push(step);
+    }
+
+    /// Cards are authorized and cash is in the drawer while the order is still open.
+    fn authorize(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        let mut step = Step::new(self.merchant_id, at);
+        let canceled = sale.fate == Fate::Canceled;
+        for payment in &mut sale.payments {
+            payment.created_at = at.stamp;
+            payment.status = match payment.tender.means {
+                Means::Cash { .. } if !canceled => "COMPLETED",
+                Means::Cash { .. } | Means::Card => "APPROVED",
+            };
+        }
+        self.touch_payments(sale, &mut step, "payment.created");
+        if sale.order.api {
+            sale.order.touch(at.stamp);
+            step.write_order(sale);
+            step.events.push(order_event(sale, "order.updated"));
+        }
+        steps.push(step);
+    }
+
+    fn close(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        let mut step = Step::new(self.merchant_id, at);
+        let (state, status, entry_state) = match sale.fate {
+            Fate::Canceled => ("CANCELED", "CANCELED", EntryState::Canceled),
+            Fate::Kept | Fate::Refunded(_) => ("COMPLETED", "COMPLETED", EntryState::Completed),
+        };
+        sale.order.touch(at.stamp);
+        sale.order.state = state;
+        sale.order.closed_at = Some(at.stamp);
+        sale.taken_at = at.stamp;
+        for payment in &mut sale.payments {
+            payment.status = status;
+            payment.captured_at = (status == "COMPLETED").then_some(at.stamp);
+        }
+        self.touch_payments(sale, &mut step, "payment.updated");
+        step.write_order(sale);
+        step.entry = Some(sale.entry(entry_state));
+        step.ends = Some(Ends::Sale);
+        if sale.order.api {
+            step.events.push(order_event(sale, "order.updated"));
+        }
+        steps.push(step);
+        sale.settled = at;
+    }
+
+    /// A till that was offline for two days sends a finished sale with its old creation time.
+    fn upload(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        sale.order.created_at = later(at.stamp, SignedDuration::from_hours(-47));
+        let taken_at = later(sale.order.created_at, SignedDuration::from_secs(40));
+        for payment in &mut sale.payments {
+            payment.created_at = at.stamp;
+            payment.offline_at = Some(taken_at);
+            payment.status = "COMPLETED";
+        }
+        let mut step = Step::new(self.merchant_id, at);
+        self.touch_payments(sale, &mut step, "payment.created");
+        steps.push(step);
+        self.close(sale, at, steps);
+        sale.taken_at = taken_at;
+        if let Some(step) = steps.last_mut() {
+            step.entry = Some(sale.entry(EntryState::Completed));
+        }
+    }
+
+    /// Card fees are known some seconds later and change a finished order once more.
+    fn charge_fees(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        let mut step = Step::new(self.merchant_id, at);
+        let mut charged = Vec::new();
+        for payment in &mut sale.payments {
+            if payment.tender.means == Means::Card && payment.status == "COMPLETED" {
+                payment.fee = Some((percent_of(payment.tender.minor, 260) + 10, at.stamp));
+                charged.push(payment.tender.id.clone());
+            }
+        }
+        if charged.is_empty() {
+            return;
+        }
+        self.touch(sale, &mut step, "payment.updated", &charged);
+        sale.order.touch(at.stamp);
+        step.write_order(sale);
+        steps.push(step);
+        sale.settled = at;
+    }
+
+    fn touch_payments(&self, sale: &mut Sale, step: &mut Step, event_type: &'static str) {
+        let all: Vec<String> = sale
+            .payments
+            .iter()
+            .map(|payment| payment.tender.id.clone())
+            .collect();
+        self.touch(sale, step, event_type, &all);
+    }
+
+    /// Writes changed payments and tells of them.
+    pub(super) fn touch(
+        &self,
+        sale: &mut Sale,
+        step: &mut Step,
+        event_type: &'static str,
+        ids: &[String],
+    ) {
+        for payment in sale
+            .payments
+            .iter_mut()
+            .filter(|payment| ids.contains(&payment.tender.id))
+        {
+            payment.updated_at = step.at.stamp;
+            payment.revision += 1;
+            let id = payment.tender.id.clone();
+            let json = payment.json(self.seed, sale.receipt.currency);
+            step.payments.push((id.clone(), json.clone()));
+            step.events.push(Event {
+                event_type,
+                scope: "PAYMENTS_READ",
+                object_type: "payment",
+                object_id: id,
+                order_id: payment.order_id.clone(),
+                revision: payment.revision,
+                object: json!({"payment": json}),
+            });
+        }
+    }
+}
+
+impl Sale {
+    pub fn entry(&self, state: EntryState) -> LedgerEntry {
+        let entry = entry(
+            &self.merchant_id,
+            &self.order,
+            &self.receipt,
+            state,
+            self.taken_at,
+        );
+        let kind = if state == EntryState::Canceled {
+            EntryKind::Canceled
+        } else {
+            EntryKind::Sale
+        };
+        LedgerEntry { kind, ..entry }
+    }
+}
+
+pub(super) fn entry(
+    merchant_id: &str,
+    order: &Order,
+    receipt: &Receipt,
+    state: EntryState,
+    taken_at: Timestamp,
+) -> LedgerEntry {
+    let mut entry = LedgerEntry {
+        order_id: order.id.clone(),
+        kind: EntryKind::Sale,
+        state,
+        merchant_id: merchant_id.to_owned(),
+        location_id: order.location_id.clone(),
+        currency: receipt.currency.to_owned(),
+        gross_minor: 0,
+        discount_minor: 0,
+        tax_minor: 0,
+        service_charge_minor: 0,
+        tip_minor: 0,
+        total_minor: 0,
+        lines: Vec::new(),
+        payments: Vec::new(),
+        source_order_id: None,
+        created_at: rfc3339(order.created_at),
+        taken_at: rfc3339(taken_at),
+        closed_at: order.closed_at.map(rfc3339),
+    };
+    entry.amounts(receipt);
+    entry
+}
+
+impl Order {
+    fn touch(&mut self, at: Timestamp) {
+        self.updated_at = at;
+        self.version += 1;
+    }
+}
+
+impl Step {
+    fn write_order(&mut self, sale: &Sale) {
+        self.orders.push((
+            sale.order.id.clone(),
+            sale.order.sale(&sale.receipt, &sale.payments),
+        ));
+    }
+}
+
+/// Order events are thin: ids, state and version, and the order has to be read.
+fn order_event(sale: &Sale, event_type: &'static str) -> Event {
+    let order = &sale.order;
+    let mut facts = json!({
+        "order_id": order.id,
+        "location_id": order.location_id,
+        "state": order.state,
+        "version": order.version,
+        "created_at": rfc3339(order.created_at),
+    });
+    let object_type = if event_type == "order.created" {
+        "order_created"
+    } else {
+        facts = facts.with("updated_at", rfc3339(order.updated_at));
+        "order_updated"
+    };
+    Event {
+        event_type,
+        scope: "ORDERS_READ",
+        object_type,
+        object_id: order.id.clone(),
+        order_id: order.id.clone(),
+        revision: u32::try_from(order.version).unwrap_or(u32::MAX),
+        object: json!({object_type: facts}),
+    }
+}

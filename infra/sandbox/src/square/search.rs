@@ -1,0 +1,326 @@
+//! Orders: one by id, several by id, and the search with all its rules.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::{Extension, Json};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answers::{ApiError, Asker, read_json};
+use super::json::Build;
+use super::paging::{Item, time_of};
+
+const MOST_LOCATIONS: usize = 10;
+const MOST_ORDERS: usize = 1_000;
+const USUAL_ORDERS: usize = 500;
+const MOST_IDS: usize = 100;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct SearchRequest {
+    #[serde(default)]
+    location_ids: Vec<String>,
+    #[serde(default)]
+    query: Query,
+    limit: Option<usize>,
+    #[serde(skip_serializing)]
+    cursor: Option<String>,
+    #[serde(default)]
+    return_entries: bool,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    #[serde(default)]
+    filter: Filter,
+    #[serde(default)]
+    sort: Sort,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    state_filter: Option<StateFilter>,
+    date_time_filter: Option<DateTimeFilter>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct StateFilter {
+    states: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct DateTimeFilter {
+    created_at: Option<TimeRange>,
+    updated_at: Option<TimeRange>,
+    closed_at: Option<TimeRange>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TimeRange {
+    start_at: Option<Timestamp>,
+    end_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Sort {
+    sort_field: Option<SortField>,
+    sort_order: Option<SortOrder>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+enum SortField {
+    #[serde(rename = "CREATED_AT")]
+    Created,
+    #[serde(rename = "UPDATED_AT")]
+    Updated,
+    #[serde(rename = "CLOSED_AT")]
+    Closed,
+}
+
+impl SortField {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Created => "created_at",
+            Self::Updated => "updated_at",
+            Self::Closed => "closed_at",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum SortOrder {
+    Asc,
+    Desc,
+}
+
+impl SearchRequest {
+    /// The one time range there may be, and the field it is about.
+    fn time_range(&self) -> Result<Option<(SortField, &TimeRange)>, ApiError> {
+        let Some(filter) = &self.query.filter.date_time_filter else {
+            return Ok(None);
+        };
+        let mut ranges = [
+            (SortField::Created, &filter.created_at),
+            (SortField::Updated, &filter.updated_at),
+            (SortField::Closed, &filter.closed_at),
+        ]
+        .into_iter()
+        .filter_map(|(field, range)| range.as_ref().map(|range| (field, range)));
+        let (first, second) = (ranges.next(), ranges.next());
+        if second.is_some() {
+            let detail = "date_time_filter takes one of created_at, updated_at and closed_at.";
+            return Err(ApiError::invalid("CONFLICTING_PARAMETERS", detail)
+                .field("query.filter.date_time_filter"));
+        }
+        Ok(first)
+    }
+
+    fn sort_field(&self) -> Result<SortField, ApiError> {
+        let sort_field = self.query.sort.sort_field.unwrap_or(SortField::Created);
+        if let Some((field, _)) = self.time_range()?
+            && field != sort_field
+        {
+            let detail = format!(
+                "sort_field must be the field of date_time_filter, {}.",
+                field.key()
+            );
+            return Err(ApiError::bad_request(detail).field("query.sort.sort_field"));
+        }
+        let states = self
+            .query
+            .filter
+            .state_filter
+            .as_ref()
+            .map(|filter| filter.states.as_slice());
+        let terminal = states.is_some_and(|states| {
+            states
+                .iter()
+                .all(|state| state == "COMPLETED" || state == "CANCELED")
+        });
+        if sort_field == SortField::Closed && !terminal {
+            let detail = "CLOSED_AT needs a state_filter with only COMPLETED or CANCELED.";
+            return Err(ApiError::bad_request(detail).field("query.filter.state_filter"));
+        }
+        Ok(sort_field)
+    }
+
+    fn check(&self, asker: &Asker) -> Result<(), ApiError> {
+        let count = self.location_ids.len();
+        if !(1..=MOST_LOCATIONS).contains(&count) {
+            let detail = format!("location_ids takes 1 to {MOST_LOCATIONS} ids, not {count}.");
+            return Err(ApiError::bad_request(detail).field("location_ids"));
+        }
+        if let Some(id) = self.location_ids.iter().find(|id| !asker.has_location(id)) {
+            let detail = format!("The merchant has no location {id}.");
+            return Err(ApiError::forbidden("FORBIDDEN", detail).field("location_ids"));
+        }
+        if !(1..=MOST_ORDERS).contains(&self.limit.unwrap_or(USUAL_ORDERS)) {
+            let detail = format!("limit takes 1 to {MOST_ORDERS}.");
+            return Err(ApiError::bad_request(detail).field("limit"));
+        }
+        let known = ["DRAFT", "OPEN", "COMPLETED", "CANCELED"];
+        let states = self
+            .query
+            .filter
+            .state_filter
+            .iter()
+            .flat_map(|filter| &filter.states);
+        if let Some(unknown) = states
+            .into_iter()
+            .find(|state| !known.contains(&state.as_str()))
+        {
+            let detail = format!("`{unknown}` is no state of an order.");
+            return Err(ApiError::bad_request(detail).field("query.filter.state_filter.states"));
+        }
+        Ok(())
+    }
+
+    fn wants(&self, order: &Value) -> bool {
+        let text = |key: &str| order.get(key).and_then(Value::as_str).unwrap_or_default();
+        let states = self.query.filter.state_filter.as_ref();
+        self.location_ids.iter().any(|id| id == text("location_id"))
+            && states.is_none_or(|filter| filter.states.iter().any(|state| state == text("state")))
+    }
+}
+
+pub async fn search(
+    Extension(asker): Extension<Asker>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let request: SearchRequest = read_json(&body)?;
+    request.check(&asker)?;
+    let sort_field = request.sort_field()?;
+    let range = request.time_range()?;
+    let asked = serde_json::to_string(&request).unwrap_or_default() + &asker.merchant_id;
+    let cursor = asker
+        .square
+        .open_cursor(&asked, request.cursor.as_deref())?;
+    let end = cursor.end;
+    // Both ends of the range are inside.
+    let in_range = |time: Timestamp| {
+        range.is_none_or(|(_, range)| {
+            range.start_at.is_none_or(|start| start <= time) && time <= range.end_at.unwrap_or(end)
+        })
+    };
+    let lag = asker.square.replica_lag();
+    let found: Vec<Item> = asker
+        .square
+        .world()
+        .orders
+        .iter()
+        .filter_map(|(id, copies)| {
+            let order = copies.seen(lag)?;
+            let sorted_by = time_of(order, sort_field.key())?;
+            let wanted = request.wants(order) && in_range(sorted_by);
+            wanted.then(|| Item {
+                sorted_by,
+                id: id.clone(),
+                json: order.clone(),
+            })
+        })
+        .collect();
+    let descending = request.query.sort.sort_order != Some(SortOrder::Asc);
+    let page = asker.square.page(
+        cursor,
+        found,
+        descending,
+        request.limit.unwrap_or(USUAL_ORDERS),
+    );
+    // Square leaves out what is empty.
+    let (entries, orders) = if request.return_entries {
+        (page.items, vec![])
+    } else {
+        (vec![], page.items)
+    };
+    Ok(Json(
+        json!({})
+            .with_list("orders", orders.into_iter())
+            .with_list("order_entries", entries.iter().map(entry))
+            .with_some("cursor", page.cursor),
+    ))
+}
+
+fn entry(order: &Value) -> Value {
+    json!({"order_id": order["id"], "location_id": order["location_id"]})
+        .with_some("version", order.get("version").cloned())
+}
+
+impl Asker {
+    /// An order as a replica sees it, if it is this merchant's.
+    fn order(&self, id: &str) -> Option<Value> {
+        let lag = self.square.replica_lag();
+        let world = self.square.world();
+        let order = world.orders.get(id)?.seen(lag)?;
+        self.owns(order).then(|| order.clone())
+    }
+
+    /// Whether an object with a `location_id` belongs to the merchant who is asked about.
+    pub fn owns(&self, object: &Value) -> bool {
+        object
+            .get("location_id")
+            .and_then(Value::as_str)
+            .is_some_and(|id| self.has_location(id))
+    }
+
+    fn has_location(&self, id: &str) -> bool {
+        let shops = self.square.shops();
+        shops
+            .iter()
+            .any(|(merchant, shop, _)| merchant.id == self.merchant_id && shop.id == id)
+    }
+}
+
+/// Reads at once and may answer late, so that an old copy can overtake a new one.
+pub async fn get_order(
+    Extension(asker): Extension<Asker>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let order = asker.order(&id);
+    tokio::time::sleep(Duration::from_millis(
+        asker.square.faults.get().hold_order_ms,
+    ))
+    .await;
+    let order = order
+        .ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
+    Ok(Json(json!({"order": order})))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchRequest {
+    location_id: Option<String>,
+    order_ids: Vec<String>,
+}
+
+/// Ids that are not found are left out without a word.
+pub async fn batch_retrieve(
+    Extension(asker): Extension<Asker>,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let request: BatchRequest = read_json(&body)?;
+    if !(1..=MOST_IDS).contains(&request.order_ids.len()) {
+        let detail = format!("order_ids takes 1 to {MOST_IDS} ids.");
+        return Err(ApiError::bad_request(detail).field("order_ids"));
+    }
+    let here = |order: &Value| {
+        request.location_id.is_none()
+            || order.get("location_id") == Some(&json!(request.location_id))
+    };
+    let orders: Vec<Value> = request
+        .order_ids
+        .iter()
+        .filter_map(|id| asker.order(id))
+        .filter(here)
+        .collect();
+    Ok(Json(json!({}).with_list("orders", orders.into_iter())))
+}

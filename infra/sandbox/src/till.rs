@@ -1,0 +1,300 @@
+//! The person behind the counter: rings up what a customer wants.
+
+use crate::catalogue::{EXTRAS, PRODUCTS, ShopPlan};
+use crate::customer::{Paying, Wish};
+use crate::money::percent_of;
+use crate::receipt::{Adjustment, Extra, Goods, Line, Means, Quantity, Receipt, Shared, Tender};
+use crate::seed::{Draws, Seed};
+
+impl Wish {
+    /// Rings it up at a shop of a merchant.
+    pub fn ring_up(
+        &self,
+        merchant_id: &str,
+        shop: &ShopPlan,
+        seed: Seed,
+        draws: &mut Draws,
+    ) -> Receipt {
+        let mut receipt = Receipt {
+            currency: "USD",
+            lines: self.lines(merchant_id, seed, draws),
+            discounts: Vec::new(),
+            taxes: Vec::new(),
+            charges: Vec::new(),
+            tip_minor: 0,
+            tenders: Vec::new(),
+        };
+        self.take_discounts(&mut receipt, draws);
+        self.add_charges(&mut receipt, draws);
+        add_taxes(&mut receipt, shop, draws);
+        self.pay(&mut receipt, draws);
+        receipt
+    }
+
+    fn lines(&self, merchant_id: &str, seed: Seed, draws: &mut Draws) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        for number in 0..self.lines {
+            let weighted = self.weighted && number == 0;
+            let offered: Vec<usize> = (0..PRODUCTS.len())
+                .filter(|index| {
+                    PRODUCTS
+                        .get(*index)
+                        .is_some_and(|product| product.by_weight == weighted)
+                })
+                .collect();
+            let index = *draws.pick(&offered);
+            let Some(product) = PRODUCTS.get(index) else {
+                continue;
+            };
+            let quantity = match weighted {
+                true => Quantity {
+                    hundredths: draws.between(20, 350),
+                    by_weight: true,
+                },
+                false => Quantity::pieces(*draws.pick(&[1, 1, 1, 2, 2, 3, 6])),
+            };
+            let mut line = line(
+                draws,
+                Goods::Product,
+                product.name,
+                quantity,
+                product.price_minor,
+            );
+            line.item_id = Some(item_id(seed, merchant_id, product.name, product.variation));
+            line.variation = Some(product.variation);
+            line.taxed = product.taxed;
+            if self.extras && !weighted && (number == 0 || draws.happens(30)) {
+                let extra = draws.pick(&EXTRAS);
+                line.extras.push(Extra {
+                    uid: draws.letters(22),
+                    source_uid: None,
+                    item_id: item_id(seed, merchant_id, extra.name, "modifier"),
+                    name: extra.name,
+                    unit_minor: extra.price_minor,
+                    total_minor: extra.price_minor * quantity.hundredths / 100,
+                });
+            }
+            lines.push(line);
+        }
+        if self.custom_amount {
+            let minor = draws.between(5, 60) * 100;
+            lines.push(line(
+                draws,
+                Goods::CustomAmount,
+                "Custom Amount",
+                Quantity::pieces(1),
+                minor,
+            ));
+        }
+        if self.gift_card {
+            let minor = *draws.pick(&[2_500, 5_000]);
+            lines.push(line(
+                draws,
+                Goods::GiftCard,
+                "Gift Card",
+                Quantity::pieces(1),
+                minor,
+            ));
+        }
+        lines
+    }
+
+    fn take_discounts(&self, receipt: &mut Receipt, draws: &mut Draws) {
+        if self.line_discount {
+            let weights: Vec<i64> = receipt.lines.iter().take(1).map(Line::gross).collect();
+            let minor = percent_of(weights.iter().sum(), 2_500);
+            let rule = adjustment(draws, "Day-old 25%", Some(2_500), false, minor);
+            receipt.share(Shared::Discount, rule, &weights, draws);
+        }
+        if self.order_discount {
+            let weights = nets(receipt, |line| line.goods == Goods::Product);
+            let sum: i64 = weights.iter().sum();
+            let rule = if draws.happens(50) {
+                adjustment(draws, "Regulars 5%", Some(500), true, percent_of(sum, 500))
+            } else {
+                adjustment(draws, "Loyalty $2", None, true, (sum / 2).min(200))
+            };
+            receipt.share(Shared::Discount, rule, &weights, draws);
+        }
+    }
+
+    fn add_charges(&self, receipt: &mut Receipt, draws: &mut Draws) {
+        if self.service_charge {
+            let weights = nets(receipt, |line| line.goods == Goods::Product);
+            let fee = adjustment(draws, "Packaging fee", None, true, 150);
+            receipt.share(Shared::Charge, fee, &weights, draws);
+            let minor = percent_of(weights.iter().sum(), 1_800);
+            let gratuity = adjustment(draws, "Auto gratuity", Some(1_800), true, minor);
+            receipt.charges.push(Adjustment {
+                shared_out: false,
+                ..gratuity
+            });
+        }
+    }
+
+    fn pay(&self, receipt: &mut Receipt, draws: &mut Draws) {
+        if self.tip && self.paying != Paying::Cash {
+            receipt.tip_minor = *draws.pick(&[100, 150, 200, 300, 457]);
+        }
+        let total = receipt.total();
+        let due = total - receipt.tip_minor;
+        let in_cash = match self.paying {
+            Paying::Card => 0,
+            Paying::Cash => due,
+            Paying::Split => due / 2,
+        };
+        if in_cash > 0 {
+            let note = *draws.pick(&[500, 1_000, 2_000]);
+            let given_minor = (in_cash + note - 1) / note * note;
+            receipt.tenders.push(Tender {
+                id: draws.letters(27) + "ZY",
+                means: Means::Cash { given_minor },
+                minor: in_cash,
+                tip_minor: 0,
+            });
+        }
+        if in_cash < total {
+            receipt.tenders.push(Tender {
+                id: draws.letters(27) + "ZY",
+                means: Means::Card,
+                minor: total - in_cash,
+                tip_minor: receipt.tip_minor,
+            });
+        }
+    }
+}
+
+/// A state tax rounded line by line on what is taxable, and a city tax on the whole order.
+fn add_taxes(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
+    // Already rounded parts shared out by themselves come back unchanged.
+    let parts: Vec<i64> = nets(receipt, |line| line.taxed)
+        .into_iter()
+        .map(|net| percent_of(net, shop.state_tax))
+        .collect();
+    let minor: i64 = parts.iter().sum();
+    if minor > 0 {
+        let rule = adjustment(draws, "State Sales Tax", Some(shop.state_tax), false, minor);
+        receipt.share(Shared::Tax, rule, &parts, draws);
+    }
+    let weights = nets(receipt, |line| line.goods == Goods::Product);
+    let minor = percent_of(weights.iter().sum(), shop.city_tax);
+    if minor > 0 {
+        let rule = adjustment(draws, "City Tax", Some(shop.city_tax), true, minor);
+        receipt.share(Shared::Tax, rule, &weights, draws);
+    }
+}
+
+fn nets(receipt: &Receipt, counts: impl Fn(&Line) -> bool) -> Vec<i64> {
+    receipt
+        .lines
+        .iter()
+        .map(|line| if counts(line) { line.net() } else { 0 })
+        .collect()
+}
+
+fn item_id(seed: Seed, merchant_id: &str, name: &str, variation: &str) -> String {
+    seed.draws(&format!("item/{merchant_id}/{name}/{variation}"))
+        .capitals(24)
+}
+
+fn adjustment(
+    draws: &mut Draws,
+    name: &'static str,
+    basis_points: Option<i64>,
+    whole_order: bool,
+    minor: i64,
+) -> Adjustment {
+    Adjustment {
+        uid: draws.letters(22),
+        source_uid: None,
+        name,
+        basis_points,
+        whole_order,
+        shared_out: true,
+        minor,
+    }
+}
+
+fn line(
+    draws: &mut Draws,
+    goods: Goods,
+    name: &'static str,
+    quantity: Quantity,
+    unit_minor: i64,
+) -> Line {
+    Line {
+        uid: draws.letters(22),
+        source_uid: None,
+        item_id: None,
+        name,
+        variation: None,
+        goods,
+        taxed: false,
+        quantity,
+        unit_minor,
+        plain_minor: crate::money::part_of(unit_minor, quantity.hundredths, 100),
+        extras: Vec::new(),
+        discounts: Vec::new(),
+        taxes: Vec::new(),
+        charges: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::SHOPS;
+    use crate::receipt::RefundKind;
+
+    #[test]
+    fn every_receipt_and_every_return_adds_up_to_the_cent() {
+        let seed = Seed(7);
+        for number in 0..2_000 {
+            let mut draws = seed.draws(&format!("sale/{number}"));
+            let wish = Wish::random(&mut draws);
+            let shop = &SHOPS[number % SHOPS.len()];
+            let receipt = wish.ring_up("M", shop, seed, &mut draws);
+            assert_adds_up(&receipt);
+            let paid: i64 = receipt.tenders.iter().map(|tender| tender.minor).sum();
+            assert_eq!(paid, receipt.total(), "sale {number}: tenders");
+            let tips: i64 = receipt.tenders.iter().map(|tender| tender.tip_minor).sum();
+            assert_eq!(tips, receipt.tip_minor, "sale {number}: tips");
+            for kind in [RefundKind::Full, RefundKind::Line, RefundKind::Amount] {
+                let back = receipt.returned(kind, 0, paid, &mut draws);
+                assert_adds_up(&back);
+                assert!(
+                    back.total() > 0 && back.total() <= paid,
+                    "sale {number} {kind:?}"
+                );
+                if kind == RefundKind::Full {
+                    assert_eq!(back.total(), paid);
+                }
+            }
+        }
+    }
+
+    fn assert_adds_up(receipt: &Receipt) {
+        let lines: i64 = receipt.lines.iter().map(Line::total).sum();
+        let apart: i64 = receipt
+            .charges
+            .iter()
+            .filter(|charge| !charge.shared_out)
+            .map(|c| c.minor)
+            .sum();
+        assert_eq!(lines + apart + receipt.tip_minor, receipt.total());
+        assert_eq!(
+            receipt.lines.iter().map(Line::discount).sum::<i64>(),
+            receipt.discount()
+        );
+        assert_eq!(
+            receipt.lines.iter().map(Line::tax).sum::<i64>(),
+            receipt.tax()
+        );
+        assert!(
+            receipt
+                .lines
+                .iter()
+                .all(|line| line.discount() <= line.gross())
+        );
+    }
+}
