@@ -59,6 +59,17 @@ impl Flaw {
     ];
 }
 
+/// A key or a signature could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system has no randomness to give")]
+pub struct NoRandomness;
+
+impl From<Unspecified> for NoRandomness {
+    fn from(_: Unspecified) -> Self {
+        Self
+    }
+}
+
 /// An identity provider with one signing key.
 #[derive(Debug)]
 pub struct Identity {
@@ -72,12 +83,12 @@ impl Identity {
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn new() -> Result<Self, Unspecified> {
+    pub fn new() -> Result<Self, NoRandomness> {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?;
         let key =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
-                .map_err(|_| Unspecified)?;
+                .map_err(|_| NoRandomness)?;
         let mut id = [0; 9];
         random.fill(&mut id)?;
         Ok(Self {
@@ -108,7 +119,7 @@ impl Identity {
         tenant: &str,
         roles: &[&str],
         lifetime: Duration,
-    ) -> Result<String, Unspecified> {
+    ) -> Result<String, NoRandomness> {
         self.sign(&claims(tenant, roles, lifetime))
     }
 
@@ -121,7 +132,7 @@ impl Identity {
         flaw: Flaw,
         tenant: &str,
         roles: &[&str],
-    ) -> Result<String, Unspecified> {
+    ) -> Result<String, NoRandomness> {
         let hour = 3600;
         let mut claims = claims(tenant, roles, Duration::from_secs(hour));
         let now = seconds_since_epoch();
@@ -173,14 +184,14 @@ impl Identity {
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn sign(&self, claims: &Value) -> Result<String, Unspecified> {
+    pub fn sign(&self, claims: &Value) -> Result<String, NoRandomness> {
         self.sign_as(
             &json!({ "alg": "ES256", "typ": "JWT", "kid": self.key_id }),
             claims,
         )
     }
 
-    fn sign_as(&self, header: &Value, claims: &Value) -> Result<String, Unspecified> {
+    fn sign_as(&self, header: &Value, claims: &Value) -> Result<String, NoRandomness> {
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = self.key.sign(&self.random, signed.as_bytes())?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))

@@ -14,7 +14,7 @@ mod proxy;
 mod sales_domain;
 mod stack;
 
-pub use identity::{AUDIENCE, Flaw, ISSUER, Identity, claims};
+pub use identity::{AUDIENCE, Flaw, ISSUER, Identity, NoRandomness, claims};
 pub use processes::FunctionProcess;
 pub use proxy::{Call, Fault, Proxy, wait_for};
 pub use sales_domain::{Answers, Counts, KnownTransaction, SalesDomain, Total, TotalKey};

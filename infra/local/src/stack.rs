@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     env, fmt, fs,
     io::{BufRead as _, BufReader, Write as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -158,8 +159,8 @@ impl Stack {
                 leash,
             }),
             None => {
-                let _ = emulator.kill();
-                let _ = emulator.wait();
+                drop(leash);
+                end(&mut emulator);
                 // The log's reader sees the end of the pipe only now; the last lines are the ones that explain.
                 std::thread::sleep(Duration::from_millis(100));
                 let lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -313,16 +314,21 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         self.leash = None;
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            if !matches!(self.emulator.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.emulator.kill();
-        let _ = self.emulator.wait();
+        end(&mut self.emulator);
     }
+}
+
+/// Waits for an emulator whose leash is cut. It has its Lambda processes to end, so it is only killed if it hangs.
+fn end(emulator: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        if !matches!(emulator.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = emulator.kill();
+    let _ = emulator.wait();
 }
 
 /// Root of the workspace, which this crate is two folders below.
@@ -344,7 +350,9 @@ fn command(python: &Path, options: &StackOptions, folder: &Path) -> Command {
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(Stdio::piped())
+        // Ctrl-C goes to the whole group of a terminal; we end first, and the leash ends the emulator after us.
+        .process_group(0);
     if let Some(port) = options.port {
         command.args(["--port", &port.to_string()]);
     }
