@@ -9,13 +9,17 @@
 //! - [`Proxy`]: counts and breaks AWS calls, for "exactly one call" and for crash points.
 
 mod identity;
+mod options;
 mod processes;
 mod proxy;
 mod sales_domain;
 mod stack;
+mod wait;
 
 pub use identity::{AUDIENCE, Flaw, ISSUER, Identity, NoRandomness, claims};
+pub use options::{StackOptions, workspace};
 pub use processes::FunctionProcess;
-pub use proxy::{Call, Fault, Proxy, wait_for};
+pub use proxy::{Call, Fault, Proxy};
 pub use sales_domain::{Answers, Counts, KnownTransaction, SalesDomain, Total, TotalKey};
-pub use stack::{Stack, StackOptions, StartError, workspace};
+pub use stack::{Stack, StartError};
+pub use wait::wait_for;

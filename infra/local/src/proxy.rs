@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full};
@@ -322,19 +322,6 @@ fn name_of(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> (Strin
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How long something took to become true, or `None` if it did not in time.
-#[must_use]
-pub fn wait_for(within: Duration, is_true: impl Fn() -> bool) -> Option<Duration> {
-    let started = Instant::now();
-    while started.elapsed() < within {
-        if is_true() {
-            return Some(started.elapsed());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    None
 }
 
 #[cfg(test)]

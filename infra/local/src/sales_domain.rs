@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aws_sdk_sqs::{Client, types::Message};
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::Stack;
+use crate::{Stack, wait::wait_for};
 
 /// When the sales domain answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,16 +171,7 @@ impl SalesDomain {
     /// Looks again and again until `is_enough`, and says whether it came to that in time.
     #[must_use]
     pub fn wait_until(&self, within: Duration, is_enough: impl Fn(&Self) -> bool) -> bool {
-        let deadline = Instant::now() + within;
-        loop {
-            if is_enough(self) {
-                return true;
-            }
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_for(within, || is_enough(self)).is_some()
     }
 }
 
