@@ -1,1 +1,24 @@
 //! What every function of the POS integration service has in common.
+//!
+//! Reading order: [`domain`] (what a transaction is), [`providers`] (their words, turned into ours), [`vault`] and
+//! [`access`] (credentials), [`store`] (tables), [`queue`] (messages), then what the doors need.
+
+#[cfg(all(feature = "vault", feature = "store", feature = "client"))]
+pub mod access;
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod domain;
+pub mod problem;
+pub mod providers;
+#[cfg(feature = "queue")]
+pub mod queue;
+#[cfg(feature = "rest")]
+pub mod rest;
+#[cfg(feature = "secrets")]
+pub mod secrets;
+pub mod settings;
+#[cfg(feature = "store")]
+pub mod store;
+pub mod telemetry;
+#[cfg(feature = "vault")]
+pub mod vault;

@@ -38,12 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            once: false,
-            seed: 7,
-            sales: 40,
-            port: None,
-        }
+        Self { once: false, seed: 7, sales: 40, port: None }
     }
 }
 
@@ -71,11 +66,8 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool>
 }
 
 async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
-    let sandbox = Sandbox::start(SandboxOptions {
-        seed: options.seed,
-        ..SandboxOptions::default()
-    })
-    .context("failed to start the simulator")?;
+    let sandbox = Sandbox::start(SandboxOptions { seed: options.seed, ..SandboxOptions::default() })
+        .context("failed to start the simulator")?;
     screen.line(&format!("simulator: Square at {}", sandbox.square_url()));
     let stack = Stack::start(&StackOptions {
         name: "demo".to_owned(),
@@ -85,32 +77,17 @@ async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
         ..StackOptions::default()
     })?;
     let identity = Identity::new().context("failed to make the identity provider's key")?;
-    stack
-        .put_secret("JwksSecretId", &identity.jwks())
-        .await
-        .context("failed to store the JWKS")?;
+    stack.put_secret("JwksSecretId", &identity.jwks()).await.context("failed to store the JWKS")?;
     let token = identity
-        .token(
-            TENANT,
-            &["pos:read", "pos:write", "pos:admin"],
-            TOKEN_LIFETIME,
-        )
+        .token(TENANT, &["pos:read", "pos:write", "pos:admin"], TOKEN_LIFETIME)
         .context("failed to sign a token")?;
     let api = Api::new(stack.api_url(), TENANT, token)?;
     opening::subscribe(&sandbox, &stack).await?;
     let credentials = opening::connect(&sandbox).await?;
     let configuration_id = opening::configure(&api, &credentials).await?;
-    screen.line(&format!(
-        "configuration: {configuration_id} of tenant {TENANT} is connected"
-    ));
+    screen.line(&format!("configuration: {configuration_id} of tenant {TENANT} is connected"));
     let sales_domain = SalesDomain::start(&stack, Answers::AtOnce);
-    Ok(Town {
-        sandbox,
-        sales_domain,
-        stack,
-        api,
-        configuration_id,
-    })
+    Ok(Town { sandbox, sales_domain, stack, api, configuration_id })
 }
 
 impl Town {
@@ -130,11 +107,7 @@ async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<(
     loop {
         let now = (town.books().await?, town.sandbox.progress());
         let (books, progress) = &now;
-        screen.status(&format!(
-            "{}  notifications pending {}",
-            line_of(books),
-            progress.pending
-        ));
+        screen.status(&format!("{}  notifications pending {}", line_of(books), progress.pending));
         let all_sold = progress.idle && progress.rung_up >= progress.planned;
         if all_sold && books.agree() {
             screen.keep_status();
@@ -160,12 +133,8 @@ fn line_of(books: &Books) -> String {
 async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let books = town.books().await?;
     let merchants = town.sandbox.merchants();
-    let grant = town
-        .sandbox
-        .grant(None, &[])
-        .context("the simulator refuses a token")?;
-    let searched =
-        api::search_orders(&town.sandbox.square_url(), &grant.access_token, &merchants).await?;
+    let grant = town.sandbox.grant(None, &[]).context("the simulator refuses a token")?;
+    let searched = api::search_orders(&town.sandbox.square_url(), &grant.access_token, &merchants).await?;
     let searched = books::of_orders(&searched);
     let columns: [(&str, &Summary); 4] = [
         ("sold at the till", &books.ledger),
@@ -191,10 +160,7 @@ async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
         "VERDICT: the books differ."
     });
     if !agree {
-        screen.line(&format!(
-            "logs of the functions: {}",
-            town.stack.folder().join("logs").display()
-        ));
+        screen.line(&format!("logs of the functions: {}", town.stack.folder().join("logs").display()));
     }
     Ok(agree)
 }
@@ -204,26 +170,13 @@ fn invite(town: &Town, screen: &mut Screen) {
     let base = format!("{api}/api/v1/tenants/{TENANT}/pos");
     screen.line(&format!("\nAPI            {api}/api/v1"));
     screen.line(&format!("simulator      {square}/_admin"));
-    screen.line(&format!(
-        "local AWS      {} (region {})",
-        town.stack.endpoint(),
-        town.stack.region()
-    ));
-    screen.line(&format!(
-        "function logs  {}",
-        town.stack.folder().join("logs").display()
-    ));
+    screen.line(&format!("local AWS      {} (region {})", town.stack.endpoint(), town.stack.region()));
+    screen.line(&format!("function logs  {}", town.stack.folder().join("logs").display()));
     screen.line("\nTry, in another terminal:\n");
     screen.line(&format!("TOKEN={}\n", town.api.token()));
-    screen.line(&format!(
-        "curl -s -H \"Authorization: Bearer $TOKEN\" '{base}/transactions?limit=3'"
-    ));
-    screen.line(&format!(
-        "curl -s -H \"Authorization: Bearer $TOKEN\" {base}/configurations"
-    ));
-    screen.line(&format!(
-        "curl -s -X POST {square}/_admin/sales -d '{{\"kind\": \"everything\"}}'"
-    ));
+    screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" '{base}/transactions?limit=3'"));
+    screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" {base}/configurations"));
+    screen.line(&format!("curl -s -X POST {square}/_admin/sales -d '{{\"kind\": \"everything\"}}'"));
     screen.line("\nThe shops stay open; Ctrl-C closes them.\n");
 }
 

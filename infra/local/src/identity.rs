@@ -86,16 +86,11 @@ impl Identity {
     pub fn new() -> Result<Self, NoRandomness> {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?;
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
-                .map_err(|_| NoRandomness)?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random)
+            .map_err(|_| NoRandomness)?;
         let mut id = [0; 9];
         random.fill(&mut id)?;
-        Ok(Self {
-            key,
-            key_id: URL_SAFE_NO_PAD.encode(id),
-            random,
-        })
+        Ok(Self { key, key_id: URL_SAFE_NO_PAD.encode(id), random })
     }
 
     /// The key set, as the JWKS secret holds it.
@@ -114,12 +109,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn token(
-        &self,
-        tenant: &str,
-        roles: &[&str],
-        lifetime: Duration,
-    ) -> Result<String, NoRandomness> {
+    pub fn token(&self, tenant: &str, roles: &[&str], lifetime: Duration) -> Result<String, NoRandomness> {
         self.sign(&claims(tenant, roles, lifetime))
     }
 
@@ -127,12 +117,7 @@ impl Identity {
     ///
     /// # Errors
     /// When the system has no randomness to give.
-    pub fn flawed_token(
-        &self,
-        flaw: Flaw,
-        tenant: &str,
-        roles: &[&str],
-    ) -> Result<String, NoRandomness> {
+    pub fn flawed_token(&self, flaw: Flaw, tenant: &str, roles: &[&str]) -> Result<String, NoRandomness> {
         let hour = 3600;
         let mut claims = claims(tenant, roles, Duration::from_secs(hour));
         let now = seconds_since_epoch();
@@ -146,10 +131,7 @@ impl Identity {
                 set(&mut claims, "exp", (now + 2 * hour).into());
             }
             Flaw::OtherKey => {
-                let stranger = Self {
-                    key_id: self.key_id.clone(),
-                    ..Self::new()?
-                };
+                let stranger = Self { key_id: self.key_id.clone(), ..Self::new()? };
                 return stranger.sign(&claims);
             }
             Flaw::UnknownKeyId => {
@@ -185,10 +167,7 @@ impl Identity {
     /// # Errors
     /// When the system has no randomness to give.
     pub fn sign(&self, claims: &Value) -> Result<String, NoRandomness> {
-        self.sign_as(
-            &json!({ "alg": "ES256", "typ": "JWT", "kid": self.key_id }),
-            claims,
-        )
+        self.sign_as(&json!({ "alg": "ES256", "typ": "JWT", "kid": self.key_id }), claims)
     }
 
     fn sign_as(&self, header: &Value, claims: &Value) -> Result<String, NoRandomness> {
@@ -226,10 +205,7 @@ fn encode(value: &Value) -> String {
 }
 
 fn seconds_since_epoch() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
@@ -243,34 +219,21 @@ mod tests {
         let parts: Vec<&str> = token.split('.').collect();
         let mut point = vec![4];
         for coordinate in ["x", "y"] {
-            point.extend(
-                URL_SAFE_NO_PAD
-                    .decode(jwks["keys"][0][coordinate].as_str().unwrap())
-                    .unwrap(),
-            );
+            point.extend(URL_SAFE_NO_PAD.decode(jwks["keys"][0][coordinate].as_str().unwrap()).unwrap());
         }
         let signed = format!("{}.{}", parts[0], parts[1]);
         let signature = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-            .verify(signed.as_bytes(), &signature)
-            .is_ok()
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).is_ok()
     }
 
     fn decoded(token: &str, part: usize) -> Value {
-        serde_json::from_slice(
-            &URL_SAFE_NO_PAD
-                .decode(token.split('.').nth(part).unwrap())
-                .unwrap(),
-        )
-        .unwrap()
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(part).unwrap()).unwrap()).unwrap()
     }
 
     #[test]
     fn a_good_token_verifies_with_the_exported_key() {
         let identity = Identity::new().unwrap();
-        let token = identity
-            .token("bakery", &["pos:read"], Duration::from_secs(60))
-            .unwrap();
+        let token = identity.token("bakery", &["pos:read"], Duration::from_secs(60)).unwrap();
         assert!(verifies(&token, &identity.jwks()));
         assert_eq!(decoded(&token, 0)["kid"], identity.jwks()["keys"][0]["kid"]);
         assert_eq!(decoded(&token, 1)["tenant_id"], "bakery");
@@ -280,37 +243,15 @@ mod tests {
     fn a_flawed_token_has_its_flaw_and_no_other() {
         let identity = Identity::new().unwrap();
         for flaw in Flaw::ALL {
-            let token = identity
-                .flawed_token(flaw, "bakery", &["pos:read"])
-                .unwrap();
+            let token = identity.flawed_token(flaw, "bakery", &["pos:read"]).unwrap();
             let signed_by_us = !matches!(flaw, Flaw::OtherKey | Flaw::Unsigned | Flaw::Altered);
             assert_eq!(verifies(&token, &identity.jwks()), signed_by_us, "{flaw:?}");
             let claims = decoded(&token, 1);
-            assert_eq!(
-                claims["iss"] != ISSUER,
-                flaw == Flaw::OtherIssuer,
-                "{flaw:?}"
-            );
-            assert_eq!(
-                claims["aud"] != AUDIENCE,
-                flaw == Flaw::OtherAudience,
-                "{flaw:?}"
-            );
-            assert_eq!(
-                claims["tenant_id"].is_null(),
-                flaw == Flaw::NoTenant,
-                "{flaw:?}"
-            );
-            assert_eq!(
-                claims["exp"].as_u64().unwrap() < seconds_since_epoch(),
-                flaw == Flaw::Expired,
-                "{flaw:?}"
-            );
-            assert_eq!(
-                claims["nbf"].as_u64().unwrap() > seconds_since_epoch(),
-                flaw == Flaw::NotYetValid,
-                "{flaw:?}"
-            );
+            assert_eq!(claims["iss"] != ISSUER, flaw == Flaw::OtherIssuer, "{flaw:?}");
+            assert_eq!(claims["aud"] != AUDIENCE, flaw == Flaw::OtherAudience, "{flaw:?}");
+            assert_eq!(claims["tenant_id"].is_null(), flaw == Flaw::NoTenant, "{flaw:?}");
+            assert_eq!(claims["exp"].as_u64().unwrap() < seconds_since_epoch(), flaw == Flaw::Expired, "{flaw:?}");
+            assert_eq!(claims["nbf"].as_u64().unwrap() > seconds_since_epoch(), flaw == Flaw::NotYetValid, "{flaw:?}");
         }
     }
 }

@@ -31,10 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("failed to start the runtime: {error}");
@@ -58,11 +55,7 @@ fn main() -> ExitCode {
         None => {
             screen.line("\nclosed");
             // Ended on request, which is no failure unless a verdict was asked for.
-            if options.once {
-                ExitCode::from(130)
-            } else {
-                ExitCode::SUCCESS
-            }
+            if options.once { ExitCode::from(130) } else { ExitCode::SUCCESS }
         }
     }
 }
@@ -71,11 +64,7 @@ fn main() -> ExitCode {
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options::default();
     while let Some(name) = arguments.next() {
-        let mut value = || {
-            arguments
-                .next()
-                .ok_or_else(|| format!("{name} needs a value"))
-        };
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
             "--help" | "-h" => return Ok(None),
             "--once" => options.once = true,
@@ -89,9 +78,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("{name} does not take `{value}`"))
+    value.parse().map_err(|_| format!("{name} does not take `{value}`"))
 }
 
 #[cfg(test)]
@@ -109,10 +96,7 @@ mod tests {
         assert_eq!((options.seed, options.port), (3, Some(0)));
         assert!(parsed("--help").unwrap().is_none());
         assert_eq!(parsed("--seed").unwrap_err(), "--seed needs a value");
-        assert_eq!(
-            parsed("--port many").unwrap_err(),
-            "--port does not take `many`"
-        );
+        assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");
         assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
     }
 }

@@ -53,10 +53,7 @@ pub fn workspace() -> PathBuf {
 
 /// `…/deps/it-0123456789abcdef` -> `it`, with the package's name in front when cargo says it.
 fn name_of(executable: &Path) -> String {
-    let stem = executable
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("stack");
+    let stem = executable.file_stem().and_then(|stem| stem.to_str()).unwrap_or("stack");
     let target = stem.rsplit_once('-').map_or(stem, |(name, _)| name);
     match env::var("CARGO_PKG_NAME") {
         Ok(package) if package != target => format!("{package}-{target}"),
@@ -67,11 +64,7 @@ fn name_of(executable: &Path) -> String {
 /// Cargo puts test binaries into `deps`, beside the programs of the same profile.
 fn binaries_beside(executable: &Path) -> PathBuf {
     let folder = executable.parent().unwrap_or(Path::new("."));
-    let folder = if folder.ends_with("deps") {
-        folder.parent().unwrap_or(folder)
-    } else {
-        folder
-    };
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     folder.to_path_buf()
 }
 
@@ -81,13 +74,7 @@ mod tests {
 
     #[test]
     fn functions_are_looked_for_beside_the_test_binary() {
-        assert_eq!(
-            binaries_beside(Path::new("/t/debug/deps/it-0a1b")),
-            Path::new("/t/debug")
-        );
-        assert_eq!(
-            binaries_beside(Path::new("/t/debug/local")),
-            Path::new("/t/debug")
-        );
+        assert_eq!(binaries_beside(Path::new("/t/debug/deps/it-0a1b")), Path::new("/t/debug"));
+        assert_eq!(binaries_beside(Path::new("/t/debug/local")), Path::new("/t/debug"));
     }
 }

@@ -17,12 +17,7 @@ pub(crate) fn functions_of(emulator: u32) -> Vec<FunctionProcess> {
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(|pid| parent_of(*pid) == Some(emulator))
-        .filter_map(|pid| {
-            Some(FunctionProcess {
-                pid,
-                function_name: function_name_of(pid)?,
-            })
-        })
+        .filter_map(|pid| Some(FunctionProcess { pid, function_name: function_name_of(pid)? }))
         .collect()
 }
 
@@ -34,10 +29,7 @@ pub(crate) fn kill(pids: &[u32]) -> std::io::Result<()> {
     // The standard library can only signal its own children, and `unsafe` is forbidden here.
     let mut command = Command::new("sh");
     command.args(["-c", "kill -KILL \"$@\" 2>/dev/null || true", "sh"]);
-    command
-        .args(pids.iter().map(u32::to_string))
-        .status()
-        .map(|_| ())
+    command.args(pids.iter().map(u32::to_string)).status().map(|_| ())
 }
 
 fn parent_of(pid: u32) -> Option<u32> {

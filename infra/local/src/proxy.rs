@@ -88,10 +88,7 @@ pub struct Proxy {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Proxy")
-            .field("url", &self.url)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Proxy").field("url", &self.url).finish_non_exhaustive()
     }
 }
 
@@ -107,19 +104,12 @@ impl Proxy {
         let url = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(Mutex::new(State::default()));
         let (stop, stopped) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::spawn({
             let state = Arc::clone(&state);
             move || runtime.block_on(serve(listener, state, stopped))
         });
-        Ok(Self {
-            url,
-            state,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { url, state, stop, thread: Some(thread) })
     }
 
     /// Where to send the calls: `StackOptions::function_endpoint`, or `Stack::config_at`.
@@ -142,11 +132,7 @@ impl Proxy {
     /// How many calls of this name (`sqs:SendMessage`) there were.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
-        lock(&self.state)
-            .calls
-            .iter()
-            .filter(|call| call.name() == name)
-            .count()
+        lock(&self.state).calls.iter().filter(|call| call.name() == name).count()
     }
 
     /// Forgets calls and faults that have not happened.
@@ -159,20 +145,12 @@ impl Proxy {
 
     /// Hits the `nth` call from now (the first is 1), whatever it is.
     pub fn hit(&self, nth: u32, fault: Fault) {
-        lock(&self.state).rules.push(Rule {
-            name: None,
-            remaining: nth,
-            fault,
-        });
+        lock(&self.state).rules.push(Rule { name: None, remaining: nth, fault });
     }
 
     /// Hits the `nth` call from now of one name (`dynamodb:PutItem`).
     pub fn hit_named(&self, name: &str, nth: u32, fault: Fault) {
-        lock(&self.state).rules.push(Rule {
-            name: Some(name.to_owned()),
-            remaining: nth,
-            fault,
-        });
+        lock(&self.state).rules.push(Rule { name: Some(name.to_owned()), remaining: nth, fault });
     }
 
     /// Runs whenever a fault drops a connection, before it does: kill the caller there, and the drop is a crash.
@@ -190,16 +168,11 @@ impl Drop for Proxy {
     }
 }
 
-async fn serve(
-    listener: std::net::TcpListener,
-    state: Arc<Mutex<State>>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>, mut stopped: watch::Receiver<bool>) {
     let Ok(listener) = TcpListener::from_std(listener) else {
         return;
     };
-    let client: Client<HttpConnector, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).build_http();
+    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     loop {
         let accepted = tokio::select! {
             _ = stopped.changed() => return,
@@ -209,8 +182,7 @@ async fn serve(
         let _ = stream.set_nodelay(true);
         let (state, client) = (Arc::clone(&state), client.clone());
         tokio::spawn(async move {
-            let service =
-                service_fn(move |request| pass(request, Arc::clone(&state), client.clone()));
+            let service = service_fn(move |request| pass(request, Arc::clone(&state), client.clone()));
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .preserve_header_case(true)
@@ -232,12 +204,7 @@ async fn pass(
     let (service, operation) = name_of(&head.headers, head.method.as_str(), head.uri.path(), &body);
     let (index, fault, upstream) = {
         let mut state = lock(&state);
-        let call = Call {
-            service,
-            operation,
-            fault: None,
-            status: None,
-        };
+        let call = Call { service, operation, fault: None, status: None };
         let fault = state.next_fault(&call.name());
         state.calls.push(Call { fault, ..call });
         (state.calls.len() - 1, fault, state.upstream.clone())
@@ -252,14 +219,9 @@ async fn pass(
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
         Some(Fault::DropAfter) | None => {}
     }
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     head.uri = format!("{upstream}{target}").parse::<Uri>()?;
-    let response = client
-        .request(Request::from_parts(head, Full::new(body)))
-        .await?;
+    let response = client.request(Request::from_parts(head, Full::new(body))).await?;
     let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(call) = lock(&state).calls.get_mut(index) {
@@ -305,18 +267,12 @@ fn name_of(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> (Strin
     let service = text(AUTHORIZATION.as_str())
         .and_then(|header| header.split("Credential=").nth(1)?.split('/').nth(3))
         .unwrap_or("unsigned");
-    let in_header = text("x-amz-target")
-        .and_then(|target| target.rsplit('.').next())
-        .map(str::to_owned);
+    let in_header = text("x-amz-target").and_then(|target| target.rsplit('.').next()).map(str::to_owned);
     let in_form = || {
         let form = std::str::from_utf8(body).ok()?;
-        form.split('&')
-            .find_map(|field| field.strip_prefix("Action="))
-            .map(str::to_owned)
+        form.split('&').find_map(|field| field.strip_prefix("Action=")).map(str::to_owned)
     };
-    let operation = in_header
-        .or_else(in_form)
-        .unwrap_or_else(|| format!("{method} {path}"));
+    let operation = in_header.or_else(in_form).unwrap_or_else(|| format!("{method} {path}"));
     (service.to_owned(), operation)
 }
 
@@ -331,34 +287,11 @@ mod tests {
     #[test]
     fn a_rule_hits_the_call_it_counts_to_and_only_once() {
         let mut state = State::default();
-        state.rules.push(Rule {
-            name: Some("sqs:SendMessage".into()),
-            remaining: 2,
-            fault: Fault::DropAfter,
-        });
-        state.rules.push(Rule {
-            name: None,
-            remaining: 3,
-            fault: Fault::Status500,
-        });
-        let names = [
-            "sqs:SendMessage",
-            "kms:Decrypt",
-            "kms:Decrypt",
-            "sqs:SendMessage",
-            "sqs:SendMessage",
-        ];
+        state.rules.push(Rule { name: Some("sqs:SendMessage".into()), remaining: 2, fault: Fault::DropAfter });
+        state.rules.push(Rule { name: None, remaining: 3, fault: Fault::Status500 });
+        let names = ["sqs:SendMessage", "kms:Decrypt", "kms:Decrypt", "sqs:SendMessage", "sqs:SendMessage"];
         let faults: Vec<_> = names.iter().map(|name| state.next_fault(name)).collect();
-        assert_eq!(
-            faults,
-            [
-                None,
-                None,
-                Some(Fault::Status500),
-                Some(Fault::DropAfter),
-                None
-            ]
-        );
+        assert_eq!(faults, [None, None, Some(Fault::Status500), Some(Fault::DropAfter), None]);
     }
 
     #[test]
@@ -367,17 +300,11 @@ mod tests {
         let scope = "AWS4-HMAC-SHA256 Credential=test/20261122/us-east-1/dynamodb/aws4_request, SignedHeaders=host";
         headers.insert(AUTHORIZATION, scope.parse().unwrap());
         headers.insert("x-amz-target", "DynamoDB_20120810.PutItem".parse().unwrap());
-        assert_eq!(
-            name_of(&headers, "POST", "/", b"{}"),
-            ("dynamodb".into(), "PutItem".into())
-        );
+        assert_eq!(name_of(&headers, "POST", "/", b"{}"), ("dynamodb".into(), "PutItem".into()));
         headers.remove("x-amz-target");
         let form = b"Version=2011-06-15&Action=GetCallerIdentity";
         assert_eq!(name_of(&headers, "POST", "/", form).1, "GetCallerIdentity");
-        assert_eq!(
-            name_of(&headers, "PUT", "/bucket/key", b"").1,
-            "PUT /bucket/key"
-        );
+        assert_eq!(name_of(&headers, "PUT", "/bucket/key", b"").1, "PUT /bucket/key");
         assert_eq!(name_of(&HeaderMap::new(), "GET", "/", b"").0, "unsigned");
     }
 }

@@ -101,29 +101,16 @@ impl SalesDomain {
         let consumer = Consumer {
             config: stack.config(),
             sales: stack.output("SalesQueueUrl").unwrap_or_default().to_owned(),
-            replies: stack
-                .output("SalesRepliesQueueUrl")
-                .unwrap_or_default()
-                .to_owned(),
+            replies: stack.output("SalesRepliesQueueUrl").unwrap_or_default().to_owned(),
             ledger: Arc::clone(&ledger),
             answers: Arc::clone(&answers),
         };
         let thread =
-            std::thread::spawn(move || {
-                match tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                {
-                    Ok(runtime) => runtime.block_on(consumer.run(stopped)),
-                    Err(error) => eprintln!("the sales domain cannot start: {error}"),
-                }
+            std::thread::spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(consumer.run(stopped)),
+                Err(error) => eprintln!("the sales domain cannot start: {error}"),
             });
-        Self {
-            ledger,
-            answers,
-            stop,
-            thread: Some(thread),
-        }
+        Self { ledger, answers, stop, thread: Some(thread) }
     }
 
     /// Changes when it answers, from the next message on.
@@ -226,12 +213,8 @@ impl Consumer {
     async fn run(self, mut stopped: watch::Receiver<bool>) {
         let client = Client::new(&self.config);
         loop {
-            let receive = client
-                .receive_message()
-                .queue_url(&self.sales)
-                .max_number_of_messages(10)
-                .wait_time_seconds(5)
-                .send();
+            let receive =
+                client.receive_message().queue_url(&self.sales).max_number_of_messages(10).wait_time_seconds(5).send();
             let received = tokio::select! {
                 _ = stopped.changed() => return,
                 received = receive => received,
@@ -249,8 +232,7 @@ impl Consumer {
     }
 
     async fn take(&self, client: &Client, message: &Message) {
-        let body =
-            serde_json::from_str::<Value>(message.body().unwrap_or_default()).unwrap_or_default();
+        let body = serde_json::from_str::<Value>(message.body().unwrap_or_default()).unwrap_or_default();
         let Ok(event) = Event::deserialize(&body) else {
             lock(&self.ledger).counts.unreadable += 1;
             return;
@@ -258,10 +240,7 @@ impl Consumer {
         let reply = acceptance(&event);
         lock(&self.ledger).record(event, body);
         let answers = *lock(&self.answers);
-        let send = client
-            .send_message()
-            .queue_url(&self.replies)
-            .message_body(reply.to_string());
+        let send = client.send_message().queue_url(&self.replies).message_body(reply.to_string());
         match answers {
             Answers::AtOnce => {
                 if send.send().await.is_err() {
@@ -281,10 +260,7 @@ impl Consumer {
             Answers::Never => {}
         }
         let delete = client.delete_message().queue_url(&self.sales);
-        let _ = delete
-            .set_receipt_handle(message.receipt_handle().map(str::to_owned))
-            .send()
-            .await;
+        let _ = delete.set_receipt_handle(message.receipt_handle().map(str::to_owned)).send().await;
     }
 }
 
@@ -296,21 +272,11 @@ impl Ledger {
             return;
         }
         let revision = event.data.revision;
-        if self
-            .known
-            .get(&event.subject)
-            .is_some_and(|known| known.revision >= revision)
-        {
+        if self.known.get(&event.subject).is_some_and(|known| known.revision >= revision) {
             self.counts.stale += 1;
             return;
         }
-        self.known.insert(
-            event.subject,
-            KnownTransaction {
-                revision,
-                event: body,
-            },
-        );
+        self.known.insert(event.subject, KnownTransaction { revision, event: body });
     }
 }
 
@@ -360,14 +326,6 @@ mod tests {
             ledger.record(event, body);
         }
         assert_eq!(ledger.known["a"].revision, 2);
-        assert_eq!(
-            ledger.counts,
-            Counts {
-                received: 3,
-                duplicates: 1,
-                stale: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(ledger.counts, Counts { received: 3, duplicates: 1, stale: 1, ..Counts::default() });
     }
 }

@@ -98,30 +98,16 @@ impl Stack {
         if !options.binaries.is_dir() {
             return Err(StartError::FunctionsMissing(options.binaries.clone()));
         }
-        let folder = fresh_folder(&options.name).map_err(|source| StartError::Process {
-            action: "make room for",
-            source,
-        })?;
+        let folder =
+            fresh_folder(&options.name).map_err(|source| StartError::Process { action: "make room for", source })?;
         let mut emulator = command(&python, options, &folder)
             .spawn()
-            .map_err(|source| StartError::Process {
-                action: "start",
-                source,
-            })?;
+            .map_err(|source| StartError::Process { action: "start", source })?;
         let leash = emulator.stdin.take();
         let started = Instant::now();
-        let tail = follow_log(
-            &mut emulator,
-            folder.join("emulator.log"),
-            options.shows_progress,
-        );
+        let tail = follow_log(&mut emulator, folder.join("emulator.log"), options.shows_progress);
         match announcement_of(&mut emulator, options.deadline) {
-            Some(announcement) => Ok(Self {
-                announcement,
-                folder,
-                emulator,
-                leash,
-            }),
+            Some(announcement) => Ok(Self { announcement, folder, emulator, leash }),
             None => {
                 drop(leash);
                 end(&mut emulator);
@@ -132,11 +118,7 @@ impl Stack {
                 if let Some(missing) = missing_binary(&text) {
                     return Err(StartError::FunctionsMissing(missing));
                 }
-                Err(StartError::NotReady {
-                    waited: started.elapsed(),
-                    log: folder.join("emulator.log"),
-                    tail: text,
-                })
+                Err(StartError::NotReady { waited: started.elapsed(), log: folder.join("emulator.log"), tail: text })
             }
         }
     }
@@ -147,9 +129,7 @@ impl Stack {
     /// As [`Stack::start`]; every later caller gets the same error.
     pub fn shared() -> Result<&'static Self, &'static StartError> {
         static SHARED: OnceLock<Result<Stack, StartError>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::start(&StackOptions::default()))
-            .as_ref()
+        SHARED.get_or_init(|| Self::start(&StackOptions::default())).as_ref()
     }
 
     /// A value of the template's `Outputs`, or nothing if the template has no such output.
@@ -197,8 +177,7 @@ impl Stack {
     /// What a function (named as its binary) has printed so far.
     #[must_use]
     pub fn function_log(&self, function: &str) -> String {
-        fs::read_to_string(self.folder.join("logs").join(format!("{function}.log")))
-            .unwrap_or_default()
+        fs::read_to_string(self.folder.join("logs").join(format!("{function}.log"))).unwrap_or_default()
     }
 
     /// SDK configuration of the account's root, which may do anything. Meant to be made anew in each test: its
@@ -233,22 +212,14 @@ impl Stack {
     ) -> Result<(), aws_sdk_secretsmanager::Error> {
         let client = aws_sdk_secretsmanager::Client::new(&self.config());
         let id = self.output(output).unwrap_or(output);
-        client
-            .put_secret_value()
-            .secret_id(id)
-            .secret_string(secret.to_string())
-            .send()
-            .await?;
+        client.put_secret_value().secret_id(id).secret_string(secret.to_string()).send().await?;
         Ok(())
     }
 
     /// The function's name in the emulator, from the name of its binary.
     #[must_use]
     pub fn function_name(&self, function: &str) -> Option<&str> {
-        self.announcement
-            .functions
-            .get(function)
-            .map(String::as_str)
+        self.announcement.functions.get(function).map(String::as_str)
     }
 
     /// The execution environments that run right now, of all functions.
@@ -265,11 +236,8 @@ impl Stack {
     pub fn kill_function(&self, function: &str) -> std::io::Result<usize> {
         let name = self.function_name(function).unwrap_or(function);
         let running = self.function_processes();
-        let doomed: Vec<u32> = running
-            .iter()
-            .filter(|process| process.function_name == name)
-            .map(|it| it.pid)
-            .collect();
+        let doomed: Vec<u32> =
+            running.iter().filter(|process| process.function_name == name).map(|it| it.pid).collect();
         processes::kill(&doomed)?;
         Ok(doomed.len())
     }
@@ -338,11 +306,7 @@ fn announcement_of(emulator: &mut Child, deadline: Duration) -> Option<Announcem
 }
 
 /// Writes the emulator's standard error to a file and keeps its end for an error message.
-fn follow_log(
-    emulator: &mut Child,
-    path: PathBuf,
-    shows_progress: bool,
-) -> Arc<Mutex<VecDeque<String>>> {
+fn follow_log(emulator: &mut Child, path: PathBuf, shows_progress: bool) -> Arc<Mutex<VecDeque<String>>> {
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     if let Some(stderr) = emulator.stderr.take() {
         let tail = Arc::clone(&tail);
@@ -352,9 +316,7 @@ fn follow_log(
                 if let Some(file) = &mut file {
                     let _ = writeln!(file, "{line}");
                 }
-                if shows_progress
-                    && (line.starts_with("emulator: ") || line.starts_with("deploy: "))
-                {
+                if shows_progress && (line.starts_with("emulator: ") || line.starts_with("deploy: ")) {
                     eprintln!("{line}");
                 }
                 let mut lines = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -370,13 +332,8 @@ fn follow_log(
 
 /// The deployer's own words, turned back into our error so that the sentence is the same wherever it is noticed.
 fn missing_binary(log: &str) -> Option<PathBuf> {
-    let line = log
-        .lines()
-        .find(|line| line.contains(" is missing: build the functions first"))?;
-    let path = line
-        .strip_prefix("deployment failed: ")?
-        .split(" is missing: ")
-        .next()?;
+    let line = log.lines().find(|line| line.contains(" is missing: build the functions first"))?;
+    let path = line.strip_prefix("deployment failed: ")?.split(" is missing: ").next()?;
     Some(PathBuf::from(path))
 }
 
@@ -387,10 +344,7 @@ fn fresh_folder(name: &str) -> std::io::Result<PathBuf> {
     fs::create_dir_all(&stacks)?;
     for entry in fs::read_dir(&stacks)?.flatten() {
         let file_name = entry.file_name();
-        let owner = file_name
-            .to_str()
-            .and_then(|it| it.strip_prefix(name))
-            .and_then(owner_of);
+        let owner = file_name.to_str().and_then(|it| it.strip_prefix(name)).and_then(owner_of);
         if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -43,30 +43,12 @@ const ROUTES: [&str; 17] = [
 pub fn router(square: Arc<Square>) -> Router {
     Router::new()
         .route("/_admin", get(overview))
-        .route(
-            "/_admin/progress",
-            get(async |State(square): Desk| Json(square.progress())),
-        )
-        .route(
-            "/_admin/application",
-            get(async |State(square): Desk| Json(square.application())),
-        )
-        .route(
-            "/_admin/merchants",
-            get(async |State(square): Desk| Json(square.merchants())),
-        )
-        .route(
-            "/_admin/ledger",
-            get(async |State(square): Desk| Json(square.ledger())),
-        )
-        .route(
-            "/_admin/events",
-            get(async |State(square): Desk| Json(square.events())),
-        )
-        .route(
-            "/_admin/deliveries",
-            get(async |State(square): Desk| Json(square.post.deliveries())),
-        )
+        .route("/_admin/progress", get(async |State(square): Desk| Json(square.progress())))
+        .route("/_admin/application", get(async |State(square): Desk| Json(square.application())))
+        .route("/_admin/merchants", get(async |State(square): Desk| Json(square.merchants())))
+        .route("/_admin/ledger", get(async |State(square): Desk| Json(square.ledger())))
+        .route("/_admin/events", get(async |State(square): Desk| Json(square.events())))
+        .route("/_admin/deliveries", get(async |State(square): Desk| Json(square.post.deliveries())))
         .route("/_admin/play", post(play))
         .route("/_admin/history", post(history))
         .route("/_admin/sales", post(ring_up))
@@ -74,10 +56,7 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/_admin/grants", post(grant))
         .route("/_admin/grants/{merchant_id}", delete(revoke))
         .route("/_admin/subscriptions", post(subscribe))
-        .route(
-            "/_admin/faults",
-            get(faults).put(set_faults).delete(clear_faults),
-        )
+        .route("/_admin/faults", get(faults).put(set_faults).delete(clear_faults))
         .route("/_admin/clock", post(clock))
         .route("/_admin/wait", post(wait))
         .with_state(square)
@@ -87,17 +66,12 @@ type Desk = State<Arc<Square>>;
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        (
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Json(json!({"error": self.0})),
-        )
-            .into_response()
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": self.0}))).into_response()
     }
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body)
-        .map_err(|error| Refused(format!("the body was not understood: {error}")))
+    serde_json::from_slice(body).map_err(|error| Refused(format!("the body was not understood: {error}")))
 }
 
 async fn overview(State(square): Desk) -> Json<Value> {
@@ -148,11 +122,7 @@ struct OneRefund {
     kind: RefundKind,
 }
 
-async fn refund(
-    State(square): Desk,
-    Path(order_id): Path<String>,
-    body: Bytes,
-) -> Result<Response, Refused> {
+async fn refund(State(square): Desk, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
     let OneRefund { kind } = read(&body)?;
     let rung_up = square.refund(&order_id, kind)?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
@@ -167,19 +137,13 @@ struct Connect {
 }
 
 async fn grant(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
-    let Connect {
-        merchant_id,
-        scopes,
-    } = read(&body)?;
+    let Connect { merchant_id, scopes } = read(&body)?;
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     let grant = square.grant(merchant_id.as_deref(), &scopes)?;
     Ok((StatusCode::CREATED, Json(grant)).into_response())
 }
 
-async fn revoke(
-    State(square): Desk,
-    Path(merchant_id): Path<String>,
-) -> Result<StatusCode, Refused> {
+async fn revoke(State(square): Desk, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
     square.revoke(&merchant_id, "MERCHANT")?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -235,13 +199,8 @@ fn a_minute() -> u64 {
 async fn wait(State(square): Desk, uri: Uri) -> Result<Response, Refused> {
     let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
         .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-    Ok(
-        match square
-            .wait_until_quiet(Duration::from_millis(patience.timeout_ms))
-            .await
-        {
-            Ok(()) => Json(square.progress()).into_response(),
-            Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
-        },
-    )
+    Ok(match square.wait_until_quiet(Duration::from_millis(patience.timeout_ms)).await {
+        Ok(()) => Json(square.progress()).into_response(),
+        Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
+    })
 }

@@ -34,11 +34,7 @@ pub struct ExtraPlan {
     pub price_minor: i64,
 }
 
-pub const BUSINESSES: [&str; 3] = [
-    "Maple & Rye Bakery",
-    "Harbor Street Bakehouse",
-    "Blue Door Patisserie",
-];
+pub const BUSINESSES: [&str; 3] = ["Maple & Rye Bakery", "Harbor Street Bakehouse", "Blue Door Patisserie"];
 
 #[rustfmt::skip]
 pub const SHOPS: [ShopPlan; 12] = [
@@ -93,16 +89,7 @@ const fn shop(
     state_tax: i64,
     city_tax: i64,
 ) -> ShopPlan {
-    ShopPlan {
-        name,
-        street,
-        city,
-        state,
-        postal_code,
-        time_zone,
-        state_tax,
-        city_tax,
-    }
+    ShopPlan { name, street, city, state, postal_code, time_zone, state_tax, city_tax }
 }
 
 const fn product(
@@ -112,11 +99,5 @@ const fn product(
     taxed: bool,
     by_weight: bool,
 ) -> Product {
-    Product {
-        name,
-        variation,
-        price_minor,
-        taxed,
-        by_weight,
-    }
+    Product { name, variation, price_minor, taxed, by_weight }
 }

@@ -18,10 +18,7 @@ pub struct Clock {
 
 impl Clock {
     pub fn new(standing: Option<Timestamp>) -> Self {
-        Self {
-            standing,
-            ahead: SignedDuration::ZERO,
-        }
+        Self { standing, ahead: SignedDuration::ZERO }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -46,14 +43,7 @@ impl Clock {
     /// A tempo for what begins at this moment, when a thousand seconds of a
     /// shop take `1000 / speed` seconds.
     pub fn pace(&self, speed: f64) -> Pace {
-        Pace {
-            start: Moment {
-                stamp: self.now(),
-                due: Instant::now(),
-            },
-            speed,
-            squeezed: self.standing.is_none(),
-        }
+        Pace { start: Moment { stamp: self.now(), due: Instant::now() }, speed, squeezed: self.standing.is_none() }
     }
 }
 
@@ -75,24 +65,14 @@ pub struct Pace {
 impl Pace {
     /// Written down after the fact: the times of a real morning, due at once.
     pub fn past(start: Timestamp) -> Self {
-        Self {
-            start: Moment {
-                stamp: start,
-                due: Instant::now(),
-            },
-            speed: f64::INFINITY,
-            squeezed: false,
-        }
+        Self { start: Moment { stamp: start, due: Instant::now() }, speed: f64::INFINITY, squeezed: false }
     }
 
     pub fn at(&self, shop_time: Duration) -> Moment {
         let wait = shop_time.div_f64(self.speed);
         let passed = if self.squeezed { wait } else { shop_time };
         let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
-        Moment {
-            stamp: later(self.start.stamp, passed),
-            due: self.start.due + wait,
-        }
+        Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
     }
 
     /// The same tempo, not starting before another moment.

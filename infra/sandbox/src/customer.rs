@@ -98,75 +98,22 @@ impl Wish {
     pub fn of(kind: SaleKind) -> Wish {
         match kind {
             SaleKind::Simple => PLAIN,
-            SaleKind::Cash => Wish {
-                paying: Paying::Cash,
-                ..PLAIN
-            },
-            SaleKind::SplitTender => Wish {
-                lines: 3,
-                paying: Paying::Split,
-                ..PLAIN
-            },
+            SaleKind::Cash => Wish { paying: Paying::Cash, ..PLAIN },
+            SaleKind::SplitTender => Wish { lines: 3, paying: Paying::Split, ..PLAIN },
             SaleKind::Tip => Wish { tip: true, ..PLAIN },
-            SaleKind::Modifiers => Wish {
-                extras: true,
-                ..PLAIN
-            },
-            SaleKind::Weighted => Wish {
-                weighted: true,
-                ..PLAIN
-            },
-            SaleKind::CustomAmount => Wish {
-                custom_amount: true,
-                ..PLAIN
-            },
-            SaleKind::GiftCard => Wish {
-                gift_card: true,
-                ..PLAIN
-            },
-            SaleKind::LineDiscount => Wish {
-                lines: 2,
-                line_discount: true,
-                ..PLAIN
-            },
-            SaleKind::OrderDiscount => Wish {
-                lines: 3,
-                order_discount: true,
-                ..PLAIN
-            },
-            SaleKind::ServiceCharge => Wish {
-                lines: 3,
-                service_charge: true,
-                ..PLAIN
-            },
-            SaleKind::Api => Wish {
-                lines: 2,
-                api: true,
-                ..PLAIN
-            },
-            SaleKind::Canceled => Wish {
-                lines: 2,
-                fate: Fate::Canceled,
-                ..PLAIN
-            },
-            SaleKind::Offline => Wish {
-                offline: true,
-                ..PLAIN
-            },
-            SaleKind::FullRefund => Wish {
-                lines: 2,
-                fate: Fate::Refunded(RefundKind::Full),
-                ..PLAIN
-            },
-            SaleKind::PartialRefund => Wish {
-                lines: 3,
-                fate: Fate::Refunded(RefundKind::Line),
-                ..PLAIN
-            },
-            SaleKind::AmountRefund => Wish {
-                fate: Fate::Refunded(RefundKind::Amount),
-                ..PLAIN
-            },
+            SaleKind::Modifiers => Wish { extras: true, ..PLAIN },
+            SaleKind::Weighted => Wish { weighted: true, ..PLAIN },
+            SaleKind::CustomAmount => Wish { custom_amount: true, ..PLAIN },
+            SaleKind::GiftCard => Wish { gift_card: true, ..PLAIN },
+            SaleKind::LineDiscount => Wish { lines: 2, line_discount: true, ..PLAIN },
+            SaleKind::OrderDiscount => Wish { lines: 3, order_discount: true, ..PLAIN },
+            SaleKind::ServiceCharge => Wish { lines: 3, service_charge: true, ..PLAIN },
+            SaleKind::Api => Wish { lines: 2, api: true, ..PLAIN },
+            SaleKind::Canceled => Wish { lines: 2, fate: Fate::Canceled, ..PLAIN },
+            SaleKind::Offline => Wish { offline: true, ..PLAIN },
+            SaleKind::FullRefund => Wish { lines: 2, fate: Fate::Refunded(RefundKind::Full), ..PLAIN },
+            SaleKind::PartialRefund => Wish { lines: 3, fate: Fate::Refunded(RefundKind::Line), ..PLAIN },
+            SaleKind::AmountRefund => Wish { fate: Fate::Refunded(RefundKind::Amount), ..PLAIN },
             SaleKind::Everything => Wish {
                 lines: 4,
                 extras: true,

@@ -106,14 +106,7 @@ impl PostOffice {
             .no_proxy()
             .build()?;
         let under_way = Semaphore::new(at_once.max(1));
-        Ok(Self {
-            log: Mutex::default(),
-            http,
-            under_way,
-            terms,
-            faults,
-            runtime,
-        })
+        Ok(Self { log: Mutex::default(), http, under_way, terms, faults, runtime })
     }
 
     fn log(&self) -> MutexGuard<'_, Vec<Delivery>> {
@@ -125,10 +118,7 @@ impl PostOffice {
     }
 
     pub fn count(&self, state: DeliveryState) -> usize {
-        self.log()
-            .iter()
-            .filter(|delivery| delivery.state == state)
-            .count()
+        self.log().iter().filter(|delivery| delivery.state == state).count()
     }
 
     /// Takes a notification; `after` is shop time from now.
@@ -141,8 +131,7 @@ impl PostOffice {
         };
         if waits {
             let due = Instant::now() + after.div_f64(self.terms.speed);
-            self.runtime
-                .spawn(Arc::clone(self).carry(place, parcel, due));
+            self.runtime.spawn(Arc::clone(self).carry(place, parcel, due));
         }
     }
 
@@ -154,9 +143,7 @@ impl PostOffice {
         let mut last_failure: Option<String> = None;
         for retry in 0_u32.. {
             tokio::time::sleep_until(due.into()).await;
-            let attempt = self
-                .attempt(&url, &parcel, retry, last_failure.as_deref())
-                .await;
+            let attempt = self.attempt(&url, &parcel, retry, last_failure.as_deref()).await;
             last_failure.clone_from(&attempt.failure);
             let pause = (parcel.pause)(retry + 1);
             waited = waited.saturating_add(pause);
@@ -177,20 +164,10 @@ impl PostOffice {
     }
 
     /// Sends it once; the log does not hear of it.
-    pub async fn attempt(
-        &self,
-        url: &str,
-        parcel: &Parcel,
-        retry: u32,
-        reason: Option<&str>,
-    ) -> Attempt {
+    pub async fn attempt(&self, url: &str, parcel: &Parcel, retry: u32, reason: Option<&str>) -> Attempt {
         let _permit = self.under_way.acquire().await;
         let wrong = self.faults.take(|faults| &mut faults.wrong_signatures);
-        let signature = if wrong {
-            &parcel.wrong_signature
-        } else {
-            &parcel.signature
-        };
+        let signature = if wrong { &parcel.wrong_signature } else { &parcel.signature };
         let mut request = self
             .http
             .post(url)

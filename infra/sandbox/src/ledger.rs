@@ -141,10 +141,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn write(&mut self, entry: LedgerEntry) {
-        let place = *self
-            .places
-            .entry(entry.order_id.clone())
-            .or_insert(self.entries.len());
+        let place = *self.places.entry(entry.order_id.clone()).or_insert(self.entries.len());
         match self.entries.get_mut(place) {
             Some(known) => *known = entry,
             None => self.entries.push(entry),

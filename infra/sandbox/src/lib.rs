@@ -23,7 +23,7 @@ mod till;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -156,33 +156,24 @@ impl Sandbox {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let square =
-            Square::open(options, runtime.handle().clone()).map_err(std::io::Error::other)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let square = Square::open(options, runtime.handle().clone()).map_err(std::io::Error::other)?;
         let app = square::router(Arc::clone(&square)).merge(admin::router(Arc::clone(&square)));
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("sandbox".to_owned())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-                        return;
-                    };
-                    tokio::select! {
-                        _ = axum::serve(listener, app) => {}
-                        _ = ended => {}
-                    }
-                });
-                runtime_ends(runtime);
-            })?;
-        Ok(Self {
-            square,
-            address,
-            shutdown: Some(shutdown),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                    return;
+                };
+                tokio::select! {
+                    _ = axum::serve(listener, app) => {}
+                    _ = ended => {}
+                }
+            });
+            // Sales and deliveries that are still under way end here.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { square, address, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     /// Base URL of the Square API, without a slash at the end.
@@ -253,8 +244,7 @@ impl Sandbox {
 
     /// Turns the clock forward: tokens expire, nothing else happens.
     pub fn advance_clock(&self, by: Duration) {
-        self.square
-            .advance_clock(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
+        self.square.advance_clock(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
     }
 
     /// How far everything is.
@@ -295,48 +285,18 @@ impl Drop for Sandbox {
     }
 }
 
-/// Ends sales and deliveries that are still under way without waiting for them.
-fn runtime_ends(runtime: tokio::runtime::Runtime) {
-    runtime.shutdown_background();
-}
-
 impl SandboxOptions {
     fn check(&self) -> Result<(), Refused> {
         if !(self.speed.is_finite() && self.speed > 0.0) {
-            return Err(Refused(format!(
-                "speed must be a positive number, not {}",
-                self.speed
-            )));
+            return Err(Refused(format!("speed must be a positive number, not {}", self.speed)));
         }
         if !(1..=catalogue::SHOPS.len()).contains(&self.shops) {
-            return Err(Refused(format!(
-                "there can be 1 to {} shops, not {}",
-                catalogue::SHOPS.len(),
-                self.shops
-            )));
+            return Err(Refused(format!("there can be 1 to {} shops, not {}", catalogue::SHOPS.len(), self.shops)));
         }
         if !(1..=catalogue::BUSINESSES.len()).contains(&self.merchants) {
             let most = catalogue::BUSINESSES.len();
-            return Err(Refused(format!(
-                "there can be 1 to {most} merchants, not {}",
-                self.merchants
-            )));
+            return Err(Refused(format!("there can be 1 to {most} merchants, not {}", self.merchants)));
         }
         Ok(())
-    }
-}
-
-/// Polling is enough here: a person or a test is waiting, and nothing is lost by a few milliseconds.
-async fn poll_until<T>(
-    timeout: Duration,
-    mut check: impl FnMut() -> Result<(), T>,
-) -> Result<(), T> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        match check() {
-            Ok(()) => return Ok(()),
-            Err(busy) if Instant::now() >= deadline => return Err(busy),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
     }
 }

@@ -17,28 +17,16 @@ fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "Square        {url}")?;
     writeln!(out, "control desk  {url}/_admin")?;
-    writeln!(
-        out,
-        "application   {} (secret {})",
-        application.id, application.secret
-    )?;
+    writeln!(out, "application   {} (secret {})", application.id, application.secret)?;
     for merchant in sandbox.merchants() {
-        writeln!(
-            out,
-            "merchant      {} {} ({} shops)",
-            merchant.id,
-            merchant.name,
-            merchant.locations.len()
-        )?;
+        writeln!(out, "merchant      {} {} ({} shops)", merchant.id, merchant.name, merchant.locations.len())?;
     }
     writeln!(
         out,
         "\n  curl -X POST {url}/_admin/play -d '{{\"sales\": 40}}'\n\nseed {}; Ctrl-C ends it",
         options.seed
     )?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(tokio::signal::ctrl_c())?;
     sandbox.stop();
     Ok(())
@@ -51,9 +39,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
         if name == "--help" || name == "-h" {
             return Ok(None);
         }
-        let value = arguments
-            .next()
-            .with_context(|| format!("{name} needs a value\n{USAGE}"))?;
+        let value = arguments.next().with_context(|| format!("{name} needs a value\n{USAGE}"))?;
         let wrong = || format!("{name} does not take `{value}`\n{USAGE}");
         match name.as_str() {
             "--seed" => options.seed = value.parse().with_context(wrong)?,

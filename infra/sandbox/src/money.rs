@@ -33,16 +33,10 @@ pub fn share_out(total: i64, weights: &[i64]) -> Vec<i64> {
     }
     let mut parts: Vec<i64> = weights.iter().map(|weight| total * weight / sum).collect();
     let missing = total - parts.iter().sum::<i64>();
-    let mut by_remainder: Vec<(i64, &mut i64)> = weights
-        .iter()
-        .map(|weight| total * weight % sum)
-        .zip(parts.iter_mut())
-        .collect();
+    let mut by_remainder: Vec<(i64, &mut i64)> =
+        weights.iter().map(|weight| total * weight % sum).zip(parts.iter_mut()).collect();
     by_remainder.sort_by_key(|(remainder, _)| -remainder);
-    for (_, part) in by_remainder
-        .into_iter()
-        .take(usize::try_from(missing).unwrap_or(0))
-    {
+    for (_, part) in by_remainder.into_iter().take(usize::try_from(missing).unwrap_or(0)) {
         *part += 1;
     }
     parts
@@ -67,19 +61,14 @@ mod tests {
         assert_eq!(share_out(5, &[0, 0]), [0, 0]);
         let mut draws = Seed(3).draws("shares");
         for _ in 0..500 {
-            let weights: Vec<i64> = (0..draws.between(1, 8))
-                .map(|_| draws.between(0, 900))
-                .collect();
+            let weights: Vec<i64> = (0..draws.between(1, 8)).map(|_| draws.between(0, 900)).collect();
             let sum: i64 = weights.iter().sum();
             let total = draws.between(0, 5_000);
             let parts = share_out(total, &weights);
             if sum > 0 {
                 assert_eq!(parts.iter().sum::<i64>(), total);
                 for (part, weight) in parts.iter().zip(&weights) {
-                    assert!(
-                        (part * sum - total * weight).abs() < sum,
-                        "{total} over {weights:?}"
-                    );
+                    assert!((part * sum - total * weight).abs() < sum, "{total} over {weights:?}");
                 }
             }
         }

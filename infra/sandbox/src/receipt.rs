@@ -25,10 +25,7 @@ pub struct Quantity {
 
 impl Quantity {
     pub fn pieces(count: i64) -> Self {
-        Self {
-            hundredths: count * 100,
-            by_weight: false,
-        }
+        Self { hundredths: count * 100, by_weight: false }
     }
 }
 
@@ -82,12 +79,7 @@ pub struct Line {
 
 impl Line {
     pub fn gross(&self) -> i64 {
-        self.plain_minor
-            + self
-                .extras
-                .iter()
-                .map(|extra| extra.total_minor)
-                .sum::<i64>()
+        self.plain_minor + self.extras.iter().map(|extra| extra.total_minor).sum::<i64>()
     }
 
     pub fn discount(&self) -> i64 {
@@ -195,10 +187,7 @@ impl Receipt {
     /// `line` is the line a [`RefundKind::Line`] brings back, `most` what may
     /// still be refunded.
     pub fn returned(&self, kind: RefundKind, line: usize, most: i64, draws: &mut Draws) -> Receipt {
-        let mut back = Receipt {
-            tenders: Vec::new(),
-            ..self.clone()
-        };
+        let mut back = Receipt { tenders: Vec::new(), ..self.clone() };
         match kind {
             RefundKind::Full => {}
             RefundKind::Line => {
@@ -207,10 +196,7 @@ impl Receipt {
                 back.charges.retain(|charge| charge.shared_out);
             }
             RefundKind::Amount => {
-                back = Receipt {
-                    currency: self.currency,
-                    ..Receipt::of(goodwill(most.min(500)))
-                };
+                back = Receipt { currency: self.currency, ..Receipt::of(goodwill(most.min(500))) };
             }
         }
         back.renew_uids(draws);
@@ -235,12 +221,11 @@ impl Receipt {
         let adjustments = [&mut self.discounts, &mut self.taxes, &mut self.charges];
         for adjustment in adjustments.into_iter().flatten() {
             let uid = std::mem::replace(&mut adjustment.uid, draws.letters(22));
-            for share in self.lines.iter_mut().flat_map(|line| {
-                line.discounts
-                    .iter_mut()
-                    .chain(&mut line.taxes)
-                    .chain(&mut line.charges)
-            }) {
+            for share in self
+                .lines
+                .iter_mut()
+                .flat_map(|line| line.discounts.iter_mut().chain(&mut line.taxes).chain(&mut line.charges))
+            {
                 if share.of == uid {
                     share.of.clone_from(&adjustment.uid);
                     share.uid = draws.letters(22);
@@ -265,12 +250,7 @@ impl Receipt {
                 if adjustment.shared_out {
                     adjustment.minor = lines
                         .iter()
-                        .flat_map(|line| {
-                            line.discounts
-                                .iter()
-                                .chain(&line.taxes)
-                                .chain(&line.charges)
-                        })
+                        .flat_map(|line| line.discounts.iter().chain(&line.taxes).chain(&line.charges))
                         .filter(|share| share.of == adjustment.uid)
                         .map(|share| share.minor)
                         .sum();
@@ -281,24 +261,10 @@ impl Receipt {
     }
 
     /// Adds an adjustment whose shares follow the weights, one weight for each line.
-    pub fn share(
-        &mut self,
-        what: Shared,
-        adjustment: Adjustment,
-        weights: &[i64],
-        draws: &mut Draws,
-    ) {
-        for (line, minor) in self
-            .lines
-            .iter_mut()
-            .zip(share_out(adjustment.minor, weights))
-        {
+    pub fn share(&mut self, what: Shared, adjustment: Adjustment, weights: &[i64], draws: &mut Draws) {
+        for (line, minor) in self.lines.iter_mut().zip(share_out(adjustment.minor, weights)) {
             if minor > 0 {
-                let share = Share {
-                    uid: draws.letters(22),
-                    of: adjustment.uid.clone(),
-                    minor,
-                };
+                let share = Share { uid: draws.letters(22), of: adjustment.uid.clone(), minor };
                 match what {
                     Shared::Discount => line.discounts.push(share),
                     Shared::Tax => line.taxes.push(share),
@@ -332,12 +298,7 @@ fn one_piece(line: &Line) -> Line {
         for extra in &mut piece.extras {
             extra.total_minor = part_of(extra.total_minor, 1, count);
         }
-        for share in piece
-            .discounts
-            .iter_mut()
-            .chain(&mut piece.taxes)
-            .chain(&mut piece.charges)
-        {
+        for share in piece.discounts.iter_mut().chain(&mut piece.taxes).chain(&mut piece.charges) {
             share.minor = part_of(share.minor, 1, count);
         }
     }

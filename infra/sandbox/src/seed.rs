@@ -15,9 +15,7 @@ impl Seed {
     /// A stream of draws that belongs to one named thing.
     pub fn draws(self, name: &str) -> Draws {
         let digest = Sha256::digest(format!("{}/{name}", self.0));
-        let state = digest
-            .first_chunk()
-            .map_or(self.0, |bytes| u64::from_be_bytes(*bytes));
+        let state = digest.first_chunk().map_or(self.0, |bytes| u64::from_be_bytes(*bytes));
         Draws { state }
     }
 }
@@ -73,17 +71,13 @@ impl Draws {
     }
 
     fn text(&mut self, alphabet: &[u8], length: usize) -> String {
-        (0..length)
-            .map(|_| char::from(*self.pick(alphabet)))
-            .collect()
+        (0..length).map(|_| char::from(*self.pick(alphabet))).collect()
     }
 
     /// A random-looking UUID.
     pub fn uuid(&mut self) -> String {
         let bits = (u128::from(self.number()) << 64) | u128::from(self.number());
-        uuid::Builder::from_random_bytes(bits.to_be_bytes())
-            .into_uuid()
-            .to_string()
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
     }
 }
 
@@ -102,8 +96,7 @@ mod tests {
     #[test]
     fn both_ends_of_a_range_are_drawn() {
         let mut draws = Seed(1).draws("range");
-        let drawn: std::collections::BTreeSet<i64> =
-            (0..200).map(|_| draws.between(-2, 2)).collect();
+        let drawn: std::collections::BTreeSet<i64> = (0..200).map(|_| draws.between(-2, 2)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), [-2, -1, 0, 1, 2]);
     }
 }

@@ -14,6 +14,7 @@ mod reads;
 mod refund;
 mod script;
 mod search;
+mod shops;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -24,11 +25,9 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::catalogue::{BUSINESSES, SHOPS, ShopPlan};
 use crate::clock::{Clock, Pace, rfc3339};
 use crate::customer::{SaleKind, Wish};
 use crate::delivery::{DeliveryState, PostOffice, Terms};
@@ -40,36 +39,13 @@ use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions, StillBusy};
 use oauth::Grants;
 pub use oauth::{Application, Grant};
 use script::{Counter, Ends, Sale, Step};
+pub use shops::{Location, Merchant};
 pub use webhooks::{EventRecord, Subscription};
 
 /// The version of Square's API that is spoken here.
 const API_VERSION: &str = "2025-08-20";
 /// A bakery is busy for this long.
 const MORNING: Duration = Duration::from_secs(4 * 3600);
-
-/// A seller.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Merchant {
-    /// Square's id.
-    pub id: String,
-    /// Business name.
-    pub name: String,
-    /// The first one is the main location.
-    pub locations: Vec<Location>,
-}
-
-/// A shop.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Location {
-    /// Square's id.
-    pub id: String,
-    /// Shop name.
-    pub name: String,
-    /// IANA zone.
-    pub time_zone: String,
-    /// ISO 4217.
-    pub currency: String,
-}
 
 /// One object with all its earlier copies.
 #[derive(Debug, Default)]
@@ -83,10 +59,7 @@ impl Copies {
     /// What a replica knows that is this far behind.
     fn seen(&self, behind: Duration) -> Option<&Value> {
         let copies = self.0.iter().rev();
-        copies
-            .into_iter()
-            .find(|(written, _)| written.elapsed() >= behind)
-            .map(|(_, json)| json)
+        copies.into_iter().find(|(written, _)| written.elapsed() >= behind).map(|(_, json)| json)
     }
 }
 
@@ -135,18 +108,9 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/v2/payments/{id}", get(reads::get_payment))
         .route("/v2/refunds", get(reads::list_refunds))
         .route("/v2/refunds/{id}", get(reads::get_refund))
-        .route(
-            "/v2/webhooks/subscriptions",
-            get(webhooks::list).post(webhooks::create),
-        )
-        .route(
-            "/v2/webhooks/subscriptions/{id}",
-            get(webhooks::get).delete(webhooks::delete),
-        )
-        .route(
-            "/v2/webhooks/subscriptions/{id}/signature-key",
-            post(webhooks::rotate_key),
-        )
+        .route("/v2/webhooks/subscriptions", get(webhooks::list).post(webhooks::create))
+        .route("/v2/webhooks/subscriptions/{id}", get(webhooks::get).delete(webhooks::delete))
+        .route("/v2/webhooks/subscriptions/{id}/signature-key", post(webhooks::rotate_key))
         .route("/v2/webhooks/subscriptions/{id}/test", post(webhooks::test))
         .route("/oauth2/authorize", get(oauth::authorize))
         .route("/oauth2/token", post(oauth::token))
@@ -154,25 +118,16 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/oauth2/token/status", post(oauth::status))
         .fallback(answers::no_such_route)
         .method_not_allowed_fallback(answers::no_such_method)
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&square),
-            answers::guard,
-        ))
+        .layer(middleware::from_fn_with_state(Arc::clone(&square), answers::guard))
         .with_state(square)
 }
 
 impl Square {
-    pub fn open(
-        options: SandboxOptions,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Arc<Self>, reqwest::Error> {
+    pub fn open(options: SandboxOptions, runtime: tokio::runtime::Handle) -> Result<Arc<Self>, reqwest::Error> {
         let seed = Seed(options.seed);
         let faults = Arc::new(FaultBox::default());
-        let terms = Terms {
-            speed: options.speed,
-            retry_window: options.retry_window,
-            answer_within: options.answer_within,
-        };
+        let terms =
+            Terms { speed: options.speed, retry_window: options.retry_window, answer_within: options.answer_within };
         let at_once = options.concurrent_deliveries;
         let post = PostOffice::new(runtime.clone(), Arc::clone(&faults), at_once, terms)?;
         let world = World {
@@ -192,7 +147,7 @@ impl Square {
             noted: 0,
         };
         let square = Arc::new(Self {
-            merchants: merchants(seed, &options),
+            merchants: shops::merchants(seed, &options),
             options,
             seed,
             world: Mutex::new(world),
@@ -211,36 +166,6 @@ impl Square {
 
     fn replica_lag(&self) -> Duration {
         Duration::from_millis(self.faults.get().replica_lag_ms)
-    }
-
-    pub fn merchants(&self) -> Vec<Merchant> {
-        self.merchants.clone()
-    }
-
-    fn merchant(&self, id: Option<&str>) -> Result<&Merchant, Refused> {
-        let mut merchants = self.merchants.iter();
-        match id {
-            None => merchants
-                .next()
-                .ok_or_else(|| Refused("there are no merchants".to_owned())),
-            Some(id) => merchants
-                .find(|merchant| merchant.id == id)
-                .ok_or_else(|| Refused(format!("there is no merchant {id}"))),
-        }
-    }
-
-    /// Every shop with its merchant and its plan.
-    fn shops(&self) -> Vec<(&Merchant, &Location, &'static ShopPlan)> {
-        self.merchants
-            .iter()
-            .flat_map(|merchant| {
-                merchant
-                    .locations
-                    .iter()
-                    .zip(&SHOPS)
-                    .map(move |(location, plan)| (merchant, location, plan))
-            })
-            .collect()
     }
 
     /// Plans the next sale. Its number, not the moment, decides what it is.
@@ -262,22 +187,12 @@ impl Square {
         let mut draws = self.seed.draws(&format!("sale/{}", world.planned));
         world.planned += 1;
         let (merchant, location, plan) = *draws.pick(&shops);
-        let team: Vec<String> = (0..4)
-            .map(|member| {
-                self.seed
-                    .draws(&format!("team/{}/{member}", merchant.id))
-                    .letters(16)
-            })
-            .collect();
+        let team: Vec<String> =
+            (0..4).map(|member| self.seed.draws(&format!("team/{}/{member}", merchant.id)).letters(16)).collect();
         let wish = wish(&mut draws);
         let receipt = wish.ring_up(&merchant.id, plan, self.seed, &mut draws);
-        let counter = Counter {
-            seed: self.seed,
-            pace,
-            merchant_id: &merchant.id,
-            location_id: &location.id,
-            team: &team,
-        };
+        let counter =
+            Counter { seed: self.seed, pace, merchant_id: &merchant.id, location_id: &location.id, team: &team };
         let (steps, sale) = counter.sale(&wish, receipt, opens, &mut draws);
         let refund_order_id = steps.iter().rev().find_map(|step| match step.ends {
             Some(Ends::Refund) => step.orders.first().map(|(id, _)| id.clone()),
@@ -332,9 +247,7 @@ impl Square {
     pub fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused> {
         let mut world = self.world();
         let pace = world.clock.pace(self.options.speed);
-        let (steps, rung_up) = self.plan(&mut world, pace, Duration::ZERO, location_id, |_| {
-            Wish::of(kind)
-        })?;
+        let (steps, rung_up) = self.plan(&mut world, pace, Duration::ZERO, location_id, |_| Wish::of(kind))?;
         self.begin(world, steps);
         Ok(rung_up)
     }
@@ -379,11 +292,7 @@ impl Square {
     /// is due right after a fee must not be overtaken by it.
     async fn clerk(self: Arc<Self>) {
         loop {
-            let next = self
-                .world()
-                .agenda
-                .first_key_value()
-                .map(|((due, _), _)| *due);
+            let next = self.world().agenda.first_key_value().map(|((due, _), _)| *due);
             match next {
                 None => self.agenda_changed.notified().await,
                 Some(due) if due > Instant::now() => {
@@ -402,11 +311,9 @@ impl Square {
 
     fn apply(&self, world: &mut World, step: Step) {
         world.clock.reach(step.at.stamp);
-        for (shelf, objects) in [
-            (&mut world.orders, step.orders),
-            (&mut world.payments, step.payments),
-            (&mut world.refunds, step.refunds),
-        ] {
+        for (shelf, objects) in
+            [(&mut world.orders, step.orders), (&mut world.payments, step.payments), (&mut world.refunds, step.refunds)]
+        {
             for (id, json) in objects {
                 shelf.entry(id).or_default().write(json);
             }
@@ -441,12 +348,8 @@ impl Square {
     pub fn progress(&self) -> Progress {
         let world = self.world();
         let pending = self.post.count(DeliveryState::Pending);
-        let [delivered, lost, given_up] = [
-            DeliveryState::Delivered,
-            DeliveryState::Lost,
-            DeliveryState::GivenUp,
-        ]
-        .map(|state| self.post.count(state));
+        let [delivered, lost, given_up] =
+            [DeliveryState::Delivered, DeliveryState::Lost, DeliveryState::GivenUp].map(|state| self.post.count(state));
         Progress {
             planned: world.planned,
             rung_up: world.rung_up,
@@ -461,37 +364,18 @@ impl Square {
         }
     }
 
+    /// Polls: a person or a test is waiting, and a few milliseconds do not matter.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        let check = || {
+        let deadline = Instant::now() + timeout;
+        loop {
             let progress = self.progress();
             if progress.idle {
-                Ok(())
-            } else {
-                Err(StillBusy(progress))
+                return Ok(());
             }
-        };
-        crate::poll_until(timeout, check).await
+            if Instant::now() >= deadline {
+                return Err(StillBusy(progress));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
-}
-
-fn merchants(seed: Seed, options: &SandboxOptions) -> Vec<Merchant> {
-    let businesses = BUSINESSES.iter().take(options.merchants);
-    businesses
-        .map(|name| Merchant {
-            id: seed.draws(&format!("merchant/{name}")).capitals(13),
-            name: (*name).to_owned(),
-            locations: SHOPS
-                .iter()
-                .take(options.shops)
-                .map(|shop| Location {
-                    id: seed
-                        .draws(&format!("location/{name}/{}", shop.name))
-                        .capitals(13),
-                    name: shop.name.to_owned(),
-                    time_zone: shop.time_zone.to_owned(),
-                    currency: "USD".to_owned(),
-                })
-                .collect(),
-        })
-        .collect()
 }

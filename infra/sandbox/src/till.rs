@@ -8,13 +8,7 @@ use crate::seed::{Draws, Seed};
 
 impl Wish {
     /// Rings it up at a shop of a merchant.
-    pub fn ring_up(
-        &self,
-        merchant_id: &str,
-        shop: &ShopPlan,
-        seed: Seed,
-        draws: &mut Draws,
-    ) -> Receipt {
+    pub fn ring_up(&self, merchant_id: &str, shop: &ShopPlan, seed: Seed, draws: &mut Draws) -> Receipt {
         let mut receipt = Receipt {
             currency: "USD",
             lines: self.lines(merchant_id, seed, draws),
@@ -36,30 +30,17 @@ impl Wish {
         for number in 0..self.lines {
             let weighted = self.weighted && number == 0;
             let offered: Vec<usize> = (0..PRODUCTS.len())
-                .filter(|index| {
-                    PRODUCTS
-                        .get(*index)
-                        .is_some_and(|product| product.by_weight == weighted)
-                })
+                .filter(|index| PRODUCTS.get(*index).is_some_and(|product| product.by_weight == weighted))
                 .collect();
             let index = *draws.pick(&offered);
             let Some(product) = PRODUCTS.get(index) else {
                 continue;
             };
             let quantity = match weighted {
-                true => Quantity {
-                    hundredths: draws.between(20, 350),
-                    by_weight: true,
-                },
+                true => Quantity { hundredths: draws.between(20, 350), by_weight: true },
                 false => Quantity::pieces(*draws.pick(&[1, 1, 1, 2, 2, 3, 6])),
             };
-            let mut line = line(
-                draws,
-                Goods::Product,
-                product.name,
-                quantity,
-                product.price_minor,
-            );
+            let mut line = line(draws, Goods::Product, product.name, quantity, product.price_minor);
             line.item_id = Some(item_id(seed, merchant_id, product.name, product.variation));
             line.variation = Some(product.variation);
             line.taxed = product.taxed;
@@ -78,23 +59,11 @@ impl Wish {
         }
         if self.custom_amount {
             let minor = draws.between(5, 60) * 100;
-            lines.push(line(
-                draws,
-                Goods::CustomAmount,
-                "Custom Amount",
-                Quantity::pieces(1),
-                minor,
-            ));
+            lines.push(line(draws, Goods::CustomAmount, "Custom Amount", Quantity::pieces(1), minor));
         }
         if self.gift_card {
             let minor = *draws.pick(&[2_500, 5_000]);
-            lines.push(line(
-                draws,
-                Goods::GiftCard,
-                "Gift Card",
-                Quantity::pieces(1),
-                minor,
-            ));
+            lines.push(line(draws, Goods::GiftCard, "Gift Card", Quantity::pieces(1), minor));
         }
         lines
     }
@@ -125,10 +94,7 @@ impl Wish {
             receipt.share(Shared::Charge, fee, &weights, draws);
             let minor = percent_of(weights.iter().sum(), 1_800);
             let gratuity = adjustment(draws, "Auto gratuity", Some(1_800), true, minor);
-            receipt.charges.push(Adjustment {
-                shared_out: false,
-                ..gratuity
-            });
+            receipt.charges.push(Adjustment { shared_out: false, ..gratuity });
         }
     }
 
@@ -167,10 +133,8 @@ impl Wish {
 /// A state tax rounded line by line on what is taxable, and a city tax on the whole order.
 fn add_taxes(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
     // Already rounded parts shared out by themselves come back unchanged.
-    let parts: Vec<i64> = nets(receipt, |line| line.taxed)
-        .into_iter()
-        .map(|net| percent_of(net, shop.state_tax))
-        .collect();
+    let parts: Vec<i64> =
+        nets(receipt, |line| line.taxed).into_iter().map(|net| percent_of(net, shop.state_tax)).collect();
     let minor: i64 = parts.iter().sum();
     if minor > 0 {
         let rule = adjustment(draws, "State Sales Tax", Some(shop.state_tax), false, minor);
@@ -185,16 +149,11 @@ fn add_taxes(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
 }
 
 fn nets(receipt: &Receipt, counts: impl Fn(&Line) -> bool) -> Vec<i64> {
-    receipt
-        .lines
-        .iter()
-        .map(|line| if counts(line) { line.net() } else { 0 })
-        .collect()
+    receipt.lines.iter().map(|line| if counts(line) { line.net() } else { 0 }).collect()
 }
 
 fn item_id(seed: Seed, merchant_id: &str, name: &str, variation: &str) -> String {
-    seed.draws(&format!("item/{merchant_id}/{name}/{variation}"))
-        .capitals(24)
+    seed.draws(&format!("item/{merchant_id}/{name}/{variation}")).capitals(24)
 }
 
 fn adjustment(
@@ -204,24 +163,10 @@ fn adjustment(
     whole_order: bool,
     minor: i64,
 ) -> Adjustment {
-    Adjustment {
-        uid: draws.letters(22),
-        source_uid: None,
-        name,
-        basis_points,
-        whole_order,
-        shared_out: true,
-        minor,
-    }
+    Adjustment { uid: draws.letters(22), source_uid: None, name, basis_points, whole_order, shared_out: true, minor }
 }
 
-fn line(
-    draws: &mut Draws,
-    goods: Goods,
-    name: &'static str,
-    quantity: Quantity,
-    unit_minor: i64,
-) -> Line {
+fn line(draws: &mut Draws, goods: Goods, name: &'static str, quantity: Quantity, unit_minor: i64) -> Line {
     Line {
         uid: draws.letters(22),
         source_uid: None,
@@ -262,10 +207,7 @@ mod tests {
             for kind in [RefundKind::Full, RefundKind::Line, RefundKind::Amount] {
                 let back = receipt.returned(kind, 0, paid, &mut draws);
                 assert_adds_up(&back);
-                assert!(
-                    back.total() > 0 && back.total() <= paid,
-                    "sale {number} {kind:?}"
-                );
+                assert!(back.total() > 0 && back.total() <= paid, "sale {number} {kind:?}");
                 if kind == RefundKind::Full {
                     assert_eq!(back.total(), paid);
                 }
@@ -275,26 +217,10 @@ mod tests {
 
     fn assert_adds_up(receipt: &Receipt) {
         let lines: i64 = receipt.lines.iter().map(Line::total).sum();
-        let apart: i64 = receipt
-            .charges
-            .iter()
-            .filter(|charge| !charge.shared_out)
-            .map(|c| c.minor)
-            .sum();
+        let apart: i64 = receipt.charges.iter().filter(|charge| !charge.shared_out).map(|c| c.minor).sum();
         assert_eq!(lines + apart + receipt.tip_minor, receipt.total());
-        assert_eq!(
-            receipt.lines.iter().map(Line::discount).sum::<i64>(),
-            receipt.discount()
-        );
-        assert_eq!(
-            receipt.lines.iter().map(Line::tax).sum::<i64>(),
-            receipt.tax()
-        );
-        assert!(
-            receipt
-                .lines
-                .iter()
-                .all(|line| line.discount() <= line.gross())
-        );
+        assert_eq!(receipt.lines.iter().map(Line::discount).sum::<i64>(), receipt.discount());
+        assert_eq!(receipt.lines.iter().map(Line::tax).sum::<i64>(), receipt.tax());
+        assert!(receipt.lines.iter().all(|line| line.discount() <= line.gross()));
     }
 }

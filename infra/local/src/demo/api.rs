@@ -38,11 +38,7 @@ struct Found {
 
 impl Api {
     pub fn new(api_url: &str, tenant: &str, token: String) -> anyhow::Result<Self> {
-        Ok(Self {
-            http: client()?,
-            base: format!("{api_url}/api/v1/tenants/{tenant}/pos"),
-            token,
-        })
+        Ok(Self { http: client()?, base: format!("{api_url}/api/v1/tenants/{tenant}/pos"), token })
     }
 
     pub fn token(&self) -> &str {
@@ -55,8 +51,7 @@ impl Api {
             .request(Method::POST, "/configurations")
             .header("idempotency-key", uuid::Uuid::new_v4().to_string())
             .json(configuration);
-        let created: Created =
-            answer_of(request, StatusCode::CREATED, "create the configuration").await?;
+        let created: Created = answer_of(request, StatusCode::CREATED, "create the configuration").await?;
         Ok(created.id)
     }
 
@@ -81,18 +76,13 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.token)
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
     }
 }
 
 /// A client that shows redirects instead of following them: the OAuth code is in one.
 pub fn client() -> anyhow::Result<Client> {
-    Client::builder()
-        .redirect(redirect::Policy::none())
-        .build()
-        .context("failed to make an HTTP client")
+    Client::builder().redirect(redirect::Policy::none()).build().context("failed to make an HTTP client")
 }
 
 /// The answer if it has the wanted status and shape; otherwise its text, because that says what went wrong.
@@ -101,28 +91,17 @@ pub async fn answer_of<T: DeserializeOwned>(
     wanted: StatusCode,
     action: &str,
 ) -> anyhow::Result<T> {
-    let response = request
-        .send()
-        .await
-        .with_context(|| format!("failed to {action}"))?;
+    let response = request.send().await.with_context(|| format!("failed to {action}"))?;
     let status = response.status();
-    let text = response
-        .text()
-        .await
-        .with_context(|| format!("failed to {action}"))?;
+    let text = response.text().await.with_context(|| format!("failed to {action}"))?;
     if status != wanted {
         bail!("failed to {action}: {status} {text}");
     }
-    serde_json::from_str(&text)
-        .with_context(|| format!("failed to {action}: unexpected answer {text}"))
+    serde_json::from_str(&text).with_context(|| format!("failed to {action}: unexpected answer {text}"))
 }
 
 /// Every completed order, from Square's own search and not from its notifications.
-pub async fn search_orders(
-    square: &str,
-    access_token: &str,
-    merchants: &[Merchant],
-) -> anyhow::Result<Vec<Order>> {
+pub async fn search_orders(square: &str, access_token: &str, merchants: &[Merchant]) -> anyhow::Result<Vec<Order>> {
     let shops = merchants.iter().flat_map(|merchant| &merchant.locations);
     let locations: Vec<&str> = shops.map(|location| location.id.as_str()).collect();
     let http = client()?;
@@ -138,10 +117,7 @@ pub async fn search_orders(
             },
         });
         loop {
-            let request = http
-                .post(format!("{square}/v2/orders/search"))
-                .bearer_auth(access_token)
-                .json(&search);
+            let request = http.post(format!("{square}/v2/orders/search")).bearer_auth(access_token).json(&search);
             let found: Found = answer_of(request, StatusCode::OK, "search orders").await?;
             orders.extend(found.orders);
             let (Some(cursor), Some(search)) = (found.cursor, search.as_object_mut()) else {

@@ -24,27 +24,19 @@ impl Books {
 }
 
 fn add(summary: &mut Summary, currency: &str, kind: &str, total: Total) {
-    let known = summary
-        .entry((currency.to_owned(), kind.to_owned()))
-        .or_default();
+    let known = summary.entry((currency.to_owned(), kind.to_owned())).or_default();
     known.count += total.count;
     known.total_minor += total.total_minor;
 }
 
 fn one(total_minor: i64) -> Total {
-    Total {
-        count: 1,
-        total_minor,
-    }
+    Total { count: 1, total_minor }
 }
 
 /// The simulator's own ledger, which no parser of ours has touched.
 pub fn of_ledger(entries: &[LedgerEntry]) -> Summary {
     let mut summary = Summary::new();
-    for entry in entries
-        .iter()
-        .filter(|entry| entry.state == EntryState::Completed)
-    {
+    for entry in entries.iter().filter(|entry| entry.state == EntryState::Completed) {
         let kind = match entry.kind {
             EntryKind::Sale => "sale",
             EntryKind::Refund => "refund",
@@ -106,12 +98,7 @@ struct Amounts {
 pub fn of_transactions(transactions: &[Transaction]) -> Summary {
     let mut summary = Summary::new();
     for transaction in transactions.iter().filter(|it| it.status == "completed") {
-        add(
-            &mut summary,
-            &transaction.currency,
-            &transaction.kind,
-            one(transaction.amounts.total_minor),
-        );
+        add(&mut summary, &transaction.currency, &transaction.kind, one(transaction.amounts.total_minor));
     }
     summary
 }
@@ -133,32 +120,16 @@ pub fn sum(summary: &Summary) -> String {
         let sign = if kind == "refund" { -1 } else { 1 };
         *net.entry(currency).or_default() += sign * total.total_minor;
     }
-    let net: Vec<String> = net
-        .iter()
-        .map(|(currency, minor)| money(*minor, currency))
-        .collect();
-    format!(
-        "{count} = {}",
-        if net.is_empty() {
-            "0".to_owned()
-        } else {
-            net.join(" + ")
-        }
-    )
+    let net: Vec<String> = net.iter().map(|(currency, minor)| money(*minor, currency)).collect();
+    format!("{count} = {}", if net.is_empty() { "0".to_owned() } else { net.join(" + ") })
 }
 
 /// One line per currency and kind, one column per party.
 pub fn table(columns: &[(&str, &Summary)]) -> Vec<String> {
-    let mut rows: Vec<&(String, String)> = columns
-        .iter()
-        .flat_map(|(_, summary)| summary.keys())
-        .collect();
+    let mut rows: Vec<&(String, String)> = columns.iter().flat_map(|(_, summary)| summary.keys()).collect();
     rows.sort_unstable();
     rows.dedup();
-    let head: String = columns
-        .iter()
-        .map(|(name, _)| format!("{name:>22}"))
-        .collect();
+    let head: String = columns.iter().map(|(name, _)| format!("{name:>22}")).collect();
     let mut lines = vec![format!("{:<12}{head}", "")];
     for row in rows {
         let (currency, kind) = row;
@@ -166,10 +137,7 @@ pub fn table(columns: &[(&str, &Summary)]) -> Vec<String> {
             .iter()
             .map(|(_, summary)| {
                 let total = summary.get(row).copied().unwrap_or_default();
-                format!(
-                    "{:>22}",
-                    format!("{} = {}", total.count, money(total.total_minor, currency))
-                )
+                format!("{:>22}", format!("{} = {}", total.count, money(total.total_minor, currency)))
             })
             .collect();
         lines.push(format!("{:<12}{cells}", format!("{currency} {kind}s")));
@@ -179,19 +147,14 @@ pub fn table(columns: &[(&str, &Summary)]) -> Vec<String> {
 
 /// `-1234` cents -> `-12.34 USD`
 fn money(minor: i64, currency: &str) -> String {
-    let exponent = iso_currency::Currency::from_code(currency)
-        .and_then(|it| it.exponent())
-        .unwrap_or(2);
+    let exponent = iso_currency::Currency::from_code(currency).and_then(|it| it.exponent()).unwrap_or(2);
     let sign = if minor < 0 { "-" } else { "" };
     let unit = 10_u64.pow(u32::from(exponent));
     let (whole, rest) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
     if exponent == 0 {
         return format!("{sign}{whole} {currency}");
     }
-    format!(
-        "{sign}{whole}.{rest:0width$} {currency}",
-        width = usize::from(exponent)
-    )
+    format!("{sign}{whole}.{rest:0width$} {currency}", width = usize::from(exponent))
 }
 
 #[cfg(test)]
@@ -202,12 +165,8 @@ mod tests {
 
     #[test]
     fn money_is_written_in_the_currency_s_own_units() {
-        let cases = [
-            (5, "USD", "0.05 USD"),
-            (-1234, "USD", "-12.34 USD"),
-            (700, "JPY", "700 JPY"),
-            (1, "KWD", "0.001 KWD"),
-        ];
+        let cases =
+            [(5, "USD", "0.05 USD"), (-1234, "USD", "-12.34 USD"), (700, "JPY", "700 JPY"), (1, "KWD", "0.001 KWD")];
         for (minor, currency, text) in cases {
             assert_eq!(money(minor, currency), text);
         }

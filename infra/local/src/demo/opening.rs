@@ -33,10 +33,7 @@ pub async fn subscribe(sandbox: &Sandbox, stack: &Stack) -> anyhow::Result<()> {
             "signature_key": subscription.signature_key,
         }],
     });
-    stack
-        .put_secret("SquareSecretId", &secret)
-        .await
-        .context("failed to store the Square application's secret")
+    stack.put_secret("SquareSecretId", &secret).await.context("failed to store the Square application's secret")
 }
 
 /// The customer: agrees at Square, and the code that comes back becomes tokens.
@@ -53,22 +50,11 @@ pub async fn connect(sandbox: &Sandbox) -> anyhow::Result<Tokens> {
         .send()
         .await
         .context("failed to ask for consent")?;
-    let target = consent
-        .headers()
-        .get(LOCATION)
-        .and_then(|target| target.to_str().ok());
+    let target = consent.headers().get(LOCATION).and_then(|target| target.to_str().ok());
     let Some(target) = target.and_then(|target| Url::parse(target).ok()) else {
-        bail!(
-            "consent was answered with {} and no redirect",
-            consent.status()
-        );
+        bail!("consent was answered with {} and no redirect", consent.status());
     };
-    let answer = |name: &str| {
-        target
-            .query_pairs()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
-    };
+    let answer = |name: &str| target.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     if answer("state").as_deref() != Some("opening-day") {
         bail!("the consent's state is not the one we sent");
     }

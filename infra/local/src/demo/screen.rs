@@ -17,10 +17,7 @@ pub struct Screen {
 
 impl Screen {
     pub fn new() -> Self {
-        Self {
-            is_terminal: stdout().is_terminal(),
-            status: String::new(),
-        }
+        Self { is_terminal: stdout().is_terminal(), status: String::new() }
     }
 
     /// A line that stays.

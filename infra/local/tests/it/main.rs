@@ -2,10 +2,7 @@
 //!
 //! Needs the built functions and the tools (`make test`).
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test without its stack or its socket has nothing else to say"
-)]
+#![expect(clippy::unwrap_used, reason = "a test without its stack or its socket has nothing else to say")]
 
 use std::{
     io::{Read as _, Write as _},
@@ -48,11 +45,7 @@ fn queue_client(stack: &Stack, endpoint: &str) -> Client {
 
 #[test]
 fn a_stack_takes_its_processes_with_it() {
-    let stack = Stack::start(&StackOptions {
-        name: "local-ends".into(),
-        ..StackOptions::default()
-    })
-    .unwrap();
+    let stack = Stack::start(&StackOptions { name: "local-ends".into(), ..StackOptions::default() }).unwrap();
     ring_the_doorbell(&stack);
     let processes = stack.function_processes();
     assert!(!processes.is_empty());
@@ -69,12 +62,7 @@ fn a_killed_function_is_started_again_by_the_next_call() {
     ring_the_doorbell(stack);
     assert!(stack.kill_function("webhooks").unwrap() >= 1);
     let name = stack.function_name("webhooks").unwrap();
-    let killed = || {
-        stack
-            .function_processes()
-            .iter()
-            .all(|process| process.function_name != name)
-    };
+    let killed = || stack.function_processes().iter().all(|process| process.function_name != name);
     assert!(wait_for(Duration::from_secs(5), killed).is_some());
     ring_the_doorbell(stack);
     assert!(!killed());
@@ -87,13 +75,7 @@ async fn a_dropped_answer_was_executed_and_a_dropped_call_was_not() {
     proxy.forward_to(stack.endpoint());
     let client = queue_client(stack, proxy.url());
     let queue = stack.output("SalesRepliesDeadLetterQueueUrl").unwrap();
-    let send = |text: &str| {
-        client
-            .send_message()
-            .queue_url(queue)
-            .message_body(text)
-            .send()
-    };
+    let send = |text: &str| client.send_message().queue_url(queue).message_body(text).send();
 
     proxy.hit_named("sqs:SendMessage", 1, Fault::DropBefore);
     proxy.hit_named("sqs:SendMessage", 2, Fault::DropAfter);
@@ -103,18 +85,8 @@ async fn a_dropped_answer_was_executed_and_a_dropped_call_was_not() {
     assert!(send("refused").await.is_err());
     assert!(send("passed").await.is_ok());
 
-    let received = client
-        .receive_message()
-        .queue_url(queue)
-        .max_number_of_messages(10)
-        .send()
-        .await
-        .unwrap();
-    let mut bodies: Vec<_> = received
-        .messages()
-        .iter()
-        .filter_map(|message| message.body())
-        .collect();
+    let received = client.receive_message().queue_url(queue).max_number_of_messages(10).send().await.unwrap();
+    let mut bodies: Vec<_> = received.messages().iter().filter_map(|message| message.body()).collect();
     bodies.sort_unstable();
     assert_eq!(bodies, ["dropped after", "passed"]);
     assert_eq!(proxy.count("sqs:SendMessage"), 4);
@@ -134,9 +106,7 @@ fn the_calls_of_deployed_functions_can_be_watched() {
     proxy.forward_to(stack.endpoint());
     ring_the_doorbell(&stack);
     let calls = proxy.calls();
-    let secret = calls
-        .iter()
-        .find(|call| call.name() == "secretsmanager:GetSecretValue");
+    let secret = calls.iter().find(|call| call.name() == "secretsmanager:GetSecretValue");
     // 200 also says that the role's signature was still valid behind the proxy.
     assert_eq!(secret.and_then(|call| call.status), Some(200), "{calls:?}");
 }
@@ -155,22 +125,10 @@ async fn the_sales_domain_takes_answers_and_adds_up() {
                 "business_date": "2026-11-22", "amounts": { "total_minor": total },
             }},
         });
-        client
-            .send_message()
-            .queue_url(queue)
-            .message_body(event.to_string())
-            .send()
-            .await
-            .unwrap();
+        client.send_message().queue_url(queue).message_body(event.to_string()).send().await.unwrap();
     }
     let answered = |sales: &SalesDomain| sales.counts().answered == 3;
     assert!(sales.wait_until(Duration::from_secs(10), answered));
     let totals: Vec<_> = sales.totals().into_values().collect();
-    assert_eq!(
-        totals,
-        [local::Total {
-            count: 1,
-            total_minor: 700
-        }]
-    );
+    assert_eq!(totals, [local::Total { count: 1, total_minor: 700 }]);
 }

@@ -33,29 +33,12 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    fn new(
-        status: StatusCode,
-        category: &'static str,
-        code: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            category,
-            code,
-            detail: detail.into(),
-            field: None,
-            retry_after: None,
-        }
+    fn new(status: StatusCode, category: &'static str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, category, code, detail: detail.into(), field: None, retry_after: None }
     }
 
     pub fn invalid(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "INVALID_REQUEST_ERROR",
-            code,
-            detail,
-        )
+        Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST_ERROR", code, detail)
     }
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
@@ -63,21 +46,11 @@ impl ApiError {
     }
 
     pub fn unauthorized(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "AUTHENTICATION_ERROR",
-            "UNAUTHORIZED",
-            detail,
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "AUTHENTICATION_ERROR", "UNAUTHORIZED", detail)
     }
 
     pub fn token(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "AUTHENTICATION_ERROR",
-            code,
-            detail,
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "AUTHENTICATION_ERROR", code, detail)
     }
 
     pub fn forbidden(code: &'static str, detail: impl Into<String>) -> Self {
@@ -85,12 +58,7 @@ impl ApiError {
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "INVALID_REQUEST_ERROR",
-            "NOT_FOUND",
-            detail,
-        )
+        Self::new(StatusCode::NOT_FOUND, "INVALID_REQUEST_ERROR", "NOT_FOUND", detail)
     }
 
     pub fn field(mut self, field: &'static str) -> Self {
@@ -99,53 +67,31 @@ impl ApiError {
     }
 
     fn staged(failure: &Failure) -> Self {
-        let status =
-            StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let (category, code, detail) = match failure.status {
-            401 => (
-                "AUTHENTICATION_ERROR",
-                "ACCESS_TOKEN_EXPIRED",
-                "The access token expired.",
-            ),
+            401 => ("AUTHENTICATION_ERROR", "ACCESS_TOKEN_EXPIRED", "The access token expired."),
             403 => (
                 "AUTHENTICATION_ERROR",
                 "INSUFFICIENT_SCOPES",
                 "The merchant has not given your application sufficient permissions to do that.",
             ),
             429 => ("RATE_LIMIT_ERROR", "RATE_LIMITED", "Rate limited"),
-            503 => (
-                "API_ERROR",
-                "SERVICE_UNAVAILABLE",
-                "The service is unavailable.",
-            ),
+            503 => ("API_ERROR", "SERVICE_UNAVAILABLE", "The service is unavailable."),
             504 => ("API_ERROR", "GATEWAY_TIMEOUT", "The request timed out."),
-            400..=499 => (
-                "INVALID_REQUEST_ERROR",
-                "BAD_REQUEST",
-                "The request was refused.",
-            ),
-            _ => (
-                "API_ERROR",
-                "INTERNAL_SERVER_ERROR",
-                "An internal error has occurred.",
-            ),
+            400..=499 => ("INVALID_REQUEST_ERROR", "BAD_REQUEST", "The request was refused."),
+            _ => ("API_ERROR", "INTERNAL_SERVER_ERROR", "An internal error has occurred."),
         };
-        Self {
-            retry_after: failure.retry_after,
-            ..Self::new(status, category, code, detail)
-        }
+        Self { retry_after: failure.retry_after, ..Self::new(status, category, code, detail) }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = json!({"category": self.category, "code": self.code, "detail": self.detail})
-            .with_some("field", self.field);
+        let error =
+            json!({"category": self.category, "code": self.code, "detail": self.detail}).with_some("field", self.field);
         let mut response = (self.status, axum::Json(json!({"errors": [error]}))).into_response();
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -156,8 +102,7 @@ impl IntoResponse for ApiError {
 /// Unknown fields are refused where the request type says so: a misspelt
 /// filter that is silently ignored would be a bug we exist to find.
 pub fn read_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::bad_request(format!("the body was not understood: {error}")))
+    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body was not understood: {error}")))
 }
 
 /// Reads a query string in the same way.
@@ -168,25 +113,13 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 }
 
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// Stands before every route.
-pub async fn guard(
-    State(square): State<Arc<Square>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn guard(State(square): State<Arc<Square>>, mut request: Request, next: Next) -> Response {
     let spoken = HeaderValue::from_static(API_VERSION);
-    let version = request
-        .headers()
-        .get("square-version")
-        .cloned()
-        .unwrap_or(spoken);
+    let version = request.headers().get("square-version").cloned().unwrap_or(spoken);
     let mut response = match admit(&square, &mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
@@ -200,31 +133,21 @@ fn admit(square: &Arc<Square>, request: &mut Request) -> Result<(), ApiError> {
     if let Some(failure) = square.faults.take_failure(path) {
         return Err(ApiError::staged(&failure));
     }
-    let Some(resource) = path
-        .strip_prefix("/v2/")
-        .and_then(|rest| rest.split('/').next())
-    else {
+    let Some(resource) = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()) else {
         return Ok(());
     };
     let refused = || ApiError::unauthorized("This request could not be authorized.");
     let token = bearer(request.headers()).ok_or_else(refused)?;
     let scope = match resource {
         "webhooks" => {
-            return if token == square.application().access_token {
-                Ok(())
-            } else {
-                Err(refused())
-            };
+            return if token == square.application().access_token { Ok(()) } else { Err(refused()) };
         }
         "orders" => "ORDERS_READ",
         "payments" | "refunds" => "PAYMENTS_READ",
         _ => "MERCHANT_PROFILE_READ",
     };
     let merchant_id = square.admit_token(token, scope)?;
-    request.extensions_mut().insert(Asker {
-        square: Arc::clone(square),
-        merchant_id,
-    });
+    request.extensions_mut().insert(Asker { square: Arc::clone(square), merchant_id });
     Ok(())
 }
 
@@ -234,10 +157,5 @@ pub async fn no_such_route(uri: Uri) -> ApiError {
 
 pub async fn no_such_method(method: Method, uri: Uri) -> ApiError {
     let detail = format!("{} cannot be asked for with {method}.", uri.path());
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "INVALID_REQUEST_ERROR",
-        "METHOD_NOT_ALLOWED",
-        detail,
-    )
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "INVALID_REQUEST_ERROR", "METHOD_NOT_ALLOWED", detail)
 }

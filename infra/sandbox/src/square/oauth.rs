@@ -23,13 +23,8 @@ use crate::clock::{later, rfc3339};
 const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SHORT_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 const CODE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
-const READ_SCOPES: [&str; 5] = [
-    "ITEMS_READ",
-    "INVENTORY_READ",
-    "MERCHANT_PROFILE_READ",
-    "ORDERS_READ",
-    "PAYMENTS_READ",
-];
+const READ_SCOPES: [&str; 5] =
+    ["ITEMS_READ", "INVENTORY_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
 
 /// The application as it is registered in the developer console.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,11 +86,7 @@ impl Square {
 
     pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.merchant(merchant_id)?.id.clone();
-        let scopes = if scopes.is_empty() {
-            &READ_SCOPES
-        } else {
-            scopes
-        };
+        let scopes = if scopes.is_empty() { &READ_SCOPES } else { scopes };
         let mut world = self.world();
         let consent = Consent {
             merchant_id,
@@ -109,13 +100,7 @@ impl Square {
     }
 
     /// A new access token next to the ones there are.
-    fn hand_out(
-        &self,
-        world: &mut World,
-        consent: Consent,
-        refresh_token: String,
-        lifetime: SignedDuration,
-    ) -> Grant {
+    fn hand_out(&self, world: &mut World, consent: Consent, refresh_token: String, lifetime: SignedDuration) -> Grant {
         let access_token = self.token(world, "EAAA", 60);
         let until = later(world.clock.now(), lifetime);
         let grant = Grant {
@@ -124,20 +109,8 @@ impl Square {
             refresh_token: refresh_token.clone(),
             expires_at: until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
-        world.grants.access.insert(
-            access_token,
-            Consent {
-                until,
-                ..consent.clone()
-            },
-        );
-        world.grants.refresh.insert(
-            refresh_token,
-            Consent {
-                until: Timestamp::MAX,
-                ..consent
-            },
-        );
+        world.grants.access.insert(access_token, Consent { until, ..consent.clone() });
+        world.grants.refresh.insert(refresh_token, Consent { until: Timestamp::MAX, ..consent });
         grant
     }
 
@@ -146,11 +119,7 @@ impl Square {
         let merchant_id = self.merchant(Some(merchant_id))?.id.clone();
         let mut world = self.world();
         let grants = &mut world.grants;
-        for consent in grants
-            .access
-            .values_mut()
-            .chain(grants.refresh.values_mut())
-        {
+        for consent in grants.access.values_mut().chain(grants.refresh.values_mut()) {
             consent.revoked |= consent.merchant_id == merchant_id;
         }
         self.announce_revocation(&mut world, &merchant_id, revoker);
@@ -166,20 +135,13 @@ impl Square {
             .get(token)
             .ok_or_else(|| ApiError::unauthorized("This request could not be authorized."))?;
         if consent.revoked {
-            return Err(ApiError::token(
-                "ACCESS_TOKEN_REVOKED",
-                "The access token was revoked.",
-            ));
+            return Err(ApiError::token("ACCESS_TOKEN_REVOKED", "The access token was revoked."));
         }
         if consent.until <= world.clock.now() {
-            return Err(ApiError::token(
-                "ACCESS_TOKEN_EXPIRED",
-                "The access token expired.",
-            ));
+            return Err(ApiError::token("ACCESS_TOKEN_EXPIRED", "The access token expired."));
         }
         if !consent.scopes.iter().any(|granted| granted == scope) {
-            let detail =
-                "The merchant has not given your application sufficient permissions to do that.";
+            let detail = "The merchant has not given your application sufficient permissions to do that.";
             return Err(ApiError::forbidden("INSUFFICIENT_SCOPES", detail));
         }
         Ok(consent.merchant_id.clone())
@@ -214,16 +176,12 @@ pub async fn authorize(State(square): State<Arc<Square>>, uri: Uri) -> Result<Re
         return Err(ApiError::unauthorized("No application has this client_id.").field("client_id"));
     }
     let Some(redirect_uri) = query.redirect_uri else {
-        return Err(
-            ApiError::bad_request("The simulator needs a redirect_uri.").field("redirect_uri")
-        );
+        return Err(ApiError::bad_request("The simulator needs a redirect_uri.").field("redirect_uri"));
     };
-    let mut target = reqwest::Url::parse(&redirect_uri).map_err(|error| {
-        ApiError::bad_request(format!("redirect_uri is no URL: {error}")).field("redirect_uri")
-    })?;
-    let merchant = square
-        .merchant(query.merchant_id.as_deref())
-        .map_err(|refused| ApiError::bad_request(refused.to_string()))?;
+    let mut target = reqwest::Url::parse(&redirect_uri)
+        .map_err(|error| ApiError::bad_request(format!("redirect_uri is no URL: {error}")).field("redirect_uri"))?;
+    let merchant =
+        square.merchant(query.merchant_id.as_deref()).map_err(|refused| ApiError::bad_request(refused.to_string()))?;
     let scope = query.scope.unwrap_or_default();
     let mut world = square.world();
     let code = square.token(&mut world, "sq0cgb-", 22);
@@ -235,10 +193,7 @@ pub async fn authorize(State(square): State<Arc<Square>>, uri: Uri) -> Result<Re
         revoked: false,
     };
     world.grants.codes.insert(code.clone(), consent);
-    target
-        .query_pairs_mut()
-        .append_pair("code", &code)
-        .append_pair("response_type", "code");
+    target.query_pairs_mut().append_pair("code", &code).append_pair("response_type", "code");
     if let Some(state) = query.state {
         target.query_pairs_mut().append_pair("state", &state);
     }
@@ -257,52 +212,33 @@ pub struct TokenRequest {
     short_lived: bool,
 }
 
-pub async fn token(
-    State(square): State<Arc<Square>>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
+pub async fn token(State(square): State<Arc<Square>>, body: Bytes) -> Result<Json<Value>, ApiError> {
     let request: TokenRequest = read_json(&body)?;
     let application = square.application();
     if request.client_id != application.id || request.client_secret != Some(application.secret) {
-        return Err(ApiError::unauthorized(
-            "The application id and secret do not belong together.",
-        ));
+        return Err(ApiError::unauthorized("The application id and secret do not belong together."));
     }
     let mut world = square.world();
     let (consent, refresh_token) = match request.grant_type.as_str() {
         "authorization_code" => {
-            let code = request
-                .code
-                .ok_or_else(|| ApiError::bad_request("code is missing").field("code"))?;
+            let code = request.code.ok_or_else(|| ApiError::bad_request("code is missing").field("code"))?;
             let consent = world
                 .grants
                 .codes
                 .remove(&code)
                 .filter(|consent| consent.until > world.clock.now())
-                .ok_or_else(|| {
-                    ApiError::unauthorized("The authorization code is unknown, used or expired.")
-                })?;
+                .ok_or_else(|| ApiError::unauthorized("The authorization code is unknown, used or expired."))?;
             if request.redirect_uri.is_some() && request.redirect_uri != consent.redirect_uri {
-                return Err(ApiError::unauthorized(
-                    "redirect_uri is not the one the code was given for.",
-                ));
+                return Err(ApiError::unauthorized("redirect_uri is not the one the code was given for."));
             }
             let refresh_token = square.token(&mut world, "EQAA", 60);
             (consent, refresh_token)
         }
         "refresh_token" => {
-            let missing =
-                || ApiError::bad_request("refresh_token is missing").field("refresh_token");
+            let missing = || ApiError::bad_request("refresh_token is missing").field("refresh_token");
             let refresh_token = request.refresh_token.ok_or_else(missing)?;
-            let consent = world
-                .grants
-                .refresh
-                .get(&refresh_token)
-                .filter(|consent| !consent.revoked)
-                .cloned();
-            let consent = consent.ok_or_else(|| {
-                ApiError::unauthorized("The refresh token is unknown or revoked.")
-            })?;
+            let consent = world.grants.refresh.get(&refresh_token).filter(|consent| !consent.revoked).cloned();
+            let consent = consent.ok_or_else(|| ApiError::unauthorized("The refresh token is unknown or revoked."))?;
             (consent, refresh_token)
         }
         other => {
@@ -310,11 +246,7 @@ pub async fn token(
             return Err(ApiError::bad_request(detail).field("grant_type"));
         }
     };
-    let lifetime = if request.short_lived {
-        SHORT_LIFETIME
-    } else {
-        LIFETIME
-    };
+    let lifetime = if request.short_lived { SHORT_LIFETIME } else { LIFETIME };
     let grant = square.hand_out(&mut world, consent, refresh_token, lifetime);
     Ok(Json(json!({
         "access_token": grant.access_token,
@@ -344,35 +276,23 @@ pub async fn revoke(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Client "));
     if secret != Some(application.secret.as_str()) {
-        return Err(ApiError::unauthorized(
-            "The header must be `Authorization: Client APPLICATION_SECRET`.",
-        ));
+        return Err(ApiError::unauthorized("The header must be `Authorization: Client APPLICATION_SECRET`."));
     }
     let request: RevokeRequest = read_json(&body)?;
     if request.client_id.is_some_and(|id| id != application.id) {
         return Err(ApiError::unauthorized("No application has this client_id.").field("client_id"));
     }
-    let named_by_token = request.access_token.as_ref().and_then(|token| {
-        square
-            .world()
-            .grants
-            .access
-            .get(token)
-            .map(|consent| consent.merchant_id.clone())
-    });
+    let named_by_token = request
+        .access_token
+        .as_ref()
+        .and_then(|token| square.world().grants.access.get(token).map(|consent| consent.merchant_id.clone()));
     let merchant_id = request.merchant_id.or(named_by_token);
-    let merchant_id =
-        merchant_id.ok_or_else(|| ApiError::not_found("There is no such access token."))?;
-    square
-        .revoke(&merchant_id, "APPLICATION")
-        .map_err(|refused| ApiError::not_found(refused.to_string()))?;
+    let merchant_id = merchant_id.ok_or_else(|| ApiError::not_found("There is no such access token."))?;
+    square.revoke(&merchant_id, "APPLICATION").map_err(|refused| ApiError::not_found(refused.to_string()))?;
     Ok(Json(json!({"success": true})))
 }
 
-pub async fn status(
-    State(square): State<Arc<Square>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
+pub async fn status(State(square): State<Arc<Square>>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
     let world = square.world();
     let consent = bearer(&headers)
         .and_then(|token| world.grants.access.get(token))

@@ -37,11 +37,7 @@ pub struct Order {
 
 impl Order {
     fn frame(&self) -> Value {
-        let source = if self.api {
-            "Maple Preorder"
-        } else {
-            "Point of Sale"
-        };
+        let source = if self.api { "Maple Preorder" } else { "Point of Sale" };
         json!({
             "id": self.id,
             "location_id": self.location_id,
@@ -61,15 +57,9 @@ impl Order {
         let tenders = payments.iter().filter(|_| paid);
         self.frame()
             .with_list("line_items", receipt.lines.iter().map(|line| sold(line, c)))
-            .with_list(
-                "discounts",
-                receipt.discounts.iter().map(|rule| discount(rule, c)),
-            )
+            .with_list("discounts", receipt.discounts.iter().map(|rule| discount(rule, c)))
             .with_list("taxes", receipt.taxes.iter().map(|rule| tax(rule, c)))
-            .with_list(
-                "service_charges",
-                receipt.charges.iter().map(|rule| charge(rule, c)),
-            )
+            .with_list("service_charges", receipt.charges.iter().map(|rule| charge(rule, c)))
             .with_list("tenders", tenders.map(|payment| payment.tender_json(c)))
             .with("total_money", money(receipt.total(), c))
             .with("total_tax_money", money(receipt.tax(), c))
@@ -91,21 +81,15 @@ impl Order {
             })
         });
         let discounts = receipt.discounts.iter();
-        let discounts = discounts.map(|rule| {
-            discount(rule, c).with_some("source_discount_uid", rule.source_uid.clone())
-        });
+        let discounts =
+            discounts.map(|rule| discount(rule, c).with_some("source_discount_uid", rule.source_uid.clone()));
         let taxes = receipt.taxes.iter();
-        let taxes =
-            taxes.map(|rule| tax(rule, c).with_some("source_tax_uid", rule.source_uid.clone()));
+        let taxes = taxes.map(|rule| tax(rule, c).with_some("source_tax_uid", rule.source_uid.clone()));
         let charges = receipt.charges.iter();
-        let charges = charges.map(|rule| {
-            charge(rule, c).with_some("source_service_charge_uid", rule.source_uid.clone())
-        });
+        let charges =
+            charges.map(|rule| charge(rule, c).with_some("source_service_charge_uid", rule.source_uid.clone()));
         let back = json!({"uid": format!("rt-{}", self.ticket_name), "source_order_id": sale_id})
-            .with_list(
-                "return_line_items",
-                receipt.lines.iter().map(|line| brought_back(line, c)),
-            )
+            .with_list("return_line_items", receipt.lines.iter().map(|line| brought_back(line, c)))
             .with_list("return_discounts", discounts)
             .with_list("return_taxes", taxes)
             .with_list("return_service_charges", charges)
@@ -115,10 +99,7 @@ impl Order {
             .with("returns", vec![back])
             .with("return_amounts", amounts(receipt, 1))
             .with("net_amounts", amounts(receipt, -1))
-            .with_list(
-                "refunds",
-                refunds.iter().map(|refund| refund.inside_order(c)),
-            )
+            .with_list("refunds", refunds.iter().map(|refund| refund.inside_order(c)))
             .with("total_money", money(0, c))
             .with("total_tax_money", money(0, c))
             .with("total_discount_money", money(0, c))
@@ -168,10 +149,7 @@ fn brought_back(line: &Line, c: &str) -> Value {
     let charge = line.charge();
     common(line, c)
         .with("gross_return_money", money(line.gross(), c))
-        .with_some(
-            "total_service_charge_money",
-            (charge > 0).then(|| money(charge, c)),
-        )
+        .with_some("total_service_charge_money", (charge > 0).then(|| money(charge, c)))
         .with_some("source_line_item_uid", line.source_uid.clone())
         .with_list("return_modifiers", line.extras.iter().map(modifier))
 }
@@ -204,21 +182,12 @@ fn common(line: &Line, c: &str) -> Value {
         "total_money": money(line.total(), c),
     })
     .with_some("catalog_object_id", line.item_id.clone())
-    .with_some(
-        "catalog_version",
-        line.item_id.as_ref().map(|_| 1_736_942_400_000_i64),
-    )
+    .with_some("catalog_version", line.item_id.as_ref().map(|_| 1_736_942_400_000_i64))
     .with_some("variation_name", line.variation)
     .with_some("quantity_unit", pounds)
-    .with_list(
-        "applied_discounts",
-        applied("discount_uid", &line.discounts),
-    )
+    .with_list("applied_discounts", applied("discount_uid", &line.discounts))
     .with_list("applied_taxes", applied("tax_uid", &line.taxes))
-    .with_list(
-        "applied_service_charges",
-        applied("service_charge_uid", &line.charges),
-    )
+    .with_list("applied_service_charges", applied("service_charge_uid", &line.charges))
 }
 
 fn adjustment(rule: &Adjustment, kind: &str, c: &str) -> Value {
@@ -229,19 +198,11 @@ fn adjustment(rule: &Adjustment, kind: &str, c: &str) -> Value {
 }
 
 fn scope(rule: &Adjustment) -> &'static str {
-    if rule.whole_order {
-        "ORDER"
-    } else {
-        "LINE_ITEM"
-    }
+    if rule.whole_order { "ORDER" } else { "LINE_ITEM" }
 }
 
 fn discount(rule: &Adjustment, c: &str) -> Value {
-    let kind = if rule.basis_points.is_some() {
-        "FIXED_PERCENTAGE"
-    } else {
-        "FIXED_AMOUNT"
-    };
+    let kind = if rule.basis_points.is_some() { "FIXED_PERCENTAGE" } else { "FIXED_AMOUNT" };
     adjustment(rule, kind, c).with("scope", scope(rule))
 }
 

@@ -44,16 +44,9 @@ impl Square {
         let query = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
         let Some(given) = given.filter(|given| !given.is_empty()) else {
             let end = self.world().clock.now();
-            return Ok(Cursor {
-                query,
-                end,
-                after: None,
-                page: 0,
-            });
+            return Ok(Cursor { query, end, after: None, page: 0 });
         };
-        let invalid = |why: &str| {
-            ApiError::invalid("INVALID_CURSOR", format!("The cursor {why}.")).field("cursor")
-        };
+        let invalid = |why: &str| ApiError::invalid("INVALID_CURSOR", format!("The cursor {why}.")).field("cursor");
         let cursor: Cursor = URL_SAFE_NO_PAD
             .decode(given)
             .ok()
@@ -68,13 +61,7 @@ impl Square {
         Ok(cursor)
     }
 
-    pub fn page(
-        &self,
-        mut cursor: Cursor,
-        mut items: Vec<Item>,
-        descending: bool,
-        limit: usize,
-    ) -> Page {
+    pub fn page(&self, mut cursor: Cursor, mut items: Vec<Item>, descending: bool, limit: usize) -> Page {
         items.sort_by(|a, b| (a.sorted_by, &a.id).cmp(&(b.sorted_by, &b.id)));
         if descending {
             items.reverse();
@@ -82,18 +69,10 @@ impl Square {
         if let Some((time, id)) = &cursor.after {
             items.retain(|item| {
                 let (place, last) = ((item.sorted_by, &item.id), (*time, id));
-                if descending {
-                    place < last
-                } else {
-                    place > last
-                }
+                if descending { place < last } else { place > last }
             });
         }
-        let limit = if self.faults.take(|faults| &mut faults.empty_pages) {
-            0
-        } else {
-            limit
-        };
+        let limit = if self.faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
         let more = items.len() > limit;
         items.truncate(limit);
         if let Some(last) = items.last() {
@@ -101,10 +80,7 @@ impl Square {
         }
         cursor.page += 1;
         let text = serde_json::to_vec(&cursor).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        Page {
-            items: items.into_iter().map(|item| item.json).collect(),
-            cursor: text.ok().filter(|_| more),
-        }
+        Page { items: items.into_iter().map(|item| item.json).collect(), cursor: text.ok().filter(|_| more) }
     }
 }
 

@@ -40,26 +40,13 @@ impl Payment {
     }
 
     pub fn json(&self, seed: Seed, c: &str) -> Value {
-        let Tender {
-            id,
-            minor,
-            tip_minor,
-            means,
-        } = &self.tender;
-        let version = seed
-            .draws(&format!("version/{id}/{}", self.revision))
-            .letters(45);
-        let product = if self.api {
-            "ECOMMERCE_API"
-        } else {
-            "SQUARE_POS"
-        };
-        let fee = self.fee.map(|(fee, at)| {
-            json!([{"effective_at": rfc3339(at), "type": "INITIAL", "amount_money": money(fee, c)}])
-        });
-        let offline = self
-            .offline_at
-            .map(|at| json!({"client_created_at": rfc3339(at)}));
+        let Tender { id, minor, tip_minor, means } = &self.tender;
+        let version = seed.draws(&format!("version/{id}/{}", self.revision)).letters(45);
+        let product = if self.api { "ECOMMERCE_API" } else { "SQUARE_POS" };
+        let fee = self
+            .fee
+            .map(|(fee, at)| json!([{"effective_at": rfc3339(at), "type": "INITIAL", "amount_money": money(fee, c)}]));
+        let offline = self.offline_at.map(|at| json!({"client_created_at": rfc3339(at)}));
         let refunded = (self.refunded() > 0).then(|| money(self.refunded(), c));
         let payment = json!({
             "id": id,
@@ -80,10 +67,7 @@ impl Payment {
         .with_some("tip_money", (*tip_minor > 0).then(|| money(*tip_minor, c)))
         .with_some("processing_fee", fee)
         .with_some("refunded_money", refunded)
-        .with_list(
-            "refund_ids",
-            self.refunds.iter().map(|(refund_id, _)| json!(refund_id)),
-        )
+        .with_list("refund_ids", self.refunds.iter().map(|(refund_id, _)| json!(refund_id)))
         .with_some("is_offline_payment", offline.as_ref().map(|_| true))
         .with_some("offline_payment_details", offline);
         match means {
@@ -99,10 +83,7 @@ impl Payment {
                 .with("card_details", self.card_details())
                 .with("delay_action", "CANCEL")
                 .with("delay_duration", "PT168H")
-                .with(
-                    "delayed_until",
-                    rfc3339(later(self.created_at, SignedDuration::from_hours(168))),
-                ),
+                .with("delayed_until", rfc3339(later(self.created_at, SignedDuration::from_hours(168)))),
         }
     }
 
@@ -123,10 +104,7 @@ impl Payment {
         let timeline = json!({"authorized_at": rfc3339(self.created_at)})
             .with_some("captured_at", self.captured_at.map(rfc3339))
             .with_some("voided_at", voided);
-        let card = card()
-            .with("bin", "411111")
-            .with("card_type", "DEBIT")
-            .with("prepaid_type", "NOT_PREPAID");
+        let card = card().with("bin", "411111").with("card_type", "DEBIT").with("prepaid_type", "NOT_PREPAID");
         json!({
             "status": self.card_status(),
             "entry_method": self.entry_method(),
@@ -138,12 +116,7 @@ impl Payment {
 
     /// The same money as the order sees it.
     pub fn tender_json(&self, c: &str) -> Value {
-        let Tender {
-            id,
-            minor,
-            tip_minor,
-            means,
-        } = &self.tender;
+        let Tender { id, minor, tip_minor, means } = &self.tender;
         let tender = json!({
             "id": id,
             "location_id": self.location_id,
@@ -153,10 +126,7 @@ impl Payment {
             "payment_id": id,
         })
         .with_some("tip_money", (*tip_minor > 0).then(|| money(*tip_minor, c)))
-        .with_some(
-            "processing_fee_money",
-            self.fee.map(|(fee, _)| money(fee, c)),
-        );
+        .with_some("processing_fee_money", self.fee.map(|(fee, _)| money(fee, c)));
         match means {
             Means::Cash { given_minor } => tender.with("type", "CASH").with(
                 "cash_details",
@@ -208,11 +178,7 @@ impl Refund {
 
     /// The older form inside the return's order, with other words for the states.
     pub fn inside_order(&self, c: &str) -> Value {
-        let status = if self.status == "COMPLETED" {
-            "APPROVED"
-        } else {
-            self.status
-        };
+        let status = if self.status == "COMPLETED" { "APPROVED" } else { self.status };
         json!({
             "id": self.id,
             "location_id": self.location_id,

@@ -72,10 +72,7 @@ pub async fn list_merchants(Extension(asker): Extension<Asker>) -> Result<Json<V
     Ok(Json(json!({"merchant": [asker.merchant_json()?]})))
 }
 
-pub async fn get_merchant(
-    Extension(asker): Extension<Asker>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub async fn get_merchant(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     if id != "me" && id != asker.merchant_id {
         return Err(ApiError::not_found("Merchant not found").field("merchant_id"));
     }
@@ -86,17 +83,13 @@ pub async fn list_locations(Extension(asker): Extension<Asker>) -> Json<Value> {
     Json(json!({"locations": asker.locations()}))
 }
 
-pub async fn get_location(
-    Extension(asker): Extension<Asker>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub async fn get_location(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let mut locations = asker.locations().into_iter();
     let location = match id.as_str() {
         "main" => locations.next(),
         id => locations.find(|location| location.get("id") == Some(&json!(id))),
     };
-    let location =
-        location.ok_or_else(|| ApiError::not_found("Location not found").field("location_id"))?;
+    let location = location.ok_or_else(|| ApiError::not_found("Location not found").field("location_id"))?;
     Ok(Json(json!({"location": location})))
 }
 
@@ -124,8 +117,7 @@ fn list(
     name: &str,
 ) -> Result<Json<Value>, ApiError> {
     let by_update = query.sort_field.as_deref() == Some("UPDATED_AT");
-    if !by_update && (query.updated_at_begin_time.is_some() || query.updated_at_end_time.is_some())
-    {
+    if !by_update && (query.updated_at_begin_time.is_some() || query.updated_at_end_time.is_some()) {
         let detail = "updated_at_begin_time and updated_at_end_time need sort_field=UPDATED_AT.";
         return Err(ApiError::bad_request(detail).field("sort_field"));
     }
@@ -133,74 +125,47 @@ fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit takes 1 to {MOST}.")).field("limit"));
     }
-    let asked = format!(
-        "{name}{}{}",
-        asker.merchant_id,
-        serde_json::to_string(query).unwrap_or_default()
-    );
+    let asked = format!("{name}{}{}", asker.merchant_id, serde_json::to_string(query).unwrap_or_default());
     let cursor = asker.square.open_cursor(&asked, query.cursor.as_deref())?;
     let last_year = later(cursor.end, SignedDuration::from_hours(-365 * 24));
-    let created = query
-        .begin_time
-        .unwrap_or(if by_update { Timestamp::MIN } else { last_year })
+    let created = query.begin_time.unwrap_or(if by_update { Timestamp::MIN } else { last_year })
         ..=query.end_time.unwrap_or(cursor.end);
-    let updated = query.updated_at_begin_time.unwrap_or(Timestamp::MIN)
-        ..=query.updated_at_end_time.unwrap_or(cursor.end);
+    let updated =
+        query.updated_at_begin_time.unwrap_or(Timestamp::MIN)..=query.updated_at_end_time.unwrap_or(cursor.end);
     let matches = |object: &Value, key: &str, wanted: &Option<String>| {
-        wanted
-            .as_ref()
-            .is_none_or(|wanted| object.get(key).and_then(Value::as_str) == Some(wanted))
+        wanted.as_ref().is_none_or(|wanted| object.get(key).and_then(Value::as_str) == Some(wanted))
     };
     let lag = asker.square.replica_lag();
     let items: Vec<Item> = shelf(&asker.square.world())
         .iter()
         .filter_map(|(id, copies)| {
             let object = copies.seen(lag)?;
-            let (created_at, updated_at) = (
-                time_of(object, "created_at")?,
-                time_of(object, "updated_at")?,
-            );
+            let (created_at, updated_at) = (time_of(object, "created_at")?, time_of(object, "updated_at")?);
             let wanted = asker.owns(object)
                 && matches(object, "location_id", &query.location_id)
                 && matches(object, "status", &query.status)
                 && created.contains(&created_at)
                 && updated.contains(&updated_at);
             let sorted_by = if by_update { updated_at } else { created_at };
-            wanted.then(|| Item {
-                sorted_by,
-                id: id.clone(),
-                json: object.clone(),
-            })
+            wanted.then(|| Item { sorted_by, id: id.clone(), json: object.clone() })
         })
         .collect();
     let descending = query.sort_order.as_deref() != Some("ASC");
     let page = asker.square.page(cursor, items, descending, limit);
-    Ok(Json(
-        json!({})
-            .with_list(name, page.items.into_iter())
-            .with_some("cursor", page.cursor),
-    ))
+    Ok(Json(json!({}).with_list(name, page.items.into_iter()).with_some("cursor", page.cursor)))
 }
 
 /// Without a location only the main one is listed, a trap Square documents.
-pub async fn list_payments(
-    Extension(asker): Extension<Asker>,
-    uri: Uri,
-) -> Result<Json<Value>, ApiError> {
+pub async fn list_payments(Extension(asker): Extension<Asker>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let mut query: ListQuery = read_query(&uri)?;
     if query.location_id.is_none() {
         let merchant = asker.square.merchant(Some(&asker.merchant_id)).ok();
-        query.location_id = merchant
-            .and_then(|merchant| merchant.locations.first())
-            .map(|main| main.id.clone());
+        query.location_id = merchant.and_then(|merchant| merchant.locations.first()).map(|main| main.id.clone());
     }
     list(&asker, &query, |world| &world.payments, "payments")
 }
 
-pub async fn list_refunds(
-    Extension(asker): Extension<Asker>,
-    uri: Uri,
-) -> Result<Json<Value>, ApiError> {
+pub async fn list_refunds(Extension(asker): Extension<Asker>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let query: ListQuery = read_query(&uri)?;
     list(&asker, &query, |world| &world.refunds, "refunds")
 }
@@ -211,32 +176,14 @@ fn one(asker: &Asker, found: Option<Value>, name: &str) -> Result<Json<Value>, A
     Ok(Json(json!({name: object})))
 }
 
-pub async fn get_payment(
-    Extension(asker): Extension<Asker>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub async fn get_payment(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let lag = asker.square.replica_lag();
-    let found = asker
-        .square
-        .world()
-        .payments
-        .get(&id)
-        .and_then(|copies| copies.seen(lag))
-        .cloned();
+    let found = asker.square.world().payments.get(&id).and_then(|copies| copies.seen(lag)).cloned();
     one(&asker, found, "payment")
 }
 
-pub async fn get_refund(
-    Extension(asker): Extension<Asker>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub async fn get_refund(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let lag = asker.square.replica_lag();
-    let found = asker
-        .square
-        .world()
-        .refunds
-        .get(&id)
-        .and_then(|copies| copies.seen(lag))
-        .cloned();
+    let found = asker.square.world().refunds.get(&id).and_then(|copies| copies.seen(lag)).cloned();
     one(&asker, found, "refund")
 }

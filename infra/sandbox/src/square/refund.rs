@@ -28,10 +28,7 @@ impl Counter<'_> {
         let name = format!("refund/{}/{}", sale.order.id, sale.refunds_made);
         let mut draws = self.seed.draws(&name);
         let mut receipt = sale.give_back(kind, &mut draws)?;
-        let (began, done) = (
-            self.pace.at(begins),
-            self.pace.at(begins + Duration::from_millis(2_500)),
-        );
+        let (began, done) = (self.pace.at(begins), self.pace.at(begins + Duration::from_millis(2_500)));
         let order = Order {
             id: draws.letters(27) + "YY",
             ticket_name: format!("R{}", sale.refunds_made),
@@ -59,11 +56,7 @@ impl Counter<'_> {
                     status: "PENDING",
                     created_at: began.stamp,
                     updated_at: began.stamp,
-                    reason: if kind == RefundKind::Amount {
-                        "Goodwill"
-                    } else {
-                        "Stale"
-                    },
+                    reason: if kind == RefundKind::Amount { "Goodwill" } else { "Stale" },
                 });
             }
         }
@@ -71,48 +64,21 @@ impl Counter<'_> {
         let entry = LedgerEntry {
             kind: EntryKind::Refund,
             source_order_id: Some(sale.order.id.clone()),
-            ..entry(
-                &sale.merchant_id,
-                &order,
-                &receipt,
-                EntryState::Completed,
-                began.stamp,
-            )
+            ..entry(&sale.merchant_id, &order, &receipt, EntryState::Completed, began.stamp)
         };
         let mut asked = Step::new(self.merchant_id, began);
-        asked.write_return(
-            &order,
-            &receipt,
-            &sale.order.id,
-            &refunds,
-            "refund.created",
-            1,
-        );
+        asked.write_return(&order, &receipt, &sale.order.id, &refunds, "refund.created", 1);
         asked.entry = Some(entry.clone());
         steps.push(asked);
 
-        let order = Order {
-            updated_at: done.stamp,
-            version: 2,
-            ..order
-        };
+        let order = Order { updated_at: done.stamp, version: 2, ..order };
         for refund in &mut refunds {
             refund.status = "COMPLETED";
             refund.updated_at = done.stamp;
         }
         let mut granted = Step::new(self.merchant_id, done);
-        granted.write_return(
-            &order,
-            &receipt,
-            &sale.order.id,
-            &refunds,
-            "refund.updated",
-            2,
-        );
-        let paid_back: Vec<String> = refunds
-            .into_iter()
-            .map(|refund| refund.payment_id)
-            .collect();
+        granted.write_return(&order, &receipt, &sale.order.id, &refunds, "refund.updated", 2);
+        let paid_back: Vec<String> = refunds.into_iter().map(|refund| refund.payment_id).collect();
         self.touch(sale, &mut granted, "payment.updated", &paid_back);
         granted.ends = Some(Ends::Refund);
         steps.push(granted);
@@ -126,21 +92,14 @@ impl Sale {
     /// The receipt of what comes back, if that is still possible.
     fn give_back(&mut self, kind: RefundKind, draws: &mut Draws) -> Result<Receipt, Refused> {
         let left: i64 = self.payments.iter().map(Payment::refundable).sum();
-        let refuse = |why: &str| {
-            Err(Refused(format!(
-                "order {} cannot be refunded: {why}",
-                self.order.id
-            )))
-        };
+        let refuse = |why: &str| Err(Refused(format!("order {} cannot be refunded: {why}", self.order.id)));
         if self.order.state != "COMPLETED" {
             return refuse("it was never completed");
         }
         if kind == RefundKind::Full && self.refunds_made > 0 {
             return refuse("a part of it has been refunded already");
         }
-        let receipt = self
-            .receipt
-            .returned(kind, self.returned_lines, left, draws);
+        let receipt = self.receipt.returned(kind, self.returned_lines, left, draws);
         if receipt.lines.is_empty() || receipt.total() > left || receipt.total() == 0 {
             return refuse("nothing of the kind is left");
         }
@@ -154,12 +113,7 @@ impl Sale {
 
 impl Refund {
     fn as_tender(&self) -> Tender {
-        Tender {
-            id: self.id.clone(),
-            means: Means::Card,
-            minor: self.minor,
-            tip_minor: 0,
-        }
+        Tender { id: self.id.clone(), means: Means::Card, minor: self.minor, tip_minor: 0 }
     }
 }
 
@@ -173,10 +127,7 @@ impl Step {
         event_type: &'static str,
         revision: u32,
     ) {
-        self.orders.push((
-            order.id.clone(),
-            order.giving_back(receipt, source_order_id, refunds),
-        ));
+        self.orders.push((order.id.clone(), order.giving_back(receipt, source_order_id, refunds)));
         for refund in refunds {
             let json = refund.json(receipt.currency);
             self.refunds.push((refund.id.clone(), json.clone()));

@@ -94,13 +94,7 @@ impl Step {
 
 impl Counter<'_> {
     /// Plans a sale that opens at this shop time, with the refund its fate may hold.
-    pub fn sale(
-        &self,
-        wish: &Wish,
-        receipt: Receipt,
-        opens: Duration,
-        draws: &mut Draws,
-    ) -> (Vec<Step>, Sale) {
+    pub fn sale(&self, wish: &Wish, receipt: Receipt, opens: Duration, draws: &mut Draws) -> (Vec<Step>, Sale) {
         let opened = self.pace.at(opens);
         let order = Order {
             id: draws.letters(27) + "YY",
@@ -260,27 +254,13 @@ impl Counter<'_> {
     }
 
     fn touch_payments(&self, sale: &mut Sale, step: &mut Step, event_type: &'static str) {
-        let all: Vec<String> = sale
-            .payments
-            .iter()
-            .map(|payment| payment.tender.id.clone())
-            .collect();
+        let all: Vec<String> = sale.payments.iter().map(|payment| payment.tender.id.clone()).collect();
         self.touch(sale, step, event_type, &all);
     }
 
     /// Writes changed payments and tells of them.
-    pub(super) fn touch(
-        &self,
-        sale: &mut Sale,
-        step: &mut Step,
-        event_type: &'static str,
-        ids: &[String],
-    ) {
-        for payment in sale
-            .payments
-            .iter_mut()
-            .filter(|payment| ids.contains(&payment.tender.id))
-        {
+    pub(super) fn touch(&self, sale: &mut Sale, step: &mut Step, event_type: &'static str, ids: &[String]) {
+        for payment in sale.payments.iter_mut().filter(|payment| ids.contains(&payment.tender.id)) {
             payment.updated_at = step.at.stamp;
             payment.revision += 1;
             let id = payment.tender.id.clone();
@@ -301,18 +281,8 @@ impl Counter<'_> {
 
 impl Sale {
     pub fn entry(&self, state: EntryState) -> LedgerEntry {
-        let entry = entry(
-            &self.merchant_id,
-            &self.order,
-            &self.receipt,
-            state,
-            self.taken_at,
-        );
-        let kind = if state == EntryState::Canceled {
-            EntryKind::Canceled
-        } else {
-            EntryKind::Sale
-        };
+        let entry = entry(&self.merchant_id, &self.order, &self.receipt, state, self.taken_at);
+        let kind = if state == EntryState::Canceled { EntryKind::Canceled } else { EntryKind::Sale };
         LedgerEntry { kind, ..entry }
     }
 }
@@ -357,10 +327,7 @@ impl Order {
 
 impl Step {
     fn write_order(&mut self, sale: &Sale) {
-        self.orders.push((
-            sale.order.id.clone(),
-            sale.order.sale(&sale.receipt, &sale.payments),
-        ));
+        self.orders.push((sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
     }
 }
 

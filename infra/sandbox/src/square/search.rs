@@ -119,8 +119,7 @@ impl SearchRequest {
         let (first, second) = (ranges.next(), ranges.next());
         if second.is_some() {
             let detail = "date_time_filter takes one of created_at, updated_at and closed_at.";
-            return Err(ApiError::invalid("CONFLICTING_PARAMETERS", detail)
-                .field("query.filter.date_time_filter"));
+            return Err(ApiError::invalid("CONFLICTING_PARAMETERS", detail).field("query.filter.date_time_filter"));
         }
         Ok(first)
     }
@@ -130,23 +129,12 @@ impl SearchRequest {
         if let Some((field, _)) = self.time_range()?
             && field != sort_field
         {
-            let detail = format!(
-                "sort_field must be the field of date_time_filter, {}.",
-                field.key()
-            );
+            let detail = format!("sort_field must be the field of date_time_filter, {}.", field.key());
             return Err(ApiError::bad_request(detail).field("query.sort.sort_field"));
         }
-        let states = self
-            .query
-            .filter
-            .state_filter
-            .as_ref()
-            .map(|filter| filter.states.as_slice());
-        let terminal = states.is_some_and(|states| {
-            states
-                .iter()
-                .all(|state| state == "COMPLETED" || state == "CANCELED")
-        });
+        let states = self.query.filter.state_filter.as_ref().map(|filter| filter.states.as_slice());
+        let terminal =
+            states.is_some_and(|states| states.iter().all(|state| state == "COMPLETED" || state == "CANCELED"));
         if sort_field == SortField::Closed && !terminal {
             let detail = "CLOSED_AT needs a state_filter with only COMPLETED or CANCELED.";
             return Err(ApiError::bad_request(detail).field("query.filter.state_filter"));
@@ -169,16 +157,8 @@ impl SearchRequest {
             return Err(ApiError::bad_request(detail).field("limit"));
         }
         let known = ["DRAFT", "OPEN", "COMPLETED", "CANCELED"];
-        let states = self
-            .query
-            .filter
-            .state_filter
-            .iter()
-            .flat_map(|filter| &filter.states);
-        if let Some(unknown) = states
-            .into_iter()
-            .find(|state| !known.contains(&state.as_str()))
-        {
+        let states = self.query.filter.state_filter.iter().flat_map(|filter| &filter.states);
+        if let Some(unknown) = states.into_iter().find(|state| !known.contains(&state.as_str())) {
             let detail = format!("`{unknown}` is no state of an order.");
             return Err(ApiError::bad_request(detail).field("query.filter.state_filter.states"));
         }
@@ -193,18 +173,13 @@ impl SearchRequest {
     }
 }
 
-pub async fn search(
-    Extension(asker): Extension<Asker>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
+pub async fn search(Extension(asker): Extension<Asker>, body: Bytes) -> Result<Json<Value>, ApiError> {
     let request: SearchRequest = read_json(&body)?;
     request.check(&asker)?;
     let sort_field = request.sort_field()?;
     let range = request.time_range()?;
     let asked = serde_json::to_string(&request).unwrap_or_default() + &asker.merchant_id;
-    let cursor = asker
-        .square
-        .open_cursor(&asked, request.cursor.as_deref())?;
+    let cursor = asker.square.open_cursor(&asked, request.cursor.as_deref())?;
     let end = cursor.end;
     // Both ends of the range are inside.
     let in_range = |time: Timestamp| {
@@ -222,26 +197,13 @@ pub async fn search(
             let order = copies.seen(lag)?;
             let sorted_by = time_of(order, sort_field.key())?;
             let wanted = request.wants(order) && in_range(sorted_by);
-            wanted.then(|| Item {
-                sorted_by,
-                id: id.clone(),
-                json: order.clone(),
-            })
+            wanted.then(|| Item { sorted_by, id: id.clone(), json: order.clone() })
         })
         .collect();
     let descending = request.query.sort.sort_order != Some(SortOrder::Asc);
-    let page = asker.square.page(
-        cursor,
-        found,
-        descending,
-        request.limit.unwrap_or(USUAL_ORDERS),
-    );
+    let page = asker.square.page(cursor, found, descending, request.limit.unwrap_or(USUAL_ORDERS));
     // Square leaves out what is empty.
-    let (entries, orders) = if request.return_entries {
-        (page.items, vec![])
-    } else {
-        (vec![], page.items)
-    };
+    let (entries, orders) = if request.return_entries { (page.items, vec![]) } else { (vec![], page.items) };
     Ok(Json(
         json!({})
             .with_list("orders", orders.into_iter())
@@ -266,32 +228,20 @@ impl Asker {
 
     /// Whether an object with a `location_id` belongs to the merchant who is asked about.
     pub fn owns(&self, object: &Value) -> bool {
-        object
-            .get("location_id")
-            .and_then(Value::as_str)
-            .is_some_and(|id| self.has_location(id))
+        object.get("location_id").and_then(Value::as_str).is_some_and(|id| self.has_location(id))
     }
 
     fn has_location(&self, id: &str) -> bool {
         let shops = self.square.shops();
-        shops
-            .iter()
-            .any(|(merchant, shop, _)| merchant.id == self.merchant_id && shop.id == id)
+        shops.iter().any(|(merchant, shop, _)| merchant.id == self.merchant_id && shop.id == id)
     }
 }
 
 /// Reads at once and may answer late, so that an old copy can overtake a new one.
-pub async fn get_order(
-    Extension(asker): Extension<Asker>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+pub async fn get_order(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let order = asker.order(&id);
-    tokio::time::sleep(Duration::from_millis(
-        asker.square.faults.get().hold_order_ms,
-    ))
-    .await;
-    let order = order
-        .ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
+    tokio::time::sleep(Duration::from_millis(asker.square.faults.get().hold_order_ms)).await;
+    let order = order.ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
     Ok(Json(json!({"order": order})))
 }
 
@@ -303,24 +253,14 @@ struct BatchRequest {
 }
 
 /// Ids that are not found are left out without a word.
-pub async fn batch_retrieve(
-    Extension(asker): Extension<Asker>,
-    body: Bytes,
-) -> Result<Json<Value>, ApiError> {
+pub async fn batch_retrieve(Extension(asker): Extension<Asker>, body: Bytes) -> Result<Json<Value>, ApiError> {
     let request: BatchRequest = read_json(&body)?;
     if !(1..=MOST_IDS).contains(&request.order_ids.len()) {
         let detail = format!("order_ids takes 1 to {MOST_IDS} ids.");
         return Err(ApiError::bad_request(detail).field("order_ids"));
     }
-    let here = |order: &Value| {
-        request.location_id.is_none()
-            || order.get("location_id") == Some(&json!(request.location_id))
-    };
-    let orders: Vec<Value> = request
-        .order_ids
-        .iter()
-        .filter_map(|id| asker.order(id))
-        .filter(here)
-        .collect();
+    let here =
+        |order: &Value| request.location_id.is_none() || order.get("location_id") == Some(&json!(request.location_id));
+    let orders: Vec<Value> = request.order_ids.iter().filter_map(|id| asker.order(id)).filter(here).collect();
     Ok(Json(json!({}).with_list("orders", orders.into_iter())))
 }

@@ -25,20 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fast, and well-behaved unless a test asks for bad manners.
 fn quick() -> SandboxOptions {
-    SandboxOptions {
-        speed: 50_000.0,
-        duplicates_percent: 0,
-        disorder_percent: 0,
-        ..SandboxOptions::default()
-    }
+    SandboxOptions { speed: 50_000.0, duplicates_percent: 0, disorder_percent: 0, ..SandboxOptions::default() }
 }
 
 /// A clock that only the shops move.
 fn standing() -> SandboxOptions {
-    SandboxOptions {
-        now: Some("2026-03-08T10:00:00Z".parse().unwrap()),
-        ..quick()
-    }
+    SandboxOptions { now: Some("2026-03-08T10:00:00Z".parse().unwrap()), ..quick() }
 }
 
 /// A client with the token of one merchant.
@@ -51,34 +43,20 @@ struct Client {
 impl Client {
     fn of(sandbox: &Sandbox) -> Self {
         let token = sandbox.grant(None, &[]).unwrap().access_token;
-        Self {
-            url: sandbox.square_url(),
-            token,
-            http: reqwest::Client::new(),
-        }
+        Self { url: sandbox.square_url(), token, http: reqwest::Client::new() }
     }
 
     fn with_token(sandbox: &Sandbox, token: &str) -> Self {
-        Self {
-            url: sandbox.square_url(),
-            token: token.to_owned(),
-            http: reqwest::Client::new(),
-        }
+        Self { url: sandbox.square_url(), token: token.to_owned(), http: reqwest::Client::new() }
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token);
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(&body);
         }
         let answer = request.send().await.unwrap();
-        (
-            answer.status().as_u16(),
-            answer.json().await.unwrap_or(Value::Null),
-        )
+        (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
@@ -108,11 +86,7 @@ impl Client {
 
 fn locations(sandbox: &Sandbox) -> Vec<String> {
     let merchants = sandbox.merchants();
-    merchants[0]
-        .locations
-        .iter()
-        .map(|location| location.id.clone())
-        .collect()
+    merchants[0].locations.iter().map(|location| location.id.clone()).collect()
 }
 
 fn updated_since(location_ids: &[String], start: &str) -> Value {
@@ -126,8 +100,5 @@ fn updated_since(location_ids: &[String], start: &str) -> Value {
 }
 
 fn error_code(answer: &(u16, Value)) -> (u16, &str) {
-    (
-        answer.0,
-        answer.1["errors"][0]["code"].as_str().unwrap_or_default(),
-    )
+    (answer.0, answer.1["errors"][0]["code"].as_str().unwrap_or_default())
 }

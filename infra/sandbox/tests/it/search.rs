@@ -14,14 +14,8 @@ async fn stocked(sales: usize) -> (Sandbox, Client) {
 async fn paging_shows_every_order_once_in_order() {
     let (sandbox, client) = stocked(120).await;
     let orders = client.all_orders(&sandbox, 7).await;
-    let mut ids: Vec<&str> = orders
-        .iter()
-        .map(|order| order["id"].as_str().unwrap())
-        .collect();
-    let times: Vec<&str> = orders
-        .iter()
-        .map(|order| order["updated_at"].as_str().unwrap())
-        .collect();
+    let mut ids: Vec<&str> = orders.iter().map(|order| order["id"].as_str().unwrap()).collect();
+    let times: Vec<&str> = orders.iter().map(|order| order["updated_at"].as_str().unwrap()).collect();
     assert!(times.is_sorted());
     ids.sort_unstable();
     ids.dedup();
@@ -34,16 +28,12 @@ async fn both_ends_of_a_time_range_are_inside_and_nothing_found_is_an_empty_obje
     let (sandbox, client) = stocked(10).await;
     let order = client.all_orders(&sandbox, 500).await.swap_remove(3);
     let mut query = updated_since(&locations(&sandbox), order["updated_at"].as_str().unwrap());
-    query["query"]["filter"]["date_time_filter"]["updated_at"]["end_at"] =
-        order["updated_at"].clone();
+    query["query"]["filter"]["date_time_filter"]["updated_at"]["end_at"] = order["updated_at"].clone();
     query["return_entries"] = json!(true);
     let (_, found) = client.post("/v2/orders/search", query.clone()).await;
     assert_eq!(found["order_entries"][0]["order_id"], order["id"]);
     query["query"]["filter"]["state_filter"] = json!({"states": ["OPEN"]});
-    assert_eq!(
-        client.post("/v2/orders/search", query).await,
-        (200, json!({}))
-    );
+    assert_eq!(client.post("/v2/orders/search", query).await, (200, json!({})));
 }
 
 #[tokio::test]
@@ -59,37 +49,14 @@ async fn what_square_refuses_is_refused() {
     };
     let range = json!({"start_at": "2026-03-01T00:00:00Z"});
     for (case, query, expected) in [
-        (
-            "no locations",
-            change("/location_ids", json!([])),
-            (400, "BAD_REQUEST"),
-        ),
-        (
-            "eleven locations",
-            change("/location_ids", json!(vec![&here[0]; 11])),
-            (400, "BAD_REQUEST"),
-        ),
-        (
-            "another's location",
-            change("/location_ids", json!(["L"])),
-            (403, "FORBIDDEN"),
-        ),
-        (
-            "other sort field",
-            change("/query/sort/sort_field", json!("CREATED_AT")),
-            (400, "BAD_REQUEST"),
-        ),
-        (
-            "no sort field",
-            change("/query/sort", json!({})),
-            (400, "BAD_REQUEST"),
-        ),
+        ("no locations", change("/location_ids", json!([])), (400, "BAD_REQUEST")),
+        ("eleven locations", change("/location_ids", json!(vec![&here[0]; 11])), (400, "BAD_REQUEST")),
+        ("another's location", change("/location_ids", json!(["L"])), (403, "FORBIDDEN")),
+        ("other sort field", change("/query/sort/sort_field", json!("CREATED_AT")), (400, "BAD_REQUEST")),
+        ("no sort field", change("/query/sort", json!({})), (400, "BAD_REQUEST")),
         (
             "two times",
-            change(
-                "/query/filter/date_time_filter",
-                json!({"updated_at": range, "created_at": range}),
-            ),
+            change("/query/filter/date_time_filter", json!({"updated_at": range, "created_at": range})),
             (400, "CONFLICTING_PARAMETERS"),
         ),
         (
@@ -105,21 +72,9 @@ async fn what_square_refuses_is_refused() {
             change("/query/filter/state_filter", json!({"states": ["PAID"]})),
             (400, "BAD_REQUEST"),
         ),
-        (
-            "too many at once",
-            change("/limit", json!(1001)),
-            (400, "BAD_REQUEST"),
-        ),
-        (
-            "a misspelt field",
-            change("/locations", json!([])),
-            (400, "BAD_REQUEST"),
-        ),
-        (
-            "a made-up cursor",
-            change("/cursor", json!("abc")),
-            (400, "INVALID_CURSOR"),
-        ),
+        ("too many at once", change("/limit", json!(1001)), (400, "BAD_REQUEST")),
+        ("a misspelt field", change("/locations", json!([])), (400, "BAD_REQUEST")),
+        ("a made-up cursor", change("/cursor", json!("abc")), (400, "INVALID_CURSOR")),
     ] {
         let answer = client.post("/v2/orders/search", query).await;
         assert_eq!(error_code(&answer), expected, "{case}: {}", answer.1);
@@ -143,10 +98,7 @@ async fn a_cursor_belongs_to_its_query_and_fixes_the_end_of_an_open_range() {
         rest.extend(page["orders"].as_array().unwrap().clone());
         query["cursor"] = page["cursor"].clone();
     }
-    assert!(
-        rest.iter()
-            .all(|order| order["id"] != later.order_id.as_str())
-    );
+    assert!(rest.iter().all(|order| order["id"] != later.order_id.as_str()));
 
     query["cursor"] = first["cursor"].clone();
     query["limit"] = json!(6);
@@ -156,36 +108,20 @@ async fn a_cursor_belongs_to_its_query_and_fixes_the_end_of_an_open_range() {
 
 #[tokio::test]
 async fn a_merchant_sees_nothing_of_another() {
-    let options = SandboxOptions {
-        merchants: 2,
-        ..quick()
-    };
+    let options = SandboxOptions { merchants: 2, ..quick() };
     let sandbox = Sandbox::start(options).unwrap();
     sandbox.stock_history(40, "2026-03-07T11:30:00Z".parse().unwrap());
-    let [mine, other] = &sandbox.merchants()[..] else {
-        panic!("two merchants")
-    };
+    let [mine, other] = &sandbox.merchants()[..] else { panic!("two merchants") };
     let client = Client::of(&sandbox);
-    let foreign = sandbox
-        .ledger()
-        .into_iter()
-        .find(|entry| entry.merchant_id == other.id)
-        .unwrap();
+    let foreign = sandbox.ledger().into_iter().find(|entry| entry.merchant_id == other.id).unwrap();
     let path = format!("/v2/orders/{}", foreign.order_id);
     assert_eq!(error_code(&client.get(&path).await), (404, "NOT_FOUND"));
     let batch = json!({"order_ids": [foreign.order_id, "unknown"]});
-    assert_eq!(
-        client.post("/v2/orders/batch-retrieve", batch).await,
-        (200, json!({}))
-    );
+    assert_eq!(client.post("/v2/orders/batch-retrieve", batch).await, (200, json!({})));
     let payment = format!("/v2/payments/{}", foreign.payments[0].id);
     assert_eq!(client.get(&payment).await.0, 404);
     let seen = client.all_orders(&sandbox, 100).await.len();
-    let sold = sandbox
-        .ledger()
-        .iter()
-        .filter(|entry| entry.merchant_id == mine.id)
-        .count();
+    let sold = sandbox.ledger().iter().filter(|entry| entry.merchant_id == mine.id).count();
     assert_eq!(seen, sold);
 }
 
@@ -208,12 +144,8 @@ async fn payments_without_a_location_are_those_of_the_main_one() {
         path = format!("/v2/payments?limit=10&cursor={cursor}");
     }
     let ledger = sandbox.ledger();
-    let taken = ledger
-        .iter()
-        .filter(|entry| entry.location_id == *main && entry.source_order_id.is_none());
+    let taken = ledger.iter().filter(|entry| entry.location_id == *main && entry.source_order_id.is_none());
     assert_eq!(seen, taken.map(|entry| entry.payments.len()).sum::<usize>());
-    let wrong = client
-        .get("/v2/payments?updated_at_begin_time=2026-03-01T00:00:00Z")
-        .await;
+    let wrong = client.get("/v2/payments?updated_at_begin_time=2026-03-01T00:00:00Z").await;
     assert_eq!(error_code(&wrong), (400, "BAD_REQUEST"));
 }

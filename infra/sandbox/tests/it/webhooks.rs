@@ -27,34 +27,20 @@ async fn a_receiver_that_fails_at_first_sees_the_same_bytes_again() {
     sandbox.wait_until_quiet(PATIENCE).await.unwrap();
 
     let events = sandbox.events();
-    let types: Vec<&str> = events
-        .iter()
-        .map(|event| event.event_type.as_str())
-        .collect();
-    assert_eq!(
-        types,
-        ["payment.created", "payment.updated", "payment.updated"]
-    );
+    let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
+    assert_eq!(types, ["payment.created", "payment.updated", "payment.updated"]);
     let got = receiver.got();
     assert_eq!(got.len(), 6, "three events and three failures");
     for delivery in &got {
         assert!(is_signed(delivery, &subscription.signature_key, &url));
-        let event = events
-            .iter()
-            .find(|event| event.event_id == delivery.event_id())
-            .unwrap();
+        let event = events.iter().find(|event| event.event_id == delivery.event_id()).unwrap();
         assert_eq!(delivery.body, event.body.as_bytes());
         assert_eq!(delivery.header("content-type"), Some("application/json"));
         assert_eq!(delivery.header("square-environment"), Some("Sandbox"));
-        let (number, reason) = (
-            delivery.header("square-retry-number"),
-            delivery.header("square-retry-reason"),
-        );
+        let (number, reason) = (delivery.header("square-retry-number"), delivery.header("square-retry-reason"));
         assert_eq!(number.is_some(), reason == Some("http_error"));
     }
-    let retries = got
-        .iter()
-        .filter(|delivery| delivery.header("square-retry-number").is_some());
+    let retries = got.iter().filter(|delivery| delivery.header("square-retry-number").is_some());
     assert_eq!(retries.count(), 3);
     for delivery in sandbox.deliveries() {
         assert_eq!(delivery.state, DeliveryState::Delivered);
@@ -64,11 +50,7 @@ async fn a_receiver_that_fails_at_first_sees_the_same_bytes_again() {
 
 #[tokio::test]
 async fn nobody_home_is_given_up_at_the_end_of_the_window() {
-    let sandbox = Sandbox::start(SandboxOptions {
-        speed: 1_000_000.0,
-        ..quick()
-    })
-    .unwrap();
+    let sandbox = Sandbox::start(SandboxOptions { speed: 1_000_000.0, ..quick() }).unwrap();
     sandbox.grant(None, &[]).unwrap();
     sandbox.subscribe("http://127.0.0.1:9/hook");
     sandbox.ring_up(SaleKind::Cash).unwrap();
@@ -88,9 +70,8 @@ async fn till_sales_have_no_order_events_and_api_orders_have_versions() {
         let sale = sandbox.ring_up(kind).unwrap();
         sandbox.wait_until_quiet(PATIENCE).await.unwrap();
         let events = sandbox.events();
-        let told = events.iter().filter(|event| {
-            event.order_id == sale.order_id && event.event_type.starts_with("order.")
-        });
+        let told =
+            events.iter().filter(|event| event.order_id == sale.order_id && event.event_type.starts_with("order."));
         assert_eq!(told.count(), order_events, "{kind:?}");
         let (_, answer) = client.get(&format!("/v2/orders/{}", sale.order_id)).await;
         assert_eq!(answer["order"]["version"].is_u64(), order_events > 0);
@@ -113,19 +94,12 @@ async fn a_sellers_events_need_the_sellers_consent() {
 
 #[tokio::test]
 async fn duplicates_and_losses_are_counted() {
-    let options = SandboxOptions {
-        duplicates_percent: 100,
-        disorder_percent: 50,
-        ..quick()
-    };
+    let options = SandboxOptions { duplicates_percent: 100, disorder_percent: 50, ..quick() };
     let sandbox = Sandbox::start(options).unwrap();
     let (receiver, url) = Receiver::answering(&[]).await;
     sandbox.subscribe(&url);
     sandbox.grant(None, &[]).unwrap();
-    sandbox.set_faults(Faults {
-        lose_webhooks: 2,
-        ..Faults::default()
-    });
+    sandbox.set_faults(Faults { lose_webhooks: 2, ..Faults::default() });
     sandbox.play(10);
     sandbox.wait_until_quiet(PATIENCE).await.unwrap();
     let progress = sandbox.progress();
@@ -147,45 +121,19 @@ async fn subscriptions_are_made_with_the_applications_token_and_keys_can_be_chan
         "name": "Sales", "event_types": ["payment.updated"], "notification_url": url, "api_version": "2025-08-20",
     }});
     let seller = Client::of(&sandbox);
-    assert_eq!(
-        seller
-            .post("/v2/webhooks/subscriptions", new.clone())
-            .await
-            .0,
-        401
-    );
+    assert_eq!(seller.post("/v2/webhooks/subscriptions", new.clone()).await.0, 401);
     let owner = Client::with_token(&sandbox, &sandbox.application().access_token);
     let (status, made) = owner.post("/v2/webhooks/subscriptions", new).await;
     assert_eq!(status, 200, "{made}");
-    let path = format!(
-        "/v2/webhooks/subscriptions/{}",
-        made["subscription"]["id"].as_str().unwrap()
-    );
+    let path = format!("/v2/webhooks/subscriptions/{}", made["subscription"]["id"].as_str().unwrap());
     let (_, shown) = owner.get(&path).await;
-    assert!(
-        shown["subscription"].get("signature_key").is_none(),
-        "the key is shown once"
-    );
+    assert!(shown["subscription"].get("signature_key").is_none(), "the key is shown once");
 
-    let (_, rotated) = owner
-        .post(&format!("{path}/signature-key"), json!({}))
-        .await;
-    let (_, tested) = owner
-        .post(
-            &format!("{path}/test"),
-            json!({"event_type": "payment.updated"}),
-        )
-        .await;
+    let (_, rotated) = owner.post(&format!("{path}/signature-key"), json!({})).await;
+    let (_, tested) = owner.post(&format!("{path}/test"), json!({"event_type": "payment.updated"})).await;
     assert_eq!(tested["subscription_test_result"]["status_code"], 200);
-    assert!(is_signed(
-        &receiver.got()[0],
-        rotated["signature_key"].as_str().unwrap(),
-        &url
-    ));
+    assert!(is_signed(&receiver.got()[0], rotated["signature_key"].as_str().unwrap(), &url));
 
-    assert_eq!(
-        owner.ask(reqwest::Method::DELETE, &path, None).await,
-        (200, json!({}))
-    );
+    assert_eq!(owner.ask(reqwest::Method::DELETE, &path, None).await, (200, json!({})));
     assert_eq!(owner.get(&path).await.0, 404);
 }

@@ -1,0 +1,267 @@
+//! Work on the messages of one batch.
+//!
+//! A burst of events for one sale mostly comes in one batch: the order is read once for all of them, and the
+//! merchant's configuration is looked up once.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use aws_lambda_events::sqs::SqsMessage;
+use jiff::{SignedDuration, Timestamp};
+use shared::domain::{
+    ConfigurationStatus, Environment, ExternalOrderId, MerchantId, ProviderKind, Transaction, TransactionId,
+};
+use shared::providers::{Expectation, Notification, RawOrder, Subject};
+use shared::queue::intake::{self, DeliveryMessage};
+use shared::store::configurations::SealedConfiguration;
+use shared::store::transactions::{Candidate, KnownCopy, PutOutcome};
+use shared::store::webhook_logs::{LogOwner, LogRow, Outcome};
+
+use crate::App;
+use crate::work::{Later, Stop, attempt};
+
+/// A copy that we began to read this long after a change shows the change: providers answer from replicas that lag by
+/// seconds, and their clocks are not ours.
+const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
+/// After so many attempts an order is taken as it is, though a payment that was announced is not in it.
+const PATIENCE: u32 = 4;
+
+type Merchant = (ProviderKind, Environment, MerchantId);
+
+/// What one batch has found out so far.
+pub struct Batch<'a> {
+    app: &'a App,
+    configurations: HashMap<Merchant, Option<SealedConfiguration>>,
+    orders: HashMap<(ProviderKind, ExternalOrderId), Vec<Transaction>>,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch has found out nothing yet.
+    pub fn new(app: &'a App) -> Self {
+        Self { app, configurations: HashMap::new(), orders: HashMap::new() }
+    }
+
+    /// Takes one message to its end, or says that it must come again. One log line each.
+    pub async fn work(&mut self, message: &SqsMessage) -> Result<(), Later> {
+        let started = Instant::now();
+        let DeliveryMessage { delivery, trace } = intake::decode(message).map_err(|error| {
+            // Nobody but us writes to this queue. It comes again until the dead-letter queue keeps it.
+            tracing::error!(message.id = message.message_id, error = %error, "a message of the intake queue is unreadable");
+            Later::unexpected("unreadable_message")
+        })?;
+        let parsed = self.app.providers.get(delivery.provider()).parse_notification(&delivery);
+        let mut owner = LogOwner::Unmatched(delivery.provider());
+        let event_id = parsed.as_ref().map_or_else(|_| intake::hash_id(delivery.body()), |n| n.event_id.clone());
+        let mut transactions = Vec::new();
+        let result = match &parsed {
+            Ok(notification) => {
+                let found = self.configuration(delivery.provider(), delivery.environment(), &notification.merchant_id);
+                match found.await.map_err(Stop::from) {
+                    Ok(Some(found)) => {
+                        owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
+                        self.follow(&found, &owner, notification, message, &trace, &mut transactions).await
+                    }
+                    Ok(None) => Err(Stop::Final(Outcome::Ignored("unknown_merchant"))),
+                    Err(stop) => Err(stop),
+                }
+            }
+            Err(error) => Err(error.clone().into()),
+        };
+        let outcome = match result {
+            Ok(Ended::Repeat) => None,
+            Ok(Ended::Done) => Some(Outcome::Done),
+            Err(Stop::Final(outcome) | Stop::Disconnect(outcome)) => Some(outcome),
+            Err(Stop::Later(later)) => {
+                tracing::warn!(message.id = message.message_id, event.id = %event_id, trace = %trace, code = later.code, "a delivery must come again");
+                return Err(later);
+            }
+        };
+        if let Some(outcome) = &outcome {
+            let row = LogRow {
+                owner: &owner,
+                event_id: &event_id,
+                event_type: parsed.as_ref().ok().map(|notification| notification.event_type.as_str()),
+                received_at: delivery.received_at(),
+                worked_for: started.elapsed(),
+                attempt: attempt(message),
+                secret_id: delivery.secret_id(),
+                body: delivery.body(),
+                outcome,
+                transactions: &transactions,
+            };
+            self.app.logs.record(&row).await.map_err(|error| {
+                tracing::error!(error = ?error, "a delivery could not be logged");
+                Later::unexpected("store_unavailable")
+            })?;
+        }
+        let (outcome, code) = match &outcome {
+            None => ("repeat", ""),
+            Some(Outcome::Done) => ("done", ""),
+            Some(Outcome::Ignored(reason)) => ("ignored", *reason),
+            Some(Outcome::Failed { code, .. }) => ("failed", *code),
+        };
+        tracing::info!(
+            event.id = %event_id,
+            owner = ?owner,
+            trace = %trace,
+            outcome,
+            code,
+            attempt = attempt(message),
+            transactions = transactions.len(),
+            age_ms = i64::try_from(Timestamp::now().duration_since(delivery.received_at()).as_millis()).unwrap_or(i64::MAX),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "worked on a delivery"
+        );
+        Ok(())
+    }
+
+    /// From a notification of a known merchant to stored and sent transactions.
+    async fn follow(
+        &mut self,
+        found: &SealedConfiguration,
+        owner: &LogOwner,
+        notification: &Notification,
+        message: &SqsMessage,
+        trace: &shared::telemetry::TraceParent,
+        transactions: &mut Vec<TransactionId>,
+    ) -> Result<Ended, Stop> {
+        let app = self.app;
+        if app.logs.is_final(owner, &notification.event_id).await? {
+            app.logs.count_repeat(owner, &notification.event_id).await?;
+            return Ok(Ended::Repeat);
+        }
+        let Subject::Order { id, changed_at, expects } = &notification.subject else {
+            return Err(Stop::Final(Outcome::Ignored("no_order")));
+        };
+        match found.configuration.status {
+            ConfigurationStatus::Active => {}
+            ConfigurationStatus::ReauthRequired => {
+                let detail = "the configuration must be connected again".to_owned();
+                return Err(Stop::Final(Outcome::Failed { code: "reauth_required", detail }));
+            }
+        }
+        let order = (found.configuration.provider, id.clone());
+        if let Some(read) = self.orders.get(&order)
+            && is_shown(expects, read)
+        {
+            transactions.extend(read.iter().map(|transaction| transaction.id));
+            return Ok(Ended::Done);
+        }
+        let copies = app.transactions.find_by_order(&found.scope, found.configuration.id, id).await?;
+        if is_settled(&copies, *changed_at, expects) {
+            transactions.extend(copies.iter().map(|copy| copy.transaction_id));
+            return Ok(Ended::Done);
+        }
+        let raw = self.fetch(found, id).await?;
+        let read = app.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
+        if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
+            return Err(Stop::Later(Later::unexpected("provider_lags")));
+        }
+        if read.is_empty() {
+            return Err(Stop::Final(Outcome::Ignored("draft")));
+        }
+        for transaction in &read {
+            let candidate = Candidate {
+                transaction: transaction.clone(),
+                observed_at: raw.observed_at,
+                cause: &notification.event_id,
+            };
+            match app.transactions.put_if_newer(&found.scope, candidate, app.first_resend_after).await? {
+                PutOutcome::Recorded(stored) | PutOutcome::Unanswered(stored) => app.sales.send(&stored, trace).await?,
+                PutOutcome::Unchanged | PutOutcome::Stale => {}
+            }
+            transactions.push(transaction.id);
+        }
+        self.orders.insert(order, read);
+        Ok(Ended::Done)
+    }
+
+    async fn fetch(&self, found: &SealedConfiguration, id: &ExternalOrderId) -> Result<RawOrder, Stop> {
+        let app = self.app;
+        let token = app.access.open(found).await?;
+        let provider = app.providers.get(found.configuration.provider);
+        let fetched = provider.fetch_order(found.configuration.environment, &token, id).await.map_err(Stop::from);
+        if let Err(Stop::Disconnect(_)) = &fetched {
+            tracing::error!(configuration.id = %found.configuration.id, tenant.id = %found.scope.tenant_id(), "the provider refuses the credentials");
+            app.configurations.require_reauth(&found.scope, &found.configuration).await?;
+        }
+        fetched
+    }
+
+    async fn configuration(
+        &mut self,
+        provider: ProviderKind,
+        environment: Environment,
+        merchant: &MerchantId,
+    ) -> Result<Option<SealedConfiguration>, shared::store::StoreError> {
+        let key = (provider, environment, merchant.clone());
+        if let Some(found) = self.configurations.get(&key) {
+            return Ok(found.clone());
+        }
+        let found = self.app.configurations.find_by_merchant(provider, environment, merchant).await?;
+        self.configurations.insert(key, found.clone());
+        Ok(found)
+    }
+}
+
+/// How following a notification ended well.
+enum Ended {
+    /// What it announced is stored and sent.
+    Done,
+    /// It had been followed before.
+    Repeat,
+}
+
+/// Whether what was read is at least as new as the event.
+fn is_shown(expects: &Expectation, read: &[Transaction]) -> bool {
+    match expects {
+        Expectation::Any => true,
+        Expectation::Version(version) => read.iter().all(|transaction| transaction.source_version >= *version),
+        Expectation::Payment(id) => {
+            read.iter().any(|transaction| transaction.payments.iter().any(|payment| payment.id == *id))
+        }
+    }
+}
+
+/// Whether the table's copies were read so long after the event's change that another reading would show nothing new.
+fn is_settled(copies: &[KnownCopy], changed_at: Option<Timestamp>, expects: &Expectation) -> bool {
+    let Some(changed_at) = changed_at.filter(|_| !copies.is_empty()) else { return false };
+    copies.iter().all(|copy| {
+        let is_reached = match expects {
+            Expectation::Any | Expectation::Payment(_) => true,
+            Expectation::Version(version) => copy.source_version >= *version,
+        };
+        is_reached && copy.observed_at.duration_since(changed_at) >= SETTLE_MARGIN
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::domain::SourceVersion;
+
+    #[test]
+    fn only_a_copy_read_well_after_the_change_spares_a_reading() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let transaction_id = "01938d5e-0000-8000-8000-000000000001".parse().unwrap();
+        let copy = |observed_at: &str, version| KnownCopy {
+            observed_at: at(observed_at),
+            source_version: SourceVersion(version),
+            transaction_id,
+        };
+        let changed = Some(at("2026-02-14T08:00:00Z"));
+        let late = copy("2026-02-14T08:00:10Z", 3);
+        let soon = copy("2026-02-14T08:00:09.999Z", 3);
+        for (copies, changed_at, expects, settled) in [
+            (vec![late], changed, Expectation::Any, true),
+            (vec![soon], changed, Expectation::Any, false),
+            (vec![late, soon], changed, Expectation::Any, false),
+            (vec![], changed, Expectation::Any, false),
+            (vec![late], None, Expectation::Any, false),
+            (vec![late], changed, Expectation::Version(SourceVersion(3)), true),
+            (vec![late], changed, Expectation::Version(SourceVersion(4)), false),
+        ] {
+            assert_eq!(is_settled(&copies, changed_at, &expects), settled, "{copies:?} {expects:?}");
+        }
+    }
+}

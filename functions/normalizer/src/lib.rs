@@ -1,0 +1,136 @@
+//! From an intake message to transactions, the sales queue and the webhook log.
+//!
+//! Each step may be the last before a crash. The steps are ordered so that the message is still on the queue until
+//! all of them are done, and each of them does nothing the second time.
+
+mod batch;
+mod work;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::SignedDuration;
+use lambda_runtime::LambdaEvent;
+use shared::access::Access;
+use shared::providers::{ProviderError, ProviderHosts, Providers};
+use shared::queue::intake::IntakeQueue;
+use shared::queue::sales::SalesQueue;
+use shared::queue::{MissingMessageId, catch_panic, deliver_again};
+use shared::settings::Reader;
+use shared::store::configurations::Configurations;
+use shared::store::transactions::Transactions;
+use shared::store::webhook_logs::WebhookLogs;
+use shared::vault::Vault;
+
+use batch::Batch;
+use work::Later;
+
+/// What is left of the time for telling SQS which messages to deliver again.
+const RESERVE: Duration = Duration::from_millis(700);
+
+/// What the deployment says.
+pub struct Settings {
+    configurations_table: String,
+    transactions_table: String,
+    webhook_logs_table: String,
+    webhook_log_retention_days: u32,
+    key_id: String,
+    intake_queue_url: String,
+    sales_queue_url: String,
+    first_resend_after: SignedDuration,
+    hosts: ProviderHosts,
+}
+
+impl Settings {
+    /// Reads the function's environment variables.
+    pub fn read(r: &Reader<'_>) -> Self {
+        Self {
+            configurations_table: r.text("CONFIGURATIONS_TABLE"),
+            transactions_table: r.text("TRANSACTIONS_TABLE"),
+            webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
+            webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
+            key_id: r.text("KMS_KEY_ID"),
+            intake_queue_url: r.text("INTAKE_QUEUE_URL"),
+            sales_queue_url: r.text("SALES_QUEUE_URL"),
+            first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
+            hosts: ProviderHosts { square: r.optional("SQUARE_BASE_URL") },
+        }
+    }
+}
+
+/// Everything that the work needs, made once per execution environment.
+pub struct App {
+    configurations: Configurations,
+    transactions: Transactions,
+    logs: WebhookLogs,
+    access: Access,
+    providers: Providers,
+    intake: IntakeQueue,
+    sales: SalesQueue,
+    first_resend_after: SignedDuration,
+}
+
+impl App {
+    /// Opens nothing yet.
+    pub fn new(config: &shared::aws::SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let sqs = aws_sdk_sqs::Client::new(config);
+        Ok(Self {
+            configurations: Configurations::new(dynamodb.clone(), settings.configurations_table),
+            transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
+            logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
+            access: Access::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id)),
+            providers: Providers::new(settings.hosts)?,
+            intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
+            sales: SalesQueue::new(sqs, settings.sales_queue_url),
+            first_resend_after: settings.first_resend_after,
+        })
+    }
+}
+
+/// Works on every message of the batch and names the ones to deliver again.
+///
+/// Returning `Err` puts the whole batch back on the queue, so it is kept for the one case in which we cannot name a
+/// message: reporting an empty id would do the same thing silently.
+pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, MissingMessageId> {
+    let records = &event.payload.records;
+    if records.iter().any(|message| message.message_id.as_deref().is_none_or(str::is_empty)) {
+        return Err(MissingMessageId);
+    }
+    let mut response = SqsBatchResponse::default();
+    let mut batch = Batch::new(app);
+    let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
+    for message in records {
+        if let Err(later) = work_until(deadline, &mut batch, message).await {
+            postpone(app, message, &later).await;
+            deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
+        }
+    }
+    Ok(response)
+}
+
+async fn work_until(deadline: Instant, batch: &mut Batch<'_>, message: &SqsMessage) -> Result<(), Later> {
+    let work = catch_panic(batch.work(message));
+    match tokio::time::timeout_at(deadline.into(), work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => {
+            tracing::error!(message.id = message.message_id, error = %panicked, "a message made us panic");
+            Err(Later::unexpected("panicked"))
+        }
+        Err(_elapsed) => {
+            tracing::warn!(message.id = message.message_id, "no time was left for a message");
+            Err(Later::unexpected("out_of_time"))
+        }
+    }
+}
+
+/// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.
+async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
+    let seconds = later.delay(work::attempt(message)).as_secs();
+    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    let Some(handle) = message.receipt_handle.as_deref() else { return };
+    if let Err(error) = app.intake.postpone(handle, seconds).await {
+        tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
+    }
+}

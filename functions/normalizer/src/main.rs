@@ -1,0 +1,16 @@
+//! SQS intake: an order becomes transactions. The only writer of the transactions table.
+
+// The AWS clients nest their futures deeper than the compiler looks by itself.
+#![recursion_limit = "256"]
+
+use lambda_runtime::{Error, run, service_fn};
+use normalizer::{App, Settings, handle_batch};
+use shared::settings::Reader;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::telemetry::init();
+    let settings = Reader::from_env(Settings::read)?;
+    let app = &App::new(&shared::aws::config_from_env()?, settings)?;
+    run(service_fn(async |event| handle_batch(app, event).await.map_err(Error::from))).await
+}

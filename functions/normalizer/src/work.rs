@@ -1,0 +1,121 @@
+//! How work on a message can end other than well.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_lambda_events::sqs::SqsMessage;
+use shared::providers::{Disposition, PayloadError, ProviderError};
+use shared::queue::SendError;
+use shared::store::StoreError;
+use shared::store::webhook_logs::Outcome;
+use shared::vault::VaultError;
+
+/// The queue's own limit for a delay is twelve hours; nobody gains by waiting longer than this between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(900);
+
+/// The message must come again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Later {
+    /// Stable word for the log.
+    pub code: &'static str,
+    /// What the provider asked for.
+    after: Option<Duration>,
+}
+
+impl Later {
+    /// For a reason of our own.
+    pub fn unexpected(code: &'static str) -> Self {
+        Self { code, after: None }
+    }
+
+    /// 5 s, 15 s, 45 s ... 15 min, or what the provider asked for. Together longer than most outages last.
+    pub fn delay(&self, attempt: u32) -> Duration {
+        let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
+        self.after.unwrap_or(own).clamp(Duration::from_secs(1), LONGEST_DELAY)
+    }
+}
+
+/// Which of the queue's attempts this is, from 1.
+pub fn attempt(message: &SqsMessage) -> u32 {
+    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// Why work on a message stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// It must come again.
+    Later(Later),
+    /// It has ended, and a row says how.
+    Final(Outcome),
+    /// As `Final`, and the configuration is of no use until a person has connected again.
+    Disconnect(Outcome),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        log(&error);
+        Self::Later(Later::unexpected("store_unavailable"))
+    }
+}
+
+impl From<SendError> for Stop {
+    fn from(error: SendError) -> Self {
+        log(&error);
+        match error {
+            SendError::Aws(_) => Self::Later(Later::unexpected("queue_unavailable")),
+            // Stored and marked, so it stays visible as unacknowledged.
+            SendError::TooLarge => Self::Final(failed("event_too_large", &error)),
+        }
+    }
+}
+
+impl From<VaultError> for Stop {
+    fn from(error: VaultError) -> Self {
+        log(&error);
+        match error {
+            VaultError::Kms(_) => Self::Later(Later::unexpected("key_service_unavailable")),
+            VaultError::NotAuthentic | VaultError::NotSealed => {
+                Self::Final(failed("credentials_not_authentic", &error))
+            }
+        }
+    }
+}
+
+impl From<PayloadError> for Stop {
+    fn from(error: PayloadError) -> Self {
+        Self::Final(failed(error.problem.code(), &error))
+    }
+}
+
+impl From<ProviderError> for Stop {
+    fn from(error: ProviderError) -> Self {
+        tracing::warn!(error = %error, source = ?error.source, "a provider did not give an order");
+        let outcome = || failed(error.kind.code(), &error);
+        match error.kind.disposition() {
+            Disposition::Retry { after } => Self::Later(Later { code: error.kind.code(), after }),
+            Disposition::Disconnect => Self::Disconnect(outcome()),
+            Disposition::Fail => Self::Final(outcome()),
+        }
+    }
+}
+
+fn failed(code: &'static str, error: &dyn Error) -> Outcome {
+    Outcome::Failed { code, detail: error.to_string() }
+}
+
+fn log(error: &(dyn Error + 'static)) {
+    tracing::error!(error = ?error, "a dependency failed");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_come_further_and_further_apart() {
+        let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected("x").delay(attempt).as_secs()).collect();
+        assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
+        let wish = |seconds| Later { code: "rate_limited", after: Some(Duration::from_secs(seconds)) };
+        assert_eq!([wish(0), wish(30), wish(1_000_000)].map(|later| later.delay(1).as_secs()), [1, 30, 900]);
+    }
+}

@@ -1,0 +1,25 @@
+//! EventBridge Scheduler, every minute: sends again what the sales domain never acknowledged.
+
+use jiff::SignedDuration;
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use outbox_sweeper::{App, sweep};
+use shared::queue::sales::SalesQueue;
+use shared::settings::Reader;
+use shared::store::transactions::Transactions;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::telemetry::init();
+    let config = shared::aws::config_from_env()?;
+    let (table, queue, first_resend_after) = Reader::from_env(|r| {
+        let seconds = r.number("OUTBOX_FIRST_RESEND_SECONDS");
+        (r.text("TRANSACTIONS_TABLE"), r.text("SALES_QUEUE_URL"), SignedDuration::from_secs(seconds))
+    })?;
+    let app = &App {
+        transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), table),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue),
+        first_resend_after,
+    };
+    run(service_fn(async |event: LambdaEvent<serde_json::Value>| sweep(app, &event.context).await.map_err(Error::from)))
+        .await
+}

@@ -1,0 +1,134 @@
+//! One delivery: limits, proof of origin, one durable write, answer.
+//!
+//! The one write (to SQS) stands before the answer and nothing else does, so there is no half-done state: either the
+//! delivery is on the queue, or the provider hears an error and comes again.
+
+mod event;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use shared::domain::ProviderKind;
+use shared::problem::{Problem, is_json};
+use shared::providers::{Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery};
+use shared::queue::SendError;
+use shared::queue::intake::IntakeQueue;
+use shared::secrets::{Secret, SquareApplication};
+use shared::telemetry::TraceParent;
+
+pub use event::{Request, Response};
+
+/// Larger than any order we have heard of (Toast's exceed 600 KB), smaller than what Lambda takes as an event.
+const MAX_BODY: usize = 5 * 1024 * 1024;
+
+/// What a delivery needs, made once per execution environment.
+pub struct App {
+    /// Who can prove and read a delivery.
+    pub providers: Providers,
+    /// Our application at Square, whose subscriptions' keys sign all merchants' deliveries.
+    pub square: Secret<SquareApplication>,
+    /// Where deliveries go.
+    pub intake: IntakeQueue,
+}
+
+/// Answers one delivery. One log line each.
+pub async fn receive(app: &App, request: Request) -> Response {
+    let started = Instant::now();
+    let trace = TraceParent::from_header(request.headers.get("traceparent"));
+    let result = take(app, &request, &trace).await;
+    let (status, code) =
+        result.as_ref().map_or_else(|problem| (problem.status(), problem.code()), |_| (200, "accepted"));
+    let (event_id, merchant_id) =
+        result.as_ref().map(|taken| (taken.event_id.as_str(), taken.merchant_id.as_str())).unwrap_or_default();
+    tracing::info!(
+        request.id = request.request_id(),
+        provider = request.provider_name(),
+        event.id = event_id,
+        merchant.id = merchant_id,
+        trace = %trace,
+        http.status = status,
+        code,
+        bytes = request.body_len(),
+        duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "answered a delivery"
+    );
+    match result {
+        Ok(_) => Response::accepted(),
+        Err(problem) => Response::problem(&problem, request.request_id()),
+    }
+}
+
+/// What is known of a delivery that was taken; both empty for one that is authentic and not to be read.
+#[derive(Default)]
+struct Taken {
+    event_id: String,
+    merchant_id: String,
+}
+
+async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken, Problem> {
+    let kind: ProviderKind = request.provider_name().parse().map_err(|_| Problem::not_found("provider"))?;
+    if request.body_len() > MAX_BODY {
+        return Err(Problem::body_too_large(MAX_BODY));
+    }
+    if !request.headers.get("content-type").is_some_and(is_json) {
+        return Err(Problem::unsupported_media_type());
+    }
+    let body = request.body().ok_or_else(Problem::malformed_json)?;
+    let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at: Timestamp::now() };
+    let verified = verify(app, kind, delivery).await?;
+    // An authentic delivery that cannot be read is taken all the same and shown as failed: a refusal would only make
+    // the provider repeat it, and some then stop the whole subscription.
+    let taken = match app.providers.get(kind).parse_notification(&verified) {
+        Ok(notification) => {
+            Taken { event_id: notification.event_id.to_string(), merchant_id: notification.merchant_id.to_string() }
+        }
+        Err(error) => {
+            tracing::warn!(provider = %kind, error = %error, "took a delivery that cannot be read");
+            Taken::default()
+        }
+    };
+    let fairness_key = fairness_key(kind, &taken.merchant_id);
+    match app.intake.send_delivery(&verified, &fairness_key, trace).await {
+        Ok(()) => Ok(taken),
+        Err(SendError::TooLarge) => {
+            tracing::error!(provider = %kind, bytes = body.len(), "a delivery is larger than the queue carries");
+            Err(Problem::body_too_large(MAX_BODY))
+        }
+        Err(SendError::Aws(error)) => {
+            tracing::error!(error = ?error, "a delivery could not be enqueued");
+            Err(Problem::unavailable())
+        }
+    }
+}
+
+/// A message group id has at most 128 characters, and no tenant is known here.
+fn fairness_key(kind: ProviderKind, merchant_id: &str) -> String {
+    format!("{kind}:{}", merchant_id.get(..100).unwrap_or(merchant_id))
+}
+
+/// Checks with the keys that we hold, and once more with fresh ones: a key that was just rotated is the usual reason
+/// for a signature that does not match.
+async fn verify<'d>(
+    app: &App,
+    kind: ProviderKind,
+    delivery: WebhookDelivery<'d>,
+) -> Result<VerifiedDelivery<'d>, Problem> {
+    let provider = app.providers.get(kind);
+    let unavailable = |error| {
+        tracing::error!(error = ?error, "the webhook keys could not be read");
+        Problem::unavailable()
+    };
+    let held = match kind {
+        ProviderKind::Square => app.square.get().await.map_err(unavailable)?,
+    };
+    let check = |keys: &Arc<SquareApplication>| provider.verify_webhook(delivery, &keys.webhook_subscriptions);
+    if let Ok(verified) = check(&held) {
+        return Ok(verified);
+    }
+    match app.square.reload(&held).await.map_err(unavailable)? {
+        Some(fresh) => check(&fresh),
+        None => Err(SignatureMismatch),
+    }
+    .map_err(|SignatureMismatch| Problem::unauthorized("the delivery is not signed as it should be"))
+}

@@ -1,0 +1,22 @@
+//! What a transaction is.
+//!
+//! No AWS, no HTTP and no provider's word in here: everything else imports this room, and it imports none of ours.
+
+mod business_day;
+mod configuration;
+mod ids;
+mod money;
+mod quantity;
+mod transaction;
+
+pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
+pub use configuration::{Configuration, ConfigurationStatus, Environment, Merchant, ProviderKind, UnknownProvider};
+pub use ids::{
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, TenantId, TenantScope, TransactionId,
+};
+pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
+pub use quantity::{InvalidQuantity, Quantity};
+pub use transaction::{
+    Amounts, Discount, Discrepancy, DiscrepancyKind, LineItem, LineItemKind, Modifier, Payment, ServiceCharge,
+    SourceVersion, Tax, Tender, Transaction, TransactionKind, TransactionStatus,
+};

@@ -1,0 +1,213 @@
+//! Ids as types: a location's id does not fit where a merchant's is wanted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::TransactionKind;
+
+/// A text that cannot be the id it was offered as.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a {name} is 1 to {max} visible ASCII characters without `#`")]
+pub struct InvalidId {
+    name: &'static str,
+    max: usize,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $words:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Accepts what can stand inside a table key: `#` separates the parts of one.
+            pub fn new(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                let fits = (1..=$max).contains(&text.len());
+                if fits && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidId { name: $words, max: $max })
+                }
+            }
+
+            /// The id as it is written everywhere.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A customer of the platform.
+    TenantId, "tenant id", 64
+);
+text_id!(
+    /// Who signed the contract with the provider, by the provider's id.
+    MerchantId, "merchant id", 128
+);
+text_id!(
+    /// A shop, by the provider's id.
+    LocationId, "location id", 128
+);
+text_id!(
+    /// The provider's id of an order.
+    ExternalOrderId, "order id", 256
+);
+text_id!(
+    /// The provider's id of a notification, or the hash of its body where it has none.
+    EventId, "event id", 256
+);
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A tenant's connection to one merchant at one provider.
+    ConfigurationId
+);
+uuid_id!(
+    /// Our own record of a sale or a refund.
+    ///
+    /// A UUID of version 8: 48 bits of the order's creation time in milliseconds, then a hash of (configuration,
+    /// provider's order id, kind). Whoever sees the order a second time computes the same id, so a repeat lands on the
+    /// same item, and a range of times is a range of keys.
+    TransactionId
+);
+
+impl ConfigurationId {
+    /// A new id, sortable by its time of creation.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl TransactionId {
+    /// The one id that this order of this configuration can have.
+    pub fn derive(
+        created_at: Timestamp,
+        configuration_id: ConfigurationId,
+        order_id: &ExternalOrderId,
+        kind: TransactionKind,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        for part in [configuration_id.0.as_bytes().as_slice(), order_id.0.as_bytes(), kind.as_str().as_bytes()] {
+            // Length-framed, so that no two lists of parts hash alike. Ids are far shorter than 2^32 bytes.
+            hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let millis = u64::try_from(created_at.as_millisecond()).unwrap_or(0).to_be_bytes();
+        let mut bytes = [0; 16];
+        let source = millis.iter().skip(2).chain(hash.finalize().as_slice()).copied().collect::<Vec<u8>>();
+        bytes.iter_mut().zip(source).for_each(|(byte, from)| *byte = from);
+        Self(Uuid::new_v8(bytes))
+    }
+}
+
+/// Proof that somebody was allowed to act for a tenant.
+///
+/// Every key of every table is built from one, so a query without a tenant does not compile. It comes from the
+/// authorizer's context, from a configuration found in the table, or from a message on one of our own queues; a
+/// function cannot make one:
+///
+/// ```compile_fail
+/// let scope = shared::domain::TenantScope::new("t_1".parse().unwrap());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TenantScope(TenantId);
+
+impl TenantScope {
+    #[cfg(any(feature = "store", feature = "rest"))]
+    pub(crate) fn new(tenant: TenantId) -> Self {
+        Self(tenant)
+    }
+
+    /// The tenant.
+    pub fn tenant_id(&self) -> &TenantId {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_could_break_a_key_is_refused() {
+        for text in ["", "a#b", "a b", "a\n", "ä", &"x".repeat(65)] {
+            assert!(TenantId::new(text).is_err(), "{text:?}");
+        }
+        assert!(TenantId::new("t_42-a.b").is_ok());
+    }
+
+    #[test]
+    fn a_transaction_id_is_decided_by_the_order_and_sorts_by_time() {
+        let configuration: ConfigurationId = "01938d5e-0000-7000-8000-000000000001".parse().unwrap();
+        let order = ExternalOrderId::new("ORDER1").unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let id =
+            |time: &str, order: &ExternalOrderId, kind| TransactionId::derive(at(time), configuration, order, kind);
+        let sale = id("2026-02-14T08:00:00.120Z", &order, TransactionKind::Sale);
+        assert_eq!(sale, id("2026-02-14T08:00:00.120Z", &order, TransactionKind::Sale));
+        assert_ne!(sale, id("2026-02-14T08:00:00.120Z", &order, TransactionKind::Refund));
+        let other = ExternalOrderId::new("ORDER2").unwrap();
+        assert_ne!(sale, id("2026-02-14T08:00:00.120Z", &other, TransactionKind::Sale));
+        let later = id("2026-02-14T08:00:00.121Z", &order, TransactionKind::Sale);
+        assert!(sale.to_string() < later.to_string());
+        assert_eq!(sale.0.get_version_num(), 8);
+    }
+}

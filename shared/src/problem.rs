@@ -1,0 +1,187 @@
+//! Errors that a caller sees: RFC 9457 with a stable `code`. The only room that knows status codes of answers.
+
+use serde::Serialize;
+
+/// Where the problem types are explained.
+const TYPES: &str = "https://pos-integration.dev/problems/";
+
+/// An answer that says what was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+/// One field that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// JSON Pointer into the request's body, or the name of a query parameter.
+    pub pointer: String,
+    /// For people.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    MalformedJson,
+    InvalidFields,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Conflict,
+    BodyTooLarge,
+    UnsupportedMediaType,
+    ProviderRefused,
+    ProviderFailed,
+    Unavailable,
+    Internal,
+}
+
+impl Kind {
+    const fn parts(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::MalformedJson => (400, "malformed_json", "Malformed JSON"),
+            Self::InvalidFields => (422, "invalid_fields", "Invalid fields"),
+            Self::Unauthorized => (401, "unauthorized", "Unauthorized"),
+            Self::Forbidden => (403, "forbidden", "Forbidden"),
+            Self::NotFound => (404, "not_found", "Not found"),
+            Self::Conflict => (409, "conflict", "Conflict"),
+            Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
+            Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
+            Self::ProviderRefused => (409, "credentials_refused", "The provider refused the credentials"),
+            Self::ProviderFailed => (502, "provider_unavailable", "The provider did not answer as it should"),
+            Self::Unavailable => (503, "unavailable", "Temporarily unavailable"),
+            Self::Internal => (500, "internal", "Internal error"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    instance: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// 400: the body is no JSON.
+    pub fn malformed_json() -> Self {
+        Self::new(Kind::MalformedJson, "the request body is not valid JSON")
+    }
+
+    /// 422: every field that is wrong.
+    pub fn invalid_fields(errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Self::new(Kind::InvalidFields, "one or more fields are not acceptable") }
+    }
+
+    /// 401: nobody we know.
+    pub fn unauthorized(detail: &str) -> Self {
+        Self::new(Kind::Unauthorized, detail)
+    }
+
+    /// 403: known, but without the role.
+    pub fn forbidden(role: &str) -> Self {
+        Self::new(Kind::Forbidden, format!("the token lacks the role `{role}`"))
+    }
+
+    /// 404: not there, or not yours; the two are not told apart.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Kind::NotFound, format!("no such {what}"))
+    }
+
+    /// 409: the state of things forbids it.
+    pub fn conflict(detail: &str) -> Self {
+        Self::new(Kind::Conflict, detail)
+    }
+
+    /// 413.
+    pub fn body_too_large(limit: usize) -> Self {
+        Self::new(Kind::BodyTooLarge, format!("the request body exceeds {limit} bytes"))
+    }
+
+    /// 415.
+    pub fn unsupported_media_type() -> Self {
+        Self::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`")
+    }
+
+    /// 409: the provider does not take the credentials.
+    pub fn provider_refused(detail: &str) -> Self {
+        Self::new(Kind::ProviderRefused, detail)
+    }
+
+    /// 502: the provider is down or speaks gibberish.
+    pub fn provider_failed() -> Self {
+        Self::new(Kind::ProviderFailed, "try again; if it stays, look at the provider's status page")
+    }
+
+    /// 503: one of our own dependencies is away.
+    pub fn unavailable() -> Self {
+        Self::new(Kind::Unavailable, "try again in a few seconds")
+    }
+
+    /// 500: our mistake.
+    pub fn internal() -> Self {
+        Self::new(Kind::Internal, "something went wrong on our side")
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        self.kind.parts().0
+    }
+
+    /// The stable word for programs.
+    pub fn code(&self) -> &'static str {
+        self.kind.parts().1
+    }
+
+    /// `application/problem+json`; `instance` is the id of the request.
+    pub fn body(&self, instance: &str) -> String {
+        let (status, code, title) = self.kind.parts();
+        let body = Body {
+            r#type: format!("{TYPES}{}", code.replace('_', "-")),
+            title,
+            status,
+            code,
+            detail: &self.detail,
+            instance,
+            errors: &self.errors,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
+}
+
+impl FieldError {
+    /// At this place, that message.
+    pub fn new(pointer: impl Into<String>, message: impl ToString) -> Self {
+        Self { pointer: pointer.into(), message: message.to_string() }
+    }
+}
+
+/// Whether a media type is JSON, parameters aside.
+pub fn is_json(media_type: &str) -> bool {
+    media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_every_wrong_field() {
+        let problem = Problem::invalid_fields(vec![FieldError::new("/name", "is empty")]);
+        assert_eq!(
+            problem.body("r-1"),
+            r#"{"type":"https://pos-integration.dev/problems/invalid-fields","title":"Invalid fields","status":422,"code":"invalid_fields","detail":"one or more fields are not acceptable","instance":"r-1","errors":[{"pointer":"/name","message":"is empty"}]}"#
+        );
+    }
+}

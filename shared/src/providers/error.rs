@@ -1,0 +1,169 @@
+//! What went wrong with a provider, and what becomes of the work.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::ProviderKind;
+
+/// No valid secret proves this delivery. Says no more, so that a caller learns no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("signature mismatch")]
+pub struct SignatureMismatch;
+
+/// A failed call to a provider.
+#[derive(Debug, thiserror::Error)]
+#[error("{provider} {operation}: {kind}")]
+pub struct ProviderError {
+    /// Which one.
+    pub provider: ProviderKind,
+    /// Our word for the call, such as `fetch_order`.
+    pub operation: &'static str,
+    /// What happened.
+    pub kind: ProviderErrorKind,
+    /// Why, for the log.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What happened to a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderErrorKind {
+    /// 401, or a revoked grant. A refreshed token may help once; after that a person must connect again.
+    #[error("access token refused")]
+    Unauthorized,
+    /// 403: the token is good, the permission was never granted.
+    #[error("permission not granted by the merchant")]
+    Forbidden,
+    /// 404.
+    #[error("not found")]
+    NotFound,
+    /// 429, or a provider's own way of saying it.
+    #[error("rate limited")]
+    RateLimited {
+        /// How long the provider asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// 5xx, a time-out, a dropped connection.
+    #[error("provider unavailable")]
+    Unavailable,
+    /// Any other 4xx: the same request will be refused again.
+    #[error("request refused with status {status}")]
+    Rejected {
+        /// As answered.
+        status: u16,
+    },
+    /// The answer arrived and we could not read it.
+    #[error("unreadable answer")]
+    Malformed,
+}
+
+/// What becomes of the work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disposition {
+    /// Deliver it again, after the provider's wish if it has one.
+    Retry {
+        /// The provider's wish.
+        after: Option<Duration>,
+    },
+    /// Mark the configuration as refused and give up until a person has connected again.
+    Disconnect,
+    /// Give up visibly.
+    Fail,
+}
+
+impl ProviderErrorKind {
+    /// What becomes of the work. No wildcard arm: a new kind must choose here.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            Self::RateLimited { retry_after } => Disposition::Retry { after: *retry_after },
+            // A just-announced order can lag behind its notification. If it stays missing, the queue's receive limit
+            // parks it.
+            Self::Unavailable | Self::NotFound => Disposition::Retry { after: None },
+            Self::Unauthorized | Self::Forbidden => Disposition::Disconnect,
+            Self::Rejected { .. } | Self::Malformed => Disposition::Fail,
+        }
+    }
+
+    /// The stable word in log rows and API answers.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized => "credentials_refused",
+            Self::Forbidden => "permission_missing",
+            Self::NotFound => "order_not_found",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Unavailable => "provider_unavailable",
+            Self::Rejected { .. } => "request_refused",
+            Self::Malformed => "unreadable_answer",
+        }
+    }
+}
+
+/// A payload that we cannot take, with the place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadError {
+    /// Where, such as `line_items[2].quantity`.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: PayloadProblem,
+}
+
+/// What is wrong with a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadProblem {
+    /// No JSON, or not of the documented shape.
+    #[error("unreadable")]
+    Unreadable,
+    /// A field that we cannot do without.
+    #[error("missing")]
+    Missing,
+    /// A state, id, currency or number that is none.
+    #[error("invalid value")]
+    Invalid,
+    /// An amount in another currency than the order's.
+    #[error("other currency than the order")]
+    MixedCurrencies,
+    /// A shop that the configuration does not have.
+    #[error("unknown location")]
+    UnknownLocation,
+    /// Amounts that no till rings up.
+    #[error("amount out of range")]
+    AmountOutOfRange,
+}
+
+impl PayloadProblem {
+    /// The stable word in log rows.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable_payload",
+            Self::Missing => "missing_field",
+            Self::Invalid => "invalid_value",
+            Self::MixedCurrencies => "mixed_currencies",
+            Self::UnknownLocation => "unknown_location",
+            Self::AmountOutOfRange => "amount_out_of_range",
+        }
+    }
+}
+
+impl PayloadError {
+    /// At this place, that problem.
+    pub fn new(path: impl Into<String>, problem: PayloadProblem) -> Self {
+        Self { path: path.into(), problem }
+    }
+}
+
+impl fmt::Display for PayloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at `{}`", self.problem, self.path)
+    }
+}
+
+impl std::error::Error for PayloadError {}
+
+/// Reads JSON and, where it fails, says at which field. The text of the payload never enters the error.
+pub(crate) fn read_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, PayloadError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| PayloadError::new(error.path().to_string(), PayloadProblem::Unreadable))?;
+    deserializer.end().map_err(|_| PayloadError::new("", PayloadProblem::Unreadable))?;
+    Ok(value)
+}

@@ -1,0 +1,400 @@
+//! From a Square order to transactions.
+//!
+//! An order with lines is a sale. An order with `returns` is a refund, and one with both (an exchange) is both. We take
+//! Square's amounts as they are and check them against each other; we never calculate what Square has said.
+
+use rust_decimal::Decimal;
+
+use super::wire::{self, Order};
+use crate::domain::{
+    Amounts, Configuration, Currency, Discount, ExternalOrderId, LineItem, LineItemKind, Location, LocationId, Minor,
+    Modifier, MoneyError, Payment, ProviderKind, Quantity, ServiceCharge, SourceVersion, Tax, Tender, Transaction,
+    TransactionId, TransactionKind, TransactionStatus,
+};
+use crate::providers::error::read_json;
+use crate::providers::{PayloadError, PayloadProblem};
+
+/// Where Square takes an inclusive tax out of `gross_sales_money` (the United States, Canada, Japan); elsewhere it
+/// stays inside (api.json, OrderLineItem.gross_sales_money). The currency stands for the country.
+const INCLUDED_TAX_OUTSIDE_GROSS: [&str; 3] = ["USD", "CAD", "JPY"];
+
+pub(super) fn transactions(body: &[u8], configuration: &Configuration) -> Result<Vec<Transaction>, PayloadError> {
+    let order: Order = read_json(body)?;
+    let status = match order.state.as_deref() {
+        Some("COMPLETED") => TransactionStatus::Completed,
+        Some("OPEN") => TransactionStatus::Open,
+        Some("CANCELED") => TransactionStatus::Voided,
+        // Not yet an order to anybody but its author.
+        Some("DRAFT") => return Ok(Vec::new()),
+        Some(_) => return Err(PayloadError::new("state", PayloadProblem::Invalid)),
+        None => return Err(missing("state")),
+    };
+    let context = Context::new(&order, configuration)?;
+    let mut transactions = Vec::with_capacity(1);
+    if order.returns.is_empty() || !order.line_items.is_empty() {
+        transactions.push(context.sale(status)?);
+    }
+    if !order.returns.is_empty() {
+        transactions.push(context.refund(status)?);
+    }
+    Ok(transactions)
+}
+
+/// Orders made through the API count versions; those of a till have only the time of their last change.
+fn source_version(order: &Order) -> SourceVersion {
+    let changed_at = || order.updated_at.unwrap_or(order.created_at).as_microsecond();
+    SourceVersion(order.version.unwrap_or_else(changed_at))
+}
+
+struct Context<'a> {
+    order: &'a Order,
+    configuration: &'a Configuration,
+    location: &'a Location,
+    currency: Currency,
+    id: ExternalOrderId,
+}
+
+impl<'a> Context<'a> {
+    fn new(order: &'a Order, configuration: &'a Configuration) -> Result<Self, PayloadError> {
+        let location = LocationId::new(order.location_id.as_str())
+            .ok()
+            .and_then(|id| configuration.location(&id))
+            .ok_or_else(|| PayloadError::new("location_id", PayloadProblem::UnknownLocation))?;
+        let currency = match order.total_money.as_ref().and_then(|money| money.currency.as_deref()) {
+            Some(code) => code.parse().map_err(|_| invalid("total_money.currency"))?,
+            None => location.currency,
+        };
+        let id = ExternalOrderId::new(order.id.as_str()).map_err(|_| invalid("id"))?;
+        Ok(Self { order, configuration, location, currency, id })
+    }
+
+    fn sale(&self, status: TransactionStatus) -> Result<Transaction, PayloadError> {
+        let order = self.order;
+        let line_items = self.lines(&order.line_items, "line_items")?;
+        let taxes = self.taxes(&order.taxes, "taxes")?;
+        let of_lines = |part: fn(&LineItem) -> Minor| sum(line_items.iter().map(part), "line_items");
+        let amounts = Amounts {
+            gross: of_lines(|line| line.gross)?,
+            discount: self.money_or(&order.total_discount_money, "total_discount_money", of_lines(|l| l.discount)?)?,
+            tax: self.money_or(&order.total_tax_money, "total_tax_money", of_lines(|l| l.tax)?)?,
+            tax_included: self.included(&taxes)?,
+            service_charge: self.money_or(
+                &order.total_service_charge_money,
+                "total_service_charge_money",
+                Minor::ZERO,
+            )?,
+            tip: self.money_or(&order.total_tip_money, "total_tip_money", Minor::ZERO)?,
+            rounding: self.rounding(order.rounding_adjustment.as_ref())?,
+            total: self.required(&order.total_money, "total_money")?,
+        };
+        let payments = order
+            .tenders
+            .iter()
+            .enumerate()
+            .map(|(index, tender)| self.payment(tender, &format!("tenders[{index}]")))
+            .collect::<Result<_, _>>()?;
+        self.transaction(Parts {
+            kind: TransactionKind::Sale,
+            status,
+            original_order_id: None,
+            amounts,
+            line_items,
+            discounts: self.discounts(&order.discounts, "discounts")?,
+            taxes,
+            service_charges: self.service_charges(&order.service_charges, "service_charges")?,
+            payments,
+        })
+    }
+
+    fn refund(&self, status: TransactionStatus) -> Result<Transaction, PayloadError> {
+        let order = self.order;
+        let mut parts = Parts {
+            kind: TransactionKind::Refund,
+            status,
+            original_order_id: None,
+            amounts: Amounts::default(),
+            line_items: Vec::new(),
+            discounts: Vec::new(),
+            taxes: Vec::new(),
+            service_charges: Vec::new(),
+            payments: Vec::new(),
+        };
+        for (index, returned) in order.returns.iter().enumerate() {
+            let at = |field: &str| format!("returns[{index}].{field}");
+            if let Some(id) = &returned.source_order_id {
+                let id = ExternalOrderId::new(id.as_str()).map_err(|_| invalid(at("source_order_id")))?;
+                parts.original_order_id.get_or_insert(id);
+            }
+            parts.line_items.extend(self.lines(&returned.return_line_items, &at("return_line_items"))?);
+            parts.discounts.extend(self.discounts(&returned.return_discounts, &at("return_discounts"))?);
+            parts.taxes.extend(self.taxes(&returned.return_taxes, &at("return_taxes"))?);
+            let charges = self.service_charges(&returned.return_service_charges, &at("return_service_charges"))?;
+            parts.service_charges.extend(charges);
+            let rounding = self.rounding(returned.rounding_adjustment.as_ref())?;
+            parts.amounts.rounding = sum([parts.amounts.rounding, rounding], "rounding_adjustment")?;
+        }
+        let returned = match (&order.return_amounts, order.returns.as_slice()) {
+            (Some(amounts), _) => amounts,
+            (None, [only]) => only.return_amounts.as_ref().ok_or_else(|| missing("return_amounts"))?,
+            (None, _) => return Err(missing("return_amounts")),
+        };
+        let amounts = &mut parts.amounts;
+        amounts.gross = sum(parts.line_items.iter().map(|line| line.gross), "returns")?;
+        amounts.total = self.required(&returned.total_money, "return_amounts.total_money")?;
+        for (amount, money, path) in [
+            (&mut amounts.discount, &returned.discount_money, "return_amounts.discount_money"),
+            (&mut amounts.tax, &returned.tax_money, "return_amounts.tax_money"),
+            (&mut amounts.tip, &returned.tip_money, "return_amounts.tip_money"),
+            (&mut amounts.service_charge, &returned.service_charge_money, "return_amounts.service_charge_money"),
+        ] {
+            *amount = self.money_or(money, path, Minor::ZERO)?;
+        }
+        amounts.tax_included = self.included(&parts.taxes)?;
+        self.pay_back(&mut parts)?;
+        self.transaction(parts)
+    }
+
+    /// The refunds of the order are its payments, but for those that the bank refused. Where it refused all, no money
+    /// moved.
+    fn pay_back(&self, parts: &mut Parts) -> Result<(), PayloadError> {
+        for (index, refund) in self.order.refunds.iter().enumerate() {
+            if matches!(refund.status.as_deref(), Some("REJECTED" | "FAILED")) {
+                continue;
+            }
+            parts.payments.push(Payment {
+                id: refund.id.clone(),
+                tender: refund.tender_id.as_ref().and_then(|id| self.tender_of(id)).unwrap_or(Tender::Other),
+                amount: self.required(&refund.amount_money, &format!("refunds[{index}].amount_money"))?,
+                tip: Minor::ZERO,
+            });
+        }
+        if parts.payments.is_empty() && !self.order.refunds.is_empty() {
+            parts.status = TransactionStatus::Voided;
+        }
+        Ok(())
+    }
+
+    fn tender_of(&self, id: &str) -> Option<Tender> {
+        self.order.tenders.iter().find(|tender| tender.id.as_deref() == Some(id)).map(tender)
+    }
+
+    fn transaction(&self, parts: Parts) -> Result<Transaction, PayloadError> {
+        let order = self.order;
+        let occurred_at = order.closed_at.unwrap_or(order.created_at);
+        let mut transaction = Transaction {
+            id: TransactionId::derive(order.created_at, self.configuration.id, &self.id, parts.kind),
+            provider: ProviderKind::Square,
+            configuration_id: self.configuration.id,
+            kind: parts.kind,
+            status: parts.status,
+            external_order_id: self.id.clone(),
+            original_order_id: parts.original_order_id,
+            source_version: source_version(order),
+            location_id: self.location.id.clone(),
+            channel: order.source.as_ref().and_then(|source| source.name.clone()),
+            created_at: order.created_at,
+            occurred_at,
+            business_date: self.location.business_date(occurred_at),
+            currency: self.currency,
+            amounts: parts.amounts,
+            line_items: parts.line_items,
+            discounts: parts.discounts,
+            taxes: parts.taxes,
+            service_charges: parts.service_charges,
+            payments: parts.payments,
+            discrepancies: Vec::new(),
+        };
+        transaction.check_amounts().map_err(|MoneyError| out_of_range("total_money"))?;
+        Ok(transaction)
+    }
+
+    fn lines(&self, lines: &[wire::Line], path: &str) -> Result<Vec<LineItem>, PayloadError> {
+        lines.iter().enumerate().map(|(index, line)| self.line(index, line, &format!("{path}[{index}]"))).collect()
+    }
+
+    fn line(&self, index: usize, line: &wire::Line, path: &str) -> Result<LineItem, PayloadError> {
+        let quantity: Quantity = line.quantity.parse().map_err(|_| invalid(format!("{path}.quantity")))?;
+        let at = |field: &str| format!("{path}.{field}");
+        let unit_price = self.money(&line.base_price_money, &at("base_price_money"))?;
+        let gross = match self.money(&line.gross_sales_money, &at("gross_sales_money"))? {
+            Some(gross) => gross,
+            None => unit_price
+                .and_then(|price| price_rounded_half_even(price, quantity))
+                .ok_or_else(|| missing(at("gross_sales_money")))?,
+        };
+        let discount = self.money_or(&line.total_discount_money, &at("total_discount_money"), Minor::ZERO)?;
+        let modifiers = line.modifiers.iter().enumerate();
+        Ok(LineItem {
+            id: line.uid.clone().unwrap_or_else(|| index.to_string()),
+            kind: match line.item_type.as_deref() {
+                Some("CUSTOM_AMOUNT") => LineItemKind::CustomAmount,
+                Some("GIFT_CARD") => LineItemKind::GiftCard,
+                _ => LineItemKind::Item,
+            },
+            name: display_name(line),
+            item_id: line.catalog_object_id.clone(),
+            quantity,
+            unit: line.quantity_unit.as_ref().and_then(unit_name),
+            unit_price,
+            gross,
+            discount,
+            tax: self.money_or(&line.total_tax_money, &at("total_tax_money"), Minor::ZERO)?,
+            total: match self.money(&line.total_money, &at("total_money"))? {
+                Some(total) => total,
+                None => gross.checked_sub(discount).map_err(|MoneyError| out_of_range(path))?,
+            },
+            modifiers: modifiers
+                .map(|(index, modifier)| self.modifier(modifier, &format!("{path}.modifiers[{index}]")))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn modifier(&self, modifier: &wire::Modifier, path: &str) -> Result<Modifier, PayloadError> {
+        let quantity = match &modifier.quantity {
+            Some(text) => text.parse().map_err(|_| invalid(format!("{path}.quantity")))?,
+            None => Quantity::ONE,
+        };
+        Ok(Modifier {
+            name: modifier.name.clone().unwrap_or_default(),
+            item_id: modifier.catalog_object_id.clone(),
+            quantity,
+            total: self.money_or(&modifier.total_price_money, path, Minor::ZERO)?,
+        })
+    }
+
+    fn discounts(&self, discounts: &[wire::Discount], path: &str) -> Result<Vec<Discount>, PayloadError> {
+        let discounts = discounts.iter().enumerate();
+        discounts
+            .map(|(index, discount)| {
+                let amount = self.money_or(&discount.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?;
+                Ok(Discount { name: discount.name.clone().unwrap_or_default(), amount })
+            })
+            .collect()
+    }
+
+    fn taxes(&self, taxes: &[wire::Tax], path: &str) -> Result<Vec<Tax>, PayloadError> {
+        let taxes = taxes.iter().enumerate();
+        taxes
+            .map(|(index, tax)| {
+                let percentage = tax.percentage.as_deref().map(str::parse).transpose();
+                Ok(Tax {
+                    name: tax.name.clone().unwrap_or_default(),
+                    rate_percent: percentage.map_err(|_| invalid(format!("{path}[{index}].percentage")))?,
+                    included: tax.tax_type.as_deref() == Some("INCLUSIVE"),
+                    amount: self.money_or(&tax.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?,
+                })
+            })
+            .collect()
+    }
+
+    fn service_charges(&self, charges: &[wire::ServiceCharge], path: &str) -> Result<Vec<ServiceCharge>, PayloadError> {
+        let charges = charges.iter().enumerate();
+        charges
+            .map(|(index, charge)| {
+                let amount = self.money_or(&charge.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?;
+                let gratuity = charge.charge_type.as_deref() == Some("AUTO_GRATUITY");
+                Ok(ServiceCharge { name: charge.name.clone().unwrap_or_default(), gratuity, amount })
+            })
+            .collect()
+    }
+
+    fn payment(&self, wire: &wire::Tender, path: &str) -> Result<Payment, PayloadError> {
+        Ok(Payment {
+            id: wire.payment_id.clone().or_else(|| wire.id.clone()).ok_or_else(|| missing(format!("{path}.id")))?,
+            tender: tender(wire),
+            amount: self.required(&wire.amount_money, &format!("{path}.amount_money"))?,
+            tip: self.money_or(&wire.tip_money, &format!("{path}.tip_money"), Minor::ZERO)?,
+        })
+    }
+
+    fn rounding(&self, adjustment: Option<&wire::RoundingAdjustment>) -> Result<Minor, PayloadError> {
+        let Some(adjustment) = adjustment else { return Ok(Minor::ZERO) };
+        self.money_or(&adjustment.amount_money, "rounding_adjustment.amount_money", Minor::ZERO)
+    }
+
+    /// The part of the tax that stands inside the gross amounts.
+    fn included(&self, taxes: &[Tax]) -> Result<Minor, PayloadError> {
+        if INCLUDED_TAX_OUTSIDE_GROSS.contains(&self.currency.code()) {
+            return Ok(Minor::ZERO);
+        }
+        sum(taxes.iter().filter(|tax| tax.included).map(|tax| tax.amount), "taxes")
+    }
+
+    /// An amount, if it is there; in the order's currency, or refused.
+    fn money(&self, money: &Option<wire::Money>, path: &str) -> Result<Option<Minor>, PayloadError> {
+        let Some(money) = money else { return Ok(None) };
+        if money.currency.as_deref().is_some_and(|code| code != self.currency.code()) {
+            return Err(PayloadError::new(path, PayloadProblem::MixedCurrencies));
+        }
+        Ok(money.amount.map(Minor))
+    }
+
+    fn money_or(&self, money: &Option<wire::Money>, path: &str, otherwise: Minor) -> Result<Minor, PayloadError> {
+        Ok(self.money(money, path)?.unwrap_or(otherwise))
+    }
+
+    fn required(&self, money: &Option<wire::Money>, path: &str) -> Result<Minor, PayloadError> {
+        self.money(money, path)?.ok_or_else(|| missing(path))
+    }
+}
+
+/// What a sale and a refund differ in.
+struct Parts {
+    kind: TransactionKind,
+    status: TransactionStatus,
+    original_order_id: Option<ExternalOrderId>,
+    amounts: Amounts,
+    line_items: Vec<LineItem>,
+    discounts: Vec<Discount>,
+    taxes: Vec<Tax>,
+    service_charges: Vec<ServiceCharge>,
+    payments: Vec<Payment>,
+}
+
+fn display_name(line: &wire::Line) -> String {
+    let name = line.name.as_deref().unwrap_or_default();
+    match line.variation_name.as_deref() {
+        Some(variation) if !variation.is_empty() && variation != name => format!("{name} ({variation})"),
+        _ => name.to_owned(),
+    }
+}
+
+fn unit_name(unit: &wire::QuantityUnit) -> Option<String> {
+    let unit = unit.measurement_unit.as_ref()?;
+    unit.custom_unit.as_ref().and_then(|custom| custom.name.clone()).or_else(|| unit.weight_unit.clone())
+}
+
+fn tender(tender: &wire::Tender) -> Tender {
+    match tender.tender_type.as_deref() {
+        Some("CARD" | "THIRD_PARTY_CARD") => Tender::Card,
+        Some("CASH") => Tender::Cash,
+        Some("SQUARE_GIFT_CARD") => Tender::GiftCard,
+        Some("WALLET") => Tender::Wallet,
+        Some("BANK_ACCOUNT") => Tender::BankTransfer,
+        Some("BUY_NOW_PAY_LATER") => Tender::BuyNowPayLater,
+        // Square adds words to this list; a new one is no reason to lose a sale.
+        _ => Tender::Other,
+    }
+}
+
+/// The price of a line that does not say its own: old and sparse orders.
+fn price_rounded_half_even(price: Minor, quantity: Quantity) -> Option<Minor> {
+    let exact = Decimal::from(price.0).checked_mul(quantity.value())?;
+    i64::try_from(exact.round_dp(0).mantissa()).ok().map(Minor)
+}
+
+fn sum(amounts: impl IntoIterator<Item = Minor>, path: &str) -> Result<Minor, PayloadError> {
+    Minor::sum(amounts).map_err(|MoneyError| out_of_range(path))
+}
+
+fn missing(path: impl Into<String>) -> PayloadError {
+    PayloadError::new(path, PayloadProblem::Missing)
+}
+
+fn invalid(path: impl Into<String>) -> PayloadError {
+    PayloadError::new(path, PayloadProblem::Invalid)
+}
+
+fn out_of_range(path: &str) -> PayloadError {
+    PayloadError::new(path, PayloadProblem::AmountOutOfRange)
+}

@@ -1,0 +1,188 @@
+//! The intake queue: everything that may become a transaction.
+//!
+//! A delivery travels as its raw body, with what proves it as attributes, so that whoever reads it can check the
+//! signature again. One that is large, or no text that SQS would carry, travels compressed.
+
+use std::borrow::Cow;
+
+use aws_lambda_events::sqs::SqsMessage;
+use aws_sdk_sqs::Client;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::{MAX_MESSAGE, SendError, UnreadableMessage, attribute};
+use crate::aws::AwsError;
+use crate::domain::{Environment, EventId};
+use crate::providers::VerifiedDelivery;
+use crate::telemetry::TraceParent;
+
+/// The kind and version of the message that carries a webhook delivery.
+const DELIVERY: &str = "delivery.v1";
+/// SQS is paid by 64 KiB; below this a message is one unit with room for its attributes.
+const COMPRESS_FROM: usize = 60 * 1024;
+/// The attributes are short texts; this is far more than they need.
+const ROOM_FOR_ATTRIBUTES: usize = 4 * 1024;
+/// Bodies up to 5 MiB are taken in, so nothing of ours unpacks to more.
+const MAX_BODY: usize = 5 * 1024 * 1024;
+
+const PLAIN: &str = "plain";
+const ZSTD: &str = "zstd";
+
+/// The queue.
+pub struct IntakeQueue {
+    client: Client,
+    url: String,
+}
+
+/// A webhook delivery as it comes off the queue.
+#[derive(Debug, Clone)]
+pub struct DeliveryMessage {
+    /// Proven when it arrived.
+    pub delivery: VerifiedDelivery<'static>,
+    /// The trace that it belongs to.
+    pub trace: TraceParent,
+}
+
+impl IntakeQueue {
+    /// `url`: the queue's.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Puts a delivery on the queue. When this has returned, it cannot be lost.
+    ///
+    /// `fairness_key` keeps one noisy merchant from delaying the others.
+    pub async fn send_delivery(
+        &self,
+        delivery: &VerifiedDelivery<'_>,
+        fairness_key: &str,
+        trace: &TraceParent,
+    ) -> Result<(), SendError> {
+        let (encoding, body) = encode(delivery.body())?;
+        if body.len() > MAX_MESSAGE - ROOM_FOR_ATTRIBUTES {
+            return Err(SendError::TooLarge);
+        }
+        let attributes = [
+            ("kind", DELIVERY),
+            ("encoding", encoding),
+            ("provider", delivery.provider.as_str()),
+            ("environment", delivery.environment.as_str()),
+            ("received_at", &delivery.received_at.to_string()),
+            ("signature", &delivery.signature),
+            ("secret_id", &delivery.secret_id),
+            ("traceparent", trace.as_str()),
+        ];
+        let mut request = self.client.send_message().queue_url(&self.url).message_body(body);
+        for (name, value) in attributes {
+            request = request.message_attributes(name, attribute(value)?);
+        }
+        let sent = request.message_group_id(fairness_key).send().await;
+        sent.map(drop).map_err(|error| AwsError::new("enqueue a delivery", error).into())
+    }
+
+    /// Lets a message come again after `seconds` instead of after the queue's own time.
+    pub async fn postpone(&self, receipt_handle: &str, seconds: i32) -> Result<(), AwsError> {
+        self.client
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt_handle)
+            .visibility_timeout(seconds)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| AwsError::new("postpone a message", error))
+    }
+}
+
+/// Reads a message of the queue. Only what we put there ourselves becomes a verified delivery.
+pub fn decode(message: &SqsMessage) -> Result<DeliveryMessage, UnreadableMessage> {
+    let unreadable = |what: &str| UnreadableMessage(what.to_owned());
+    let attribute = |name: &str| {
+        let value = message.message_attributes.get(name).and_then(|value| value.string_value.as_deref());
+        value.ok_or_else(|| UnreadableMessage(format!("no attribute `{name}`")))
+    };
+    match attribute("kind")? {
+        DELIVERY => {}
+        other => return Err(UnreadableMessage(format!("unknown kind `{other}`"))),
+    }
+    let body = message.body.as_deref().unwrap_or_default();
+    Ok(DeliveryMessage {
+        delivery: VerifiedDelivery {
+            provider: attribute("provider")?.parse().map_err(|_| unreadable("unknown provider"))?,
+            environment: match attribute("environment")? {
+                "production" => Environment::Production,
+                "sandbox" => Environment::Sandbox,
+                _ => return Err(unreadable("unknown environment")),
+            },
+            body: Cow::Owned(unpack(attribute("encoding")?, body).ok_or_else(|| unreadable("body"))?),
+            received_at: attribute("received_at")?.parse().map_err(|_| unreadable("received_at"))?,
+            signature: attribute("signature")?.to_owned(),
+            secret_id: attribute("secret_id")?.to_owned(),
+        },
+        trace: TraceParent::from_header(attribute("traceparent").ok()),
+    })
+}
+
+/// The id of a delivery whose own cannot be read.
+pub fn hash_id(body: &[u8]) -> EventId {
+    let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    // Sixty-four hexadecimal digits and a prefix are always an id.
+    EventId::new(format!("sha256:{hash}")).unwrap_or_else(|_| unreachable!())
+}
+
+fn encode(body: &[u8]) -> Result<(&'static str, String), SendError> {
+    if let Ok(text) = std::str::from_utf8(body)
+        && body.len() < COMPRESS_FROM
+        && text.chars().all(is_carried)
+    {
+        return Ok((PLAIN, text.to_owned()));
+    }
+    let packed = zstd::bulk::compress(body, 3).map_err(|error| AwsError::new("compress a delivery", error))?;
+    Ok((ZSTD, STANDARD.encode(packed)))
+}
+
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html>: `#x9 | #xA | #xD | #x20
+/// to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF`.
+fn is_carried(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
+}
+
+fn unpack(encoding: &str, body: &str) -> Option<Vec<u8>> {
+    match encoding {
+        PLAIN => Some(body.as_bytes().to_vec()),
+        ZSTD => zstd::bulk::decompress(&STANDARD.decode(body).ok()?, MAX_BODY).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_body_that_sqs_would_refuse_travels_packed() {
+        for (body, encoding) in [
+            (b"{\"a\": 1}\n".to_vec(), PLAIN),
+            ("Käse \u{1F950}".into(), PLAIN),
+            (b"\x00{".to_vec(), ZSTD),
+            (b"\xFF\xFE".to_vec(), ZSTD),
+            ("\u{FFFF}".into(), ZSTD),
+            (vec![b'x'; 600 * 1024], ZSTD),
+        ] {
+            let (found, text) = encode(&body).unwrap();
+            assert_eq!(found, encoding);
+            assert_eq!(unpack(found, &text), Some(body));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_they_come_back(body: Vec<u8>) {
+            let (encoding, text) = encode(&body).unwrap();
+            prop_assert!(text.chars().all(is_carried));
+            prop_assert_eq!(unpack(encoding, &text), Some(body));
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! The transactions table: tenant#configuration / transaction.
+//!
+//! There is one way in: [`Transactions::put_if_newer`], one conditional write. It keeps the newer of two copies, counts
+//! the revision and sets the outbox mark, all in the same item; whatever happens after it can be repeated.
+
+mod decide;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use jiff::{SignedDuration, Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use super::item::{Attributes, Item, bytes, number, pack, text, time};
+use super::{Page, StoreError};
+use crate::aws::AwsError;
+use crate::domain::{
+    ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
+};
+use decide::{Decision, content_hash, decide};
+
+const TABLE: &str = "transactions";
+const FORMAT: u8 = 1;
+/// Spreads the unacknowledged over the index, so that no partition of it grows hot.
+const OUTBOX_SHARDS: u8 = 8;
+/// Attempts before somebody has changed the item each time is no longer bad luck.
+const MAX_ATTEMPTS: usize = 6;
+
+/// The table.
+pub struct Transactions {
+    client: Client,
+    table: String,
+}
+
+/// Where a transaction lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionKey {
+    /// Whose.
+    pub scope: TenantScope,
+    /// Through which connection.
+    pub configuration_id: ConfigurationId,
+    /// Which.
+    pub transaction_id: TransactionId,
+}
+
+/// A transaction as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Where it lies.
+    pub key: TransactionKey,
+    /// The latest revision in full.
+    pub transaction: Transaction,
+    /// Counts changes of the content, from 1, without gaps.
+    pub revision: u64,
+    /// When we began to read this copy from the provider.
+    pub observed_at: Timestamp,
+    /// Every revision in short, this one included.
+    pub history: Vec<Revision>,
+    /// Set until the sales domain has acknowledged this revision.
+    pub outbox: Option<OutboxMark>,
+    /// The last revision that the sales domain has acknowledged.
+    pub acknowledged_revision: Option<u64>,
+    /// What the sales domain calls it.
+    pub sales_record_id: Option<String>,
+    source_version: SourceVersion,
+    content_hash: Vec<u8>,
+}
+
+/// A revision in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Its number.
+    pub revision: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The event that led to it.
+    pub cause: EventId,
+    /// What it came to.
+    #[serde(rename = "total_minor")]
+    pub total: Minor,
+    /// The first half of the content's hash.
+    pub hash: String,
+}
+
+/// "The sales domain has not answered yet."
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboxMark {
+    /// How often it was sent again.
+    pub attempts: u32,
+}
+
+/// A copy of an order on its way into the table.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    /// What it says.
+    pub transaction: Transaction,
+    /// When we began to read it.
+    pub observed_at: Timestamp,
+    /// The event that led to it.
+    pub cause: &'a EventId,
+}
+
+/// What became of a copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// A new revision, to be sent.
+    Recorded(Box<Stored>),
+    /// Nothing new, but the sales domain has not answered yet: to be sent again.
+    Unanswered(Box<Stored>),
+    /// Nothing new.
+    Unchanged,
+    /// The table has a newer copy.
+    Stale,
+}
+
+/// What became of an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// It was for the current revision; the mark is cleared.
+    Current,
+    /// A newer revision is waiting for its own.
+    Superseded,
+    /// We never sent such a revision.
+    Unknown,
+}
+
+/// A copy that the table has of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownCopy {
+    /// When we began to read it.
+    pub observed_at: Timestamp,
+    /// Which version it was.
+    pub source_version: SourceVersion,
+    /// As which transaction.
+    pub transaction_id: TransactionId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    transaction: Transaction,
+    history: Vec<Revision>,
+}
+
+impl Transactions {
+    /// `table`: its name.
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Stores a copy if it is newer than what the table has, as the next revision, marked as unacknowledged.
+    ///
+    /// The newer (source version, observed at) wins; the same content is written only if its version has grown, and
+    /// then as no revision of its own. Reads may be outdated: the write is conditional on what was read, and a refused
+    /// write answers with what is there.
+    pub async fn put_if_newer(
+        &self,
+        scope: &TenantScope,
+        candidate: Candidate<'_>,
+        first_resend_after: SignedDuration,
+    ) -> Result<PutOutcome, StoreError> {
+        let key = TransactionKey {
+            scope: scope.clone(),
+            configuration_id: candidate.transaction.configuration_id,
+            transaction_id: candidate.transaction.id,
+        };
+        let mut known = self.find(&key).await?;
+        for _ in 0..MAX_ATTEMPTS {
+            let decision = decide(known.as_ref(), &candidate);
+            let result = match (decision, &known) {
+                (Decision::Stale, _) => return Ok(PutOutcome::Stale),
+                (Decision::Unchanged, Some(stored)) => return Ok(unchanged(stored)),
+                (Decision::Touch, Some(stored)) => match self.touch(stored, &candidate).await? {
+                    Ok(()) => return Ok(unchanged(stored)),
+                    Err(there) => there,
+                },
+                (Decision::Revise, _) | (Decision::Unchanged | Decision::Touch, None) => {
+                    let next = next_revision(&key, known.as_ref(), &candidate)?;
+                    match self.write(&next, known.as_ref().map(|k| k.revision), first_resend_after).await? {
+                        Ok(()) => return Ok(PutOutcome::Recorded(Box::new(next))),
+                        Err(there) => there,
+                    }
+                }
+            };
+            known = result.map(|item| read(&item)).transpose()?;
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// The next revision in one write, if the table still has what we read. Else what it has.
+    async fn write(
+        &self,
+        next: &Stored,
+        seen: Option<u64>,
+        first_resend_after: SignedDuration,
+    ) -> Result<Result<(), Option<Item>>, StoreError> {
+        let due_at = Timestamp::now() + first_resend_after;
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(next, due_at)?))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match seen {
+            Some(revision) => {
+                request.condition_expression("revision = :seen").expression_attribute_values(":seen", number(revision))
+            }
+            None => request.condition_expression("attribute_not_exists(transaction_id)"),
+        };
+        refused_with(request.send().await, "write a transaction", |error| {
+            if let PutItemError::ConditionalCheckFailedException(refused) = error {
+                Some(refused.item.clone())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The same content with a newer version: noted, so that an older copy that arrives late is known to be older.
+    async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Option<Item>>, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&stored.key)))
+            .update_expression("SET source_version = :version, observed_at = :observed")
+            .condition_expression("revision = :seen AND source_version < :version")
+            .expression_attribute_values(":version", number(candidate.transaction.source_version.0))
+            .expression_attribute_values(":observed", time(candidate.observed_at))
+            .expression_attribute_values(":seen", number(stored.revision))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        refused_with(request.send().await, "touch a transaction", |error| {
+            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
+                Some(refused.item.clone())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// One transaction.
+    pub async fn find(&self, at: &TransactionKey) -> Result<Option<Stored>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).set_key(Some(key(at)));
+        let answer = request.send().await.map_err(|error| AwsError::new("read a transaction", error))?;
+        answer.item.as_ref().map(read).transpose()
+    }
+
+    /// Some transactions, in the order of their keys; those that are gone are left out. At most a hundred keys.
+    pub async fn find_many(&self, at: &[TransactionKey]) -> Result<Vec<Stored>, StoreError> {
+        if at.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = Vec::with_capacity(at.len());
+        let mut open: Vec<Item> = at.iter().map(key).collect();
+        while !open.is_empty() {
+            let keys = KeysAndAttributes::builder().set_keys(Some(open)).build();
+            let keys = keys.map_err(|error| AwsError::new("read transactions", error))?;
+            let request = self.client.batch_get_item().request_items(&self.table, keys);
+            let answer = request.send().await.map_err(|error| AwsError::new("read transactions", error))?;
+            for item in answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default() {
+                found.push(read(&item)?);
+            }
+            // DynamoDB hands back what it had no time for.
+            let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
+            open = rest.map(|rest| rest.keys).unwrap_or_default();
+        }
+        found.sort_by_key(|stored| at.iter().position(|key| *key == stored.key));
+        Ok(found)
+    }
+
+    /// A configuration's transactions, newest first, of one business day if it is given, from after `start_after`.
+    pub async fn list(
+        &self,
+        scope: &TenantScope,
+        configuration_id: ConfigurationId,
+        business_date: Option<Date>,
+        limit: i32,
+        start_after: Option<TransactionId>,
+    ) -> Result<Page<Stored, TransactionId>, StoreError> {
+        let at = |transaction_id| TransactionKey { scope: scope.clone(), configuration_id, transaction_id };
+        let mut start = start_after.map(|id| key(&at(id)));
+        let request = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .expression_attribute_values(":configuration", text(configuration_key(scope, configuration_id)))
+            .scan_index_forward(false)
+            .limit(limit);
+        let Some(date) = business_date else {
+            let request =
+                request.key_condition_expression("configuration_key = :configuration").set_exclusive_start_key(start);
+            let answer = request.send().await.map_err(|error| AwsError::new("list transactions", error))?;
+            let items = answer.items().iter().map(read).collect::<Result<_, _>>()?;
+            return Ok(Page { items, next: last_id(answer.last_evaluated_key())? });
+        };
+        if let Some(start) = &mut start {
+            start.insert("business_date".into(), text(date));
+        }
+        let request = request
+            .index_name("by-business-date")
+            .key_condition_expression("configuration_key = :configuration AND business_date = :date")
+            .expression_attribute_values(":date", text(date))
+            .set_exclusive_start_key(start);
+        let answer = request.send().await.map_err(|error| AwsError::new("list a day's transactions", error))?;
+        let keys = answer.items().iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page { items: self.find_many(&keys).await?, next: last_id(answer.last_evaluated_key())? })
+    }
+
+    /// The copies that we have of an order: one, or two of an exchange. May lag by a moment.
+    pub async fn find_by_order(
+        &self,
+        scope: &TenantScope,
+        configuration_id: ConfigurationId,
+        order: &ExternalOrderId,
+    ) -> Result<Vec<KnownCopy>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-order")
+            .key_condition_expression("order_key = :order")
+            .expression_attribute_values(":order", text(order_key(scope, configuration_id, order)))
+            .send()
+            .await
+            .map_err(|error| AwsError::new("find an order's transactions", error))?;
+        let copy = |item| {
+            let item = Attributes { table: TABLE, item };
+            Ok(KnownCopy {
+                observed_at: item.parsed("observed_at")?,
+                source_version: SourceVersion(item.number("source_version")?),
+                transaction_id: item.parsed("transaction_id")?,
+            })
+        };
+        answer.items().iter().map(copy).collect()
+    }
+
+    /// Clears the outbox mark if the acknowledgement is for the current revision.
+    pub async fn acknowledge(
+        &self,
+        at: &TransactionKey,
+        revision: u64,
+        sales_record_id: &str,
+    ) -> Result<Acknowledged, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(at)))
+            .update_expression(
+                "SET acknowledged_revision = :revision, sales_record_id = :record \
+                 REMOVE outbox_shard, outbox_due_at, outbox_attempts",
+            )
+            .condition_expression("revision = :revision")
+            .expression_attribute_values(":revision", number(revision))
+            .expression_attribute_values(":record", text(sales_record_id))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let refused = refused_with(request.send().await, "acknowledge a transaction", |error| {
+            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
+                Some(refused.item.clone())
+            } else {
+                None
+            }
+        })?;
+        match refused {
+            Ok(()) => Ok(Acknowledged::Current),
+            Err(Some(there)) if read(&there)?.revision > revision => Ok(Acknowledged::Superseded),
+            Err(_) => Ok(Acknowledged::Unknown),
+        }
+    }
+
+    /// Up to `limit` transactions of one shard whose acknowledgement is overdue at `now`, longest first.
+    pub async fn list_due(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<TransactionKey>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("unacknowledged")
+            .key_condition_expression("outbox_shard = :shard AND outbox_due_at <= :now")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", time(now))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("list unacknowledged transactions", error))?;
+        answer.items().iter().map(read_key).collect()
+    }
+
+    /// The shards of the outbox.
+    pub fn outbox_shards() -> impl Iterator<Item = u8> {
+        0..OUTBOX_SHARDS
+    }
+
+    /// Notes that a revision was sent again and is due again at `due_at`. Does nothing if it was answered meanwhile.
+    pub async fn postpone(&self, sent: &Stored, attempts: u32, due_at: Timestamp) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&sent.key)))
+            .update_expression("SET outbox_due_at = :due, outbox_attempts = :attempts")
+            .condition_expression("revision = :sent AND attribute_exists(outbox_shard)")
+            .expression_attribute_values(":due", time(due_at))
+            .expression_attribute_values(":attempts", number(attempts))
+            .expression_attribute_values(":sent", number(sent.revision));
+        refused_with(request.send().await, "postpone a transaction", |error| {
+            error.is_conditional_check_failed_exception().then_some(None)
+        })
+        .map(drop)
+    }
+}
+
+impl Stored {
+    fn shard(&self) -> u8 {
+        self.content_hash.first().map_or(0, |byte| byte % OUTBOX_SHARDS)
+    }
+}
+
+/// Tells a refused condition (and what lies there instead) from a failure.
+fn refused_with<T, E>(
+    result: Result<T, aws_sdk_dynamodb::error::SdkError<E>>,
+    operation: &'static str,
+    refused: impl FnOnce(&E) -> Option<Option<Item>>,
+) -> Result<Result<(), Option<Item>>, StoreError>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match result {
+        Ok(_) => Ok(Ok(())),
+        Err(error) => match error.as_service_error().and_then(refused) {
+            Some(there) => Ok(Err(there)),
+            None => Err(AwsError::new(operation, error).into()),
+        },
+    }
+}
+
+fn unchanged(stored: &Stored) -> PutOutcome {
+    if stored.outbox.is_some() { PutOutcome::Unanswered(Box::new(stored.clone())) } else { PutOutcome::Unchanged }
+}
+
+fn next_revision(
+    key: &TransactionKey,
+    known: Option<&Stored>,
+    candidate: &Candidate<'_>,
+) -> Result<Stored, StoreError> {
+    let revision = known.map_or(0, |known| known.revision) + 1;
+    let hash = content_hash(&candidate.transaction);
+    let mut history = known.map(|known| known.history.clone()).unwrap_or_default();
+    history.push(Revision {
+        revision,
+        at: Timestamp::now(),
+        cause: candidate.cause.clone(),
+        total: candidate.transaction.amounts.total,
+        hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    });
+    Ok(Stored {
+        key: key.clone(),
+        transaction: candidate.transaction.clone(),
+        revision,
+        observed_at: candidate.observed_at,
+        history,
+        outbox: Some(OutboxMark { attempts: 0 }),
+        acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
+        sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
+        source_version: candidate.transaction.source_version,
+        content_hash: hash,
+    })
+}
+
+fn configuration_key(scope: &TenantScope, configuration_id: ConfigurationId) -> String {
+    format!("{}#{configuration_id}", scope.tenant_id())
+}
+
+fn order_key(scope: &TenantScope, configuration_id: ConfigurationId, order: &ExternalOrderId) -> String {
+    format!("{}#{order}", configuration_key(scope, configuration_id))
+}
+
+fn key(at: &TransactionKey) -> Item {
+    Item::from([
+        ("configuration_key".into(), text(configuration_key(&at.scope, at.configuration_id))),
+        ("transaction_id".into(), text(at.transaction_id)),
+    ])
+}
+
+fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreError> {
+    let Stored { key: at, transaction, .. } = stored;
+    let mut item = key(at);
+    let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
+    set("format", number(FORMAT));
+    set("business_date", text(transaction.business_date));
+    set("order_key", text(order_key(&at.scope, at.configuration_id, &transaction.external_order_id)));
+    set("source_version", number(stored.source_version.0));
+    set("observed_at", time(stored.observed_at));
+    set("revision", number(stored.revision));
+    set("content_hash", bytes(stored.content_hash.clone()));
+    set("outbox_shard", text(stored.shard()));
+    set("outbox_due_at", time(due_at));
+    set("body", pack(&Body { transaction: transaction.clone(), history: stored.history.clone() })?);
+    if let Some(revision) = stored.acknowledged_revision {
+        set("acknowledged_revision", number(revision));
+    }
+    if let Some(id) = &stored.sales_record_id {
+        set("sales_record_id", text(id));
+    }
+    Ok(item)
+}
+
+fn read_key(item: &Item) -> Result<TransactionKey, StoreError> {
+    let item = Attributes { table: TABLE, item };
+    let (tenant, configuration) = item
+        .text("configuration_key")?
+        .split_once('#')
+        .and_then(|(tenant, configuration)| Some((tenant.parse().ok()?, configuration.parse().ok()?)))
+        .ok_or_else(|| item.unreadable("configuration_key"))?;
+    Ok(TransactionKey {
+        scope: TenantScope::new(tenant),
+        configuration_id: configuration,
+        transaction_id: item.parsed("transaction_id")?,
+    })
+}
+
+fn last_id(key: Option<&Item>) -> Result<Option<TransactionId>, StoreError> {
+    key.map(|item| Attributes { table: TABLE, item }.parsed("transaction_id")).transpose()
+}
+
+fn read(item: &Item) -> Result<Stored, StoreError> {
+    let key = read_key(item)?;
+    let item = Attributes { table: TABLE, item };
+    if item.number::<u8>("format")? != FORMAT {
+        return Err(item.unreadable("format"));
+    }
+    let Body { mut transaction, history } = item.unpacked("body")?;
+    // A touched item is newer than the copy it was written from.
+    transaction.source_version = SourceVersion(item.number("source_version")?);
+    Ok(Stored {
+        key,
+        revision: item.number("revision")?,
+        observed_at: item.parsed("observed_at")?,
+        history,
+        outbox: match item.optional_text("outbox_shard") {
+            Some(_) => Some(OutboxMark { attempts: item.optional_number("outbox_attempts")?.unwrap_or(0) }),
+            None => None,
+        },
+        acknowledged_revision: item.optional_number("acknowledged_revision")?,
+        sales_record_id: item.optional_text("sales_record_id").map(str::to_owned),
+        source_version: transaction.source_version,
+        content_hash: item.bytes("content_hash")?.to_vec(),
+        transaction,
+    })
+}
