@@ -1,0 +1,58 @@
+# The entry points. A machine needs Rust, Python 3 and make; everything else is prepared below .local/.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+ARGS ?=
+ARCH ?= arm64
+# .ci/run sets it to --locked.
+LOCKED ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
+
+.PHONY: help tools build run test check lint package clean
+
+help:
+	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
+	@echo 'make test              every test, with the local stack'
+	@echo 'make check             format, clippy, docs and the tests that need no stack'
+	@echo 'make lint              template.yaml against the specifications of AWS'
+	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
+	@echo 'make clean             removes everything that was built or prepared'
+
+tools:
+	@infra/local/prepare venv infra/local/requirements.txt
+
+build:
+	cargo build $(LOCKED) --workspace --bins
+
+# The program is started directly: cargo would choose other features for this one package and build half of it again.
+run: tools build
+	@$(TARGET)/debug/local $(ARGS)
+
+# All targets at once, so that the functions exist before the first test wants to deploy them.
+test: tools
+	cargo build $(LOCKED) --workspace --all-targets
+	cargo test $(LOCKED) --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
+	cargo test $(LOCKED) --workspace --lib --bins
+	cargo test $(LOCKED) --workspace --doc
+
+lint:
+	@infra/local/prepare lint infra/local/requirements-lint.txt
+	.local/lint/bin/cfn-lint --regions us-east-1 --template template.yaml
+
+package:
+	@infra/local/prepare package infra/local/requirements-package.txt
+	PATH="$(CURDIR)/.local/package/bin:$$PATH" cargo lambda build $(LOCKED) --release --output-format zip \
+		$(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) $(addprefix --package ,$(FUNCTIONS))
+	@echo 'package sizes in bytes ($(ARCH)):'
+	@cd $(TARGET)/lambda && wc -c $(addsuffix /bootstrap.zip,$(FUNCTIONS))
+
+clean:
+	rm -rf .local
+	cargo clean

@@ -1,0 +1,126 @@
+"""Where the emulator differs from AWS in something our template or tests rely on, it is brought closer here.
+
+Each function below patches one thing of the pinned version and says why. When a newer emulator does it by itself, the
+patch goes; the template never bends for the emulator.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import socketserver
+import threading
+from pathlib import Path
+
+
+def apply(logs: Path, names: dict[str, str]) -> None:
+    """`names` (SHA-256 of the package -> function) is filled by the deployer."""
+    send_small_answers_at_once()
+    quiet_emulator()
+    evaluate_encryption_context()
+    refer_to_secrets_by_arn()
+    write_numbers_as_text()
+    write_function_logs(logs, names)
+
+
+def send_small_answers_at_once() -> None:
+    """Nagle's algorithm against delayed acknowledgements costs 40 ms per invocation in the Lambda runtime API."""
+    socketserver.StreamRequestHandler.disable_nagle_algorithm = True
+
+
+def quiet_emulator() -> None:
+    """Its log level is read from LOG_LEVEL, which the functions would inherit."""
+    import ministack.app  # noqa: F401  (configures logging when imported)
+
+    logging.getLogger().setLevel(logging.WARNING)
+
+
+def evaluate_encryption_context() -> None:
+    """IAM conditions on `kms:EncryptionContext:*` compare with the request's context instead of with nothing."""
+    from ministack.core import iam_actions
+
+    tag_context = iam_actions.request_tag_context
+
+    def with_encryption_context(service, iam_action, body, params):
+        context = tag_context(service, iam_action, body, params)
+        if service != "kms":
+            return context
+        try:
+            given = json.loads(body or b"{}").get("EncryptionContext") or {}
+        except (ValueError, AttributeError):
+            return context
+        context = {**context, "kms:encryptioncontextkeys": list(given)}
+        context.update({f"kms:encryptioncontext:{key}".lower(): value for key, value in given.items()})
+        return context
+
+    iam_actions.request_tag_context = with_encryption_context
+
+
+def refer_to_secrets_by_arn() -> None:
+    """`Ref` of a secret is its ARN, as on AWS; with the bare name, policies that use it would allow nothing."""
+    from ministack.services.cloudformation import provisioners
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::SecretsManager::Secret"]
+    create = handlers["create"]
+
+    def create_and_refer_by_arn(*arguments):
+        _, attributes = create(*arguments)
+        return attributes["Arn"], attributes
+
+    handlers["create"] = create_and_refer_by_arn
+
+
+def write_numbers_as_text() -> None:
+    """CloudFormation turns every value of a function's environment into text; a number would stop the process here."""
+    from ministack.services import lambda_svc
+
+    variables = lambda_svc._runtime_env_vars
+
+    def as_text(config):
+        return {
+            name: str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in variables(config).items()
+        }
+
+    lambda_svc._runtime_env_vars = as_text
+
+
+def write_function_logs(logs: Path, names: dict[str, str]) -> None:
+    """Every line of a function also lands in `logs/<function>.log` at once, whether or not the invocation ends."""
+    from ministack.core.lambda_runtime import ProvidedWorker
+
+    pump = ProvidedWorker._pump_output
+    lock = threading.Lock()
+
+    class Tee:
+        def __init__(self, queue, path):
+            self.queue, self.path = queue, path
+
+        def put_nowait(self, line):
+            with lock, self.path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            self.queue.put_nowait(line)
+
+        def get_nowait(self):
+            return self.queue.get_nowait()
+
+    def pump_to_file_too(worker, stream, log_queue):
+        package = hashlib.sha256(worker.code_zip).hexdigest()
+        name = names.get(package, worker.func_name)
+        pump(worker, stream, Tee(log_queue, logs / f"{name}.log"))
+
+    ProvidedWorker._pump_output = pump_to_file_too
+
+
+def end_functions() -> None:
+    """Ends every Lambda process; the emulator leaves that to the end of its container."""
+    from ministack.core import lambda_runtime
+
+    lambda_runtime.reset()
+    # One that was being started at this moment is not in the emulator's books yet.
+    for child in Path("/proc/self/task").glob("*/children"):
+        for pid in child.read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)

@@ -1,0 +1,196 @@
+//! The demo, step by step.
+
+mod api;
+mod books;
+mod opening;
+mod screen;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use local::{Answers, Identity, SalesDomain, Stack, StackOptions};
+use sandbox::{Progress, Sandbox, SandboxOptions};
+
+use api::Api;
+use books::{Books, Summary};
+pub use screen::Screen;
+
+/// The tenant of the demo.
+const TENANT: &str = "bakery";
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// A message that failed comes back after the local visibility timeout, several times; longer than that nothing moves.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two customers once the morning is over.
+const SLOW_PACE: Duration = Duration::from_secs(6);
+
+/// What to show.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// End after the morning.
+    pub once: bool,
+    /// The same seed sells the same.
+    pub seed: u64,
+    /// Sales of the morning.
+    pub sales: usize,
+    /// Port of the emulator.
+    pub port: Option<u16>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { once: false, seed: 7, sales: 40, port: None }
+    }
+}
+
+/// Everything that runs. Fields are dropped in this order: whoever calls others goes first.
+struct Town {
+    sandbox: Sandbox,
+    sales_domain: SalesDomain,
+    stack: Stack,
+    api: Api,
+    configuration_id: String,
+}
+
+/// Says whether all books agree.
+pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool> {
+    let town = open(options, screen).await?;
+    screen.line(&format!("a morning of {} sales begins", options.sales));
+    town.sandbox.play(options.sales);
+    watch_until_quiet(&town, screen).await?;
+    let agree = compare(&town, screen).await?;
+    if options.once {
+        return Ok(agree);
+    }
+    invite(&town, screen);
+    stay_open(&town, screen).await
+}
+
+async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
+    let sandbox = Sandbox::start(SandboxOptions { seed: options.seed, ..SandboxOptions::default() })
+        .context("failed to start the simulator")?;
+    screen.line(&format!("simulator: Square at {}", sandbox.square_url()));
+    let stack = Stack::start(&StackOptions {
+        name: "demo".to_owned(),
+        port: options.port,
+        parameters: [("SquareBaseUrl".to_owned(), sandbox.square_url())].into(),
+        shows_progress: true,
+        ..StackOptions::default()
+    })?;
+    let identity = Identity::new().context("failed to make the identity provider's key")?;
+    stack.put_secret("JwksSecretId", &identity.jwks()).await.context("failed to store the JWKS")?;
+    let token = identity
+        .token(TENANT, &["pos:read", "pos:write", "pos:admin"], TOKEN_LIFETIME)
+        .context("failed to sign a token")?;
+    let api = Api::new(stack.api_url(), TENANT, token)?;
+    opening::subscribe(&sandbox, &stack).await?;
+    let credentials = opening::connect(&sandbox).await?;
+    let configuration_id = opening::configure(&api, &credentials).await?;
+    screen.line(&format!("configuration: {configuration_id} of tenant {TENANT} is connected"));
+    let sales_domain = SalesDomain::start(&stack, Answers::AtOnce);
+    Ok(Town { sandbox, sales_domain, stack, api, configuration_id })
+}
+
+impl Town {
+    async fn books(&self) -> anyhow::Result<Books> {
+        Ok(Books {
+            ledger: books::of_ledger(&self.sandbox.ledger()),
+            stored: books::of_transactions(&self.api.transactions(&self.configuration_id).await?),
+            received: books::of_sales_domain(&self.sales_domain.totals()),
+        })
+    }
+}
+
+/// Shows the three counts until they agree and nothing moves any more, or until nothing has moved for a long time.
+async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<()> {
+    let mut last: Option<(Books, Progress)> = None;
+    let mut moved = Instant::now();
+    loop {
+        let now = (town.books().await?, town.sandbox.progress());
+        let (books, progress) = &now;
+        screen.status(&format!("{}  notifications pending {}", line_of(books), progress.pending));
+        let all_sold = progress.idle && progress.rung_up >= progress.planned;
+        if all_sold && books.agree() {
+            screen.keep_status();
+            return Ok(());
+        }
+        if last.as_ref() != Some(&now) {
+            moved = Instant::now();
+            last = Some(now);
+        } else if moved.elapsed() > PATIENCE {
+            screen.keep_status();
+            screen.line(&format!("nothing has moved for {} s", PATIENCE.as_secs()));
+            return Ok(());
+        }
+        tokio::time::sleep(screen.pause()).await;
+    }
+}
+
+fn line_of(books: &Books) -> String {
+    let [till, stored, received] = [&books.ledger, &books.stored, &books.received].map(books::sum);
+    format!("till {till}  stored {stored}  received {received}")
+}
+
+async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
+    let books = town.books().await?;
+    let merchants = town.sandbox.merchants();
+    let grant = town.sandbox.grant(None, &[]).context("the simulator refuses a token")?;
+    let searched = api::search_orders(&town.sandbox.square_url(), &grant.access_token, &merchants).await?;
+    let searched = books::of_orders(&searched);
+    let columns: [(&str, &Summary); 4] = [
+        ("sold at the till", &books.ledger),
+        ("SearchOrders", &searched),
+        ("stored", &books.stored),
+        ("received", &books.received),
+    ];
+    screen.line("");
+    for line in books::table(&columns) {
+        screen.line(&line);
+    }
+    let agree = books.agree() && searched == books.ledger && !books.ledger.is_empty();
+    let counts = town.sales_domain.counts();
+    screen.line(&format!(
+        "\nnotifications delivered {} (duplicates included), events received by the sales domain {} ({} repeated)",
+        town.sandbox.progress().delivered,
+        counts.received,
+        counts.duplicates
+    ));
+    screen.line(if agree {
+        "VERDICT: equal. What the tills sold is stored and received, once, to the cent."
+    } else {
+        "VERDICT: the books differ."
+    });
+    if !agree {
+        screen.line(&format!("logs of the functions: {}", town.stack.folder().join("logs").display()));
+    }
+    Ok(agree)
+}
+
+fn invite(town: &Town, screen: &mut Screen) {
+    let (api, square) = (town.stack.api_url(), town.sandbox.square_url());
+    let base = format!("{api}/api/v1/tenants/{TENANT}/pos");
+    screen.line(&format!("\nAPI            {api}/api/v1"));
+    screen.line(&format!("simulator      {square}/_admin"));
+    screen.line(&format!("local AWS      {} (region {})", town.stack.endpoint(), town.stack.region()));
+    screen.line(&format!("function logs  {}", town.stack.folder().join("logs").display()));
+    screen.line("\nTry, in another terminal:\n");
+    screen.line(&format!("TOKEN={}\n", town.api.token()));
+    screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" '{base}/transactions?limit=3'"));
+    screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" {base}/configurations"));
+    screen.line(&format!("curl -s -X POST {square}/_admin/sales -d '{{\"kind\": \"everything\"}}'"));
+    screen.line("\nThe shops stay open; Ctrl-C closes them.\n");
+}
+
+/// Sells on until somebody presses Ctrl-C.
+async fn stay_open(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
+    let mut next_customer = Instant::now();
+    loop {
+        if Instant::now() >= next_customer {
+            town.sandbox.play(1);
+            next_customer = Instant::now() + SLOW_PACE;
+        }
+        let books = town.books().await?;
+        let mark = if books.agree() { "equal" } else { "on the way" };
+        screen.status(&format!("{}  {mark}", line_of(&books)));
+        tokio::time::sleep(screen.pause()).await;
+    }
+}

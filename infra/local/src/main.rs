@@ -1,0 +1,102 @@
+//! The whole service on this machine, selling bread: `make run`.
+//!
+//! It starts the simulator and the local stack, connects a bakery the way a customer would, plays a morning, and then
+//! compares what the tills sold with what we stored and with what the sales domain received, to the cent. With `--once`
+//! that comparison is the exit code; without, the shops stay open.
+
+mod demo;
+
+use std::process::ExitCode;
+
+use demo::{Options, Screen};
+
+const USAGE: &str = "\
+usage: local [--once] [--seed N] [--sales N] [--port N]
+
+  --once     end after the morning; exit code 1 if the books differ
+  --seed N   another morning (default 7)
+  --sales N  sales of the morning (default 40)
+  --port N   port of the local AWS (default 4566, or a free one if that is taken)";
+
+fn main() -> ExitCode {
+    let mut screen = Screen::new();
+    let options = match options(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            screen.line(USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(mistake) => {
+            eprintln!("{mistake}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("failed to start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = demo::run(&options, &mut screen) => Some(outcome),
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    });
+    match outcome {
+        Some(Ok(true)) => ExitCode::SUCCESS,
+        Some(Ok(false)) => ExitCode::FAILURE,
+        Some(Err(error)) => {
+            screen.line("");
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        None => {
+            screen.line("\nclosed");
+            // Ended on request, which is no failure unless a verdict was asked for.
+            if options.once { ExitCode::from(130) } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+/// `None` when only the usage is wanted.
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options = Options::default();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--once" => options.once = true,
+            "--seed" => options.seed = number(&name, &value()?)?,
+            "--sales" => options.sales = number(&name, &value()?)?,
+            "--port" => options.port = Some(number(&name, &value()?)?),
+            _ => return Err(format!("there is no option {name}")),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("{name} does not take `{value}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Option<Options>, String> {
+        options(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn options_are_read_and_mistakes_are_named() {
+        let options = parsed("--once --seed 3 --port 0").unwrap().unwrap();
+        assert!(options.once);
+        assert_eq!((options.seed, options.port), (3, Some(0)));
+        assert!(parsed("--help").unwrap().is_none());
+        assert_eq!(parsed("--seed").unwrap_err(), "--seed needs a value");
+        assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");
+        assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
+    }
+}
