@@ -51,6 +51,7 @@ class Deployer:
         self.progress(f"deploy: {len(functions)} functions uploaded in {uploaded - started:.1f} s")
         outputs, physical = self.create_stack(template, parameters)
         self.apply_table_settings(template, physical)
+        self.apply_gateway_responses(template, physical)
         self.progress(f"deploy: stack `{STACK}` created in {time.monotonic() - uploaded:.1f} s")
         return {
             "endpoint": self.endpoint,
@@ -158,6 +159,26 @@ class Deployer:
                 dynamodb.update_continuous_backups(
                     TableName=table, PointInTimeRecoverySpecification=specification
                 )
+
+    def apply_gateway_responses(self, template: dict, physical: dict[str, str]) -> None:
+        """The emulator's import of an API leaves out what the gateway itself answers."""
+        apigateway = self.client("apigateway")
+        for logical, resource in template["Resources"].items():
+            if resource.get("Type") != "AWS::Serverless::Api" or logical not in physical:
+                continue
+            api = physical[logical]
+            for kind, response in resource["Properties"].get("GatewayResponses", {}).items():
+                headers = response.get("ResponseParameters", {}).get("Headers", {})
+                status = {"statusCode": str(response["StatusCode"])} if "StatusCode" in response else {}
+                apigateway.put_gateway_response(
+                    restApiId=api,
+                    responseType=kind,
+                    responseParameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
+                    responseTemplates=response.get("ResponseTemplates", {}),
+                    **status,
+                )
+            for stage in apigateway.get_stages(restApiId=api)["item"]:
+                apigateway.create_deployment(restApiId=api, stageName=stage["stageName"])
 
     def api_url(self, outputs: dict[str, str]) -> str | None:
         """The emulator has no host name per API, so its address differs from the template's ApiUrl."""

@@ -89,7 +89,9 @@ fn an_order_that_cannot_be_taken_is_refused_with_the_place() {
         ("state", PayloadProblem::Invalid, |order| order["state"] = "PARKED".into()),
         ("state", PayloadProblem::Missing, |order| order["state"] = Value::Null),
         ("total_money", PayloadProblem::Missing, |order| order["total_money"]["amount"] = Value::Null),
-        ("line_items[0].quantity", PayloadProblem::Invalid, |order| order["line_items"][0]["quantity"] = "a few".into()),
+        ("line_items[0].quantity", PayloadProblem::Invalid, |order| {
+            order["line_items"][0]["quantity"] = "a few".into()
+        }),
         ("line_items[0].gross_sales_money", PayloadProblem::MixedCurrencies, |order| {
             order["line_items"][0]["gross_sales_money"]["currency"] = "EUR".into();
         }),
@@ -174,7 +176,12 @@ fn the_vendors_signature_vectors_hold() {
     for vector in vectors {
         let text = |field: &str| vector[field].as_str().unwrap();
         // Given as text, or as base64 where the bytes are no text.
-        let is_valid = is_signed(text("notification_url"), text("signature_key"), text("signature_header"), text("body").as_bytes());
+        let is_valid = is_signed(
+            text("notification_url"),
+            text("signature_key"),
+            text("signature_header"),
+            text("body").as_bytes(),
+        );
         // What Square's helper calls a mistake in the configuration is for us just another refusal.
         assert_eq!(is_valid, text("expected") == "valid", "{}", text("name"));
     }
@@ -202,7 +209,8 @@ fn a_signature_covers_every_byte_of_url_and_body() {
 
 fn is_signed(url: &str, key: &str, signature: &str, body: &[u8]) -> bool {
     let secret = serde_json::json!({ "id": "wbhk_1", "notification_url": url, "signature_key": key });
-    let other = serde_json::json!({ "id": "wbhk_2", "notification_url": "https://other.example.com", "signature_key": "k" });
+    let other =
+        serde_json::json!({ "id": "wbhk_2", "notification_url": "https://other.example.com", "signature_key": "k" });
     let secrets = [serde_json::from_value(other).unwrap(), serde_json::from_value(secret).unwrap()];
     let headers: DeliveryHeaders = [("X-Square-HmacSha256-Signature", signature)].into_iter().collect();
     let delivery = WebhookDelivery { headers: &headers, body, received_at: Timestamp::UNIX_EPOCH };

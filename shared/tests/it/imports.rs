@@ -1,0 +1,87 @@
+//! Who may import whom (DESIGN, "The house"): read from the `use` lines and paths, so that nobody has to remember.
+
+use std::path::{Path, PathBuf};
+
+/// What a room may name of the crate, besides itself.
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
+    ("domain", &[]),
+    ("problem", &[]),
+    ("settings", &[]),
+    ("telemetry", &[]),
+    ("providers", &["domain"]),
+    ("aws", &["settings"]),
+    ("secrets", &["aws", "providers"]),
+    ("vault", &["aws", "domain"]),
+    ("store", &["aws", "domain"]),
+    ("access", &["domain", "providers", "store", "vault"]),
+    ("queue", &["aws", "domain", "providers", "store", "telemetry"]),
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(sources(&entry.path()));
+        } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+fn source_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The first word of every `crate::word` in the code, comments left out.
+fn imported(source: &str) -> impl Iterator<Item = &str> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap())
+}
+
+#[test]
+fn no_room_imports_more_than_it_may() {
+    let folder = source_folder();
+    let mut read = 0;
+    for file in sources(&folder) {
+        let room = file.strip_prefix(&folder).unwrap().components().next().unwrap();
+        let room = Path::new(room.as_os_str()).file_stem().unwrap().to_str().unwrap().to_owned();
+        if room == "lib" || room == "rest" {
+            continue;
+        }
+        let (_, allowed) =
+            MAY_IMPORT.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("new room {room}"));
+        read += 1;
+        for word in imported(&std::fs::read_to_string(&file).unwrap()) {
+            assert!(word == room || allowed.contains(&word), "{} imports `{word}`", file.display());
+        }
+    }
+    assert!(read > 20);
+}
+
+#[test]
+fn a_providers_words_stay_in_its_room() {
+    let folder = source_folder();
+    for file in sources(&folder) {
+        let name = file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("providers/square") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&file).unwrap();
+        for word in ["tenders", "total_money", "catalog_object_id", "x-square", "connect.squareup"] {
+            assert!(!source.contains(word), "{name} says `{word}`");
+        }
+    }
+}
+
+#[test]
+fn only_problem_knows_status_codes_of_refusals() {
+    let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");
+    for file in sources(&functions) {
+        let source = std::fs::read_to_string(&file).unwrap();
+        for word in ["StatusCode::BAD", "StatusCode::NOT", "StatusCode::UNPROCESSABLE", "StatusCode::INTERNAL"] {
+            assert!(!source.contains(word), "{} says `{word}`", file.display());
+        }
+    }
+}

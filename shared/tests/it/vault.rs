@@ -1,0 +1,56 @@
+//! Sealed credentials open for their owner and for nobody else.
+
+use aws_sdk_kms::Client;
+use shared::domain::{ConfigurationId, ProviderKind, TenantScope};
+use shared::vault::{Credentials, SealContext, Vault, VaultError};
+use zeroize::Zeroizing;
+
+use crate::stack::{scope, stack};
+
+fn vault() -> Vault {
+    Vault::new(Client::new(&stack().config()), stack().output("KeyArn").unwrap().to_owned())
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        access_token: Zeroizing::new("EAAA-secret-token".into()),
+        refresh_token: Some(Zeroizing::new("EQAA-secret-refresh".into())),
+        expires_at: None,
+    }
+}
+
+fn context(scope: &TenantScope, configuration_id: ConfigurationId) -> SealContext<'_> {
+    SealContext { scope, configuration_id, provider: ProviderKind::Square }
+}
+
+#[tokio::test]
+async fn what_was_sealed_opens_for_its_owner() {
+    let (vault, owner, id) = (vault(), scope("t_1"), ConfigurationId::generate());
+    let sealed = vault.seal(context(&owner, id), &credentials()).await.unwrap();
+    assert!(!sealed.windows(12).any(|window| window == b"secret-token"));
+    let opened = vault.open(context(&owner, id), &sealed).await.unwrap();
+    assert_eq!(opened.access_token.as_str(), "EAAA-secret-token");
+    assert_eq!(opened.refresh_token.unwrap().as_str(), "EQAA-secret-refresh");
+}
+
+#[tokio::test]
+async fn what_was_sealed_opens_for_nobody_else() {
+    let (vault, owner, other) = (vault(), scope("t_1"), scope("t_2"));
+    let (id, other_id) = (ConfigurationId::generate(), ConfigurationId::generate());
+    let sealed = vault.seal(context(&owner, id), &credentials()).await.unwrap();
+    for context in [context(&other, id), context(&owner, other_id)] {
+        assert!(matches!(vault.open(context, &sealed).await, Err(VaultError::NotAuthentic)));
+    }
+}
+
+#[tokio::test]
+async fn one_altered_byte_keeps_it_closed() {
+    let (vault, owner, id) = (vault(), scope("t_1"), ConfigurationId::generate());
+    let sealed = vault.seal(context(&owner, id), &credentials()).await.unwrap();
+    // The version, the nonce and ciphertext at the end, the tag.
+    for at in [0, sealed.len() - 60, sealed.len() - 20, sealed.len() - 1] {
+        let mut altered = sealed.clone();
+        altered[at] ^= 1;
+        assert!(matches!(vault.open(context(&owner, id), &altered).await, Err(VaultError::NotAuthentic)), "byte {at}");
+    }
+}
