@@ -46,10 +46,13 @@ lint:
 	@infra/local/prepare lint infra/local/requirements-lint.txt
 	.local/lint/bin/cfn-lint --regions us-east-1 --template template.yaml
 
+# One by one: built together, every function would link what only one of them needs.
 package:
 	@infra/local/prepare package infra/local/requirements-package.txt
-	PATH="$(CURDIR)/.local/package/bin:$$PATH" cargo lambda build $(LOCKED) --release --output-format zip \
-		$(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) $(addprefix --package ,$(FUNCTIONS))
+	@set -e; export PATH="$(CURDIR)/.local/package/bin:$$PATH"; for function in $(FUNCTIONS); do \
+		cargo lambda build $(LOCKED) --release --output-format zip \
+			$(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$function; \
+	done
 	@echo 'package sizes in bytes ($(ARCH)):'
 	@cd $(TARGET)/lambda && wc -c $(addsuffix /bootstrap.zip,$(FUNCTIONS))
 

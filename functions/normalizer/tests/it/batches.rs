@@ -1,0 +1,136 @@
+//! What the normalizer does with a batch.
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use local::Proxy;
+use sandbox::{Failure, Faults, SaleKind};
+use serde_json::json;
+
+use crate::bench::{Bench, batch, bench, event, record, work};
+
+const NOTHING: [String; 0] = [];
+
+#[tokio::test]
+async fn a_new_sale_costs_one_write_one_send_and_one_log_row_and_its_repeat_none_of_them() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let sale = bench.sell(SaleKind::Everything);
+    let body = bench.paid_event(&sale.order_id);
+    let app = bench.app(&proxy);
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, NOTHING);
+    assert_eq!(
+        [proxy.count("dynamodb:PutItem"), proxy.count("sqs:SendMessage"), proxy.count("kms:Decrypt")],
+        [2, 1, 1]
+    );
+
+    proxy.reset();
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, NOTHING);
+    let counts =
+        ["dynamodb:PutItem", "sqs:SendMessage", "kms:Decrypt", "dynamodb:UpdateItem"].map(|name| proxy.count(name));
+    assert_eq!(counts, [0, 0, 0, 1], "a repeat is only counted");
+}
+
+#[tokio::test]
+async fn an_event_about_an_unchanged_sale_costs_its_log_row_only() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+    let app = bench.app(&proxy);
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, NOTHING);
+    proxy.reset();
+    let other = another_event(&body, "another-event-of-the-same-change");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&other), 1)).await, NOTHING);
+    assert_eq!([proxy.count("dynamodb:PutItem"), proxy.count("sqs:SendMessage")], [1, 0]);
+    assert_eq!(bench.outcome(&other).await, Some(("done".into(), None)));
+}
+
+#[tokio::test]
+async fn a_burst_of_events_in_one_batch_writes_the_sale_once() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let sale = bench.sell(SaleKind::SplitTender);
+    let bodies = bench.events(&sale.order_id);
+    assert!(bodies.len() >= 4);
+    assert_eq!(work(&bench.app(&proxy), batch(&bodies, 1)).await, NOTHING);
+    assert_eq!(proxy.count("sqs:SendMessage"), 1);
+    assert_eq!(proxy.count("dynamodb:PutItem"), 1 + bodies.len());
+    assert_eq!(bench.stored(&sale.order_id).await.unwrap()["revision"], 1);
+}
+
+#[tokio::test]
+async fn one_bad_record_does_not_hold_back_its_neighbours() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+    let mut unknown_kind = record(0, &body, 1);
+    unknown_kind["messageAttributes"]["kind"]["stringValue"] = "delivery.v9".into();
+    let mut bare = record(1, "not even JSON", 1);
+    bare["messageAttributes"] = json!({});
+    let records = json!({ "Records": [unknown_kind, bare, record(2, &body, 1)] });
+    assert_eq!(work(&bench.app(&proxy), event(records)).await, ["message-0", "message-1"]);
+    assert_eq!(bench.stored(&sale.order_id).await.unwrap()["amounts"]["total_minor"], sale.total_minor);
+}
+
+#[tokio::test]
+async fn a_record_without_an_id_puts_the_whole_batch_back() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let mut nameless = record(0, "{}", 1);
+    nameless["messageId"] = "".into();
+    let event = event(json!({ "Records": [nameless] }));
+    assert!(normalizer::handle_batch(&bench.app(&proxy), event).await.is_err());
+}
+
+#[tokio::test]
+async fn the_recorded_event_of_an_unknown_merchant_is_ignored() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let records = serde_json::from_str(include_str!("../../../../events/normalizer.json")).unwrap();
+    assert_eq!(work(&bench.app(&proxy), event(records)).await, NOTHING);
+    assert_eq!([proxy.count("dynamodb:PutItem"), proxy.count("sqs:SendMessage")], [1, 0]);
+}
+
+/// Own bakery: the faults would hit the other tests.
+#[tokio::test]
+async fn what_the_provider_refuses_comes_again_or_is_shown() {
+    let (bench, proxy) = (Bench::open("normalizer-refused"), Proxy::start().unwrap());
+    let app = bench.app(&proxy);
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+    let fail = |status, retry_after| {
+        let failure = Failure { status, times: 1, path: Some("/v2/orders".into()), retry_after };
+        bench.bakery.sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
+    };
+    for (status, retry_after) in [(429, Some(7)), (500, None), (503, None), (404, None)] {
+        fail(status, retry_after);
+        assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"], "{status}");
+        assert_eq!(bench.outcome(&body).await, None, "{status} is not the end");
+    }
+    assert_eq!(proxy.count("sqs:ChangeMessageVisibility"), 4);
+
+    fail(400, None);
+    let first = another_event(&body, "first");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&first), 1)).await, NOTHING);
+    assert_eq!(bench.outcome(&first).await, Some(("failed".into(), Some("request_refused".into()))));
+
+    fail(401, None);
+    let second = another_event(&body, "second");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&second), 1)).await, NOTHING);
+    assert_eq!(bench.outcome(&second).await, Some(("failed".into(), Some("credentials_refused".into()))));
+    let path = format!("/configurations/{}", bench.bakery.configuration_id);
+    let request = bench.bakery.api().unwrap().request("GET".parse().unwrap(), &path);
+    let shown: serde_json::Value = local::api::answer_of(request, "200".parse().unwrap(), "get").await.unwrap();
+    assert_eq!((&shown["status"], &shown["version"]), (&json!("reauth_required"), &json!(2)));
+
+    let third = another_event(&body, "third");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&third), 1)).await, NOTHING);
+    assert_eq!(bench.outcome(&third).await, Some(("failed".into(), Some("reauth_required".into()))));
+    assert!(bench.stored(&sale.order_id).await.is_none());
+    let queue = bench.bakery.stack.output("SalesQueueUrl").unwrap();
+    let sqs = aws_sdk_sqs::Client::new(&bench.bakery.stack.config());
+    let attributes = sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All).send().await;
+    let waiting = attributes.unwrap().attributes.unwrap()[&QueueAttributeName::ApproximateNumberOfMessages].clone();
+    assert_eq!(waiting, "0", "nothing that is not stored is sent");
+}
+
+/// The same change, announced by another event.
+fn another_event(body: &str, id: &str) -> String {
+    let mut event: serde_json::Value = serde_json::from_str(body).unwrap();
+    event["event_id"] = id.into();
+    event.to_string()
+}

@@ -1,0 +1,56 @@
+//! The crash between every two steps: the work is cut off at its n-th AWS call, for every n, before the call is
+//! executed and after it (the answer lost); then the message comes again, to a fresh execution environment.
+
+use std::sync::Arc;
+
+use local::{Answers, Fault, Proxy, SalesDomain};
+use sandbox::SaleKind;
+use tokio::sync::Notify;
+
+use crate::bench::{PATIENCE, batch, bench, work};
+
+#[tokio::test]
+async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
+    let bench = bench();
+    let sales_domain = SalesDomain::start(&bench.bakery.stack, Answers::Never);
+    for fault in [Fault::DropBefore, Fault::DropAfter] {
+        let mut calls = 0;
+        for nth in 1..40 {
+            let sale = bench.sell(SaleKind::Simple);
+            let body = bench.paid_event(&sale.order_id);
+            let proxy = Proxy::start().unwrap();
+            let crash = Arc::new(Notify::new());
+            proxy.on_drop({
+                let crash = Arc::clone(&crash);
+                move || crash.notify_one()
+            });
+            proxy.hit(nth, fault);
+            let app = bench.app(&proxy);
+            let has_crashed = tokio::select! {
+                biased;
+                () = crash.notified() => true,
+                failed = work(&app, batch(std::slice::from_ref(&body), 1)) => {
+                    assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
+                    false
+                }
+            };
+            proxy.reset();
+            let failed = work(&bench.app(&proxy), batch(std::slice::from_ref(&body), 2)).await;
+            assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
+
+            let stored = bench.stored(&sale.order_id).await.unwrap();
+            assert_eq!(stored["amounts"]["total_minor"], sale.total_minor, "call {nth} {fault:?}");
+            assert_eq!(stored["revision"], 1, "call {nth} {fault:?}");
+            assert_eq!(bench.outcome(&body).await, Some(("done".into(), None)), "call {nth} {fault:?}");
+            let id = stored["id"].as_str().unwrap();
+            let is_received = sales_domain.wait_until(PATIENCE, |domain| domain.transactions().contains_key(id));
+            assert!(is_received, "call {nth} {fault:?}");
+            if !has_crashed {
+                break;
+            }
+            calls = nth;
+        }
+        // The claim, the configuration, the log, the known copies, the key, the transaction twice, the queue, the log.
+        assert_eq!(calls, 9, "{fault:?}");
+    }
+}
