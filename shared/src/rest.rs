@@ -210,3 +210,86 @@ pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::error!(error = causes.join(": "), "a dependency failed");
     Problem::unavailable()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use serde_json::Value;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Input {
+        name: String,
+        #[expect(dead_code, reason = "only its shape is looked at")]
+        inner: Inner,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[expect(dead_code, reason = "only its shape is looked at")]
+        count: u8,
+    }
+
+    fn event(change: impl FnOnce(&mut Value)) -> Request {
+        let mut event = serde_json::from_str(include_str!("../../events/configurations-create.json")).unwrap();
+        change(&mut event);
+        lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    async fn ask(request: Request, role: Role) -> (u16, Value) {
+        let response = answer(request, async |call: Call| {
+            call.require(role)?;
+            let input: Input = call.json()?;
+            Answer::json(StatusCode::OK, &serde_json::json!({ "tenant": call.scope.tenant_id(), "name": input.name }))
+        });
+        let response = response.await.unwrap();
+        let body: &[u8] = response.body();
+        (response.status().as_u16(), serde_json::from_slice(body).unwrap())
+    }
+
+    fn with_body(body: &str) -> Request {
+        let body = body.to_owned();
+        event(|event| event["body"] = body.into())
+    }
+
+    #[tokio::test]
+    async fn a_caller_reaches_its_own_tenant_and_no_other() {
+        let good = || with_body(r#"{"name":"n","inner":{"count":1}}"#);
+        assert_eq!(ask(good(), Role::Write).await, (200, serde_json::json!({ "tenant": "t_1", "name": "n" })));
+        assert_eq!(ask(good(), Role::Admin).await.0, 403);
+        for change in
+            [(|event: &mut Value| event["pathParameters"]["tenant_id"] = "t_2".into()) as fn(&mut Value), |event| {
+                event["pathParameters"] = Value::Null
+            }]
+        {
+            let (status, body) = ask(event(change), Role::Read).await;
+            assert_eq!((status, &body["code"]), (404, &"not_found".into()));
+        }
+        let nobody = event(|event| event["requestContext"]["authorizer"] = serde_json::json!({ "tenant_id": "t#1" }));
+        assert_eq!(ask(nobody, Role::Read).await.0, 401);
+        let no_role = event(|event| event["requestContext"]["authorizer"]["roles"] = "pos:readers".into());
+        assert_eq!(ask(no_role, Role::Read).await.0, 403);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_fit_is_answered_with_the_place() {
+        for (body, status, pointer) in [
+            ("", 400, None),
+            ("{", 400, None),
+            (r#"{"name":"n"}"#, 422, Some("")),
+            (r#"{"name":7,"inner":{"count":1}}"#, 422, Some("/name")),
+            (r#"{"name":"n","inner":{"count":1000}}"#, 422, Some("/inner/count")),
+            (r#"{"name":"n","inner":{"count":1,"more":1}}"#, 422, Some("/inner/more")),
+        ] {
+            let (found, answer) = ask(with_body(body), Role::Read).await;
+            assert_eq!(found, status, "{body}");
+            assert_eq!(answer["errors"][0]["pointer"].as_str(), pointer, "{body}");
+            assert_eq!(answer["instance"], "6f1f4a1e-2b7c-4a55-9f3e-0d2f5b9a7c11");
+        }
+        assert_eq!(ask(with_body(&"x".repeat(MAX_BODY + 1)), Role::Read).await.0, 413);
+        let other = event(|event| event["headers"]["Content-Type"] = "text/plain".into());
+        assert_eq!(ask(other, Role::Read).await.0, 415);
+    }
+}

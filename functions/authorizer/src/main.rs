@@ -127,6 +127,13 @@ mod tests {
     }
 
     #[test]
+    fn the_recorded_event_is_read() {
+        let request: Request = serde_json::from_str(include_str!("../../../events/authorizer.json")).unwrap();
+        assert_eq!(bearer(&request.headers), Some("header.claims.signature"));
+        assert!(request.method_arn.ends_with("/live/GET/api/v1/tenants/t_1/pos/transactions"));
+    }
+
+    #[test]
     fn only_a_bearer_token_is_taken() {
         let headers = |value: &str| HashMap::from([("authorization".to_owned(), value.to_owned())]);
         assert_eq!(bearer(&headers("Bearer abc")), Some("abc"));

@@ -69,3 +69,35 @@ async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Again
         Again
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorded_event_is_read() {
+        let event: SqsEvent = serde_json::from_str(include_str!("../../../events/sales-replies.json")).unwrap();
+        let accepted = read_reply(&event.records[0]).unwrap();
+        assert_eq!((accepted.revision, accepted.sales_record_id.as_str()), (1, "S-1001"));
+        assert_eq!(accepted.key.scope.tenant_id().as_str(), "t_1");
+    }
+
+    #[test]
+    fn a_reply_of_another_kind_or_shape_is_unreadable() {
+        let reply = |body: &str| {
+            let mut message = SqsMessage::default();
+            message.body = Some(body.to_owned());
+            read_reply(&message).map(drop).map_err(|error| error.to_string())
+        };
+        let good = include_str!("../../../events/messages/accepted.json");
+        assert_eq!(reply(good), Ok(()));
+        for (body, complaint) in [
+            (String::new(), "unreadable message: unreadable"),
+            (good.replace(".accepted.", ".eaten."), "unreadable message: unknown type `sales.transaction.eaten.v1`"),
+            (good.replace("\"revision\": 1", "\"revision\": -1"), "unreadable message: unreadable at `data.revision`"),
+            (good.replace("t_1", "t#1"), "unreadable message: unreadable at `tenantid`"),
+        ] {
+            assert_eq!(reply(&body), Err(complaint.to_owned()));
+        }
+    }
+}

@@ -116,3 +116,42 @@ impl Response {
         Self { status_code: problem.status(), headers, body: problem.body(instance) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shared::domain::ProviderKind;
+    use shared::providers::{ProviderHosts, Providers, WebhookDelivery};
+
+    #[test]
+    fn the_recorded_event_is_read_and_its_signature_holds() {
+        let request: Request = serde_json::from_str(include_str!("../../../events/webhooks.json")).unwrap();
+        assert_eq!(request.provider_name(), "square");
+        let secret = serde_json::json!({
+            "id": "wbhk_1",
+            "notification_url": "https://pos.example.com/live/api/v1/webhooks/square",
+            "signature_key": "an-example-key-of-no-application",
+        });
+        let body = request.body().unwrap();
+        let received_at = jiff::Timestamp::UNIX_EPOCH;
+        let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at };
+        let providers = Providers::new(ProviderHosts::default()).unwrap();
+        let square = providers.get(ProviderKind::Square);
+        let verified = square.verify_webhook(delivery, &[serde_json::from_value(secret).unwrap()]).unwrap();
+        let notification = square.parse_notification(&verified).unwrap();
+        assert_eq!(notification.merchant_id.as_str(), "MERCHANT1");
+    }
+
+    #[test]
+    fn an_encoded_body_is_decoded_before_it_is_verified() {
+        let event = |body: &str, encoded| {
+            let event = serde_json::json!({
+                "headers": null, "pathParameters": null, "requestContext": {}, "body": body, "isBase64Encoded": encoded,
+            });
+            serde_json::from_value::<Request>(event).unwrap()
+        };
+        assert_eq!(event("eyJhIjoxfQ==", true).body().as_deref(), Some(br#"{"a":1}"#.as_slice()));
+        assert_eq!(event("eyJhIjoxfQ==", false).body().as_deref(), Some(b"eyJhIjoxfQ==".as_slice()));
+        assert_eq!(event("no base64!", true).body(), None);
+    }
+}

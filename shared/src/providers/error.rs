@@ -101,7 +101,7 @@ impl ProviderErrorKind {
 /// A payload that we cannot take, with the place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadError {
-    /// Where, such as `line_items[2].quantity`.
+    /// Where, such as `line_items[2].quantity`; empty for the whole.
     pub path: String,
     /// What is wrong there.
     pub problem: PayloadProblem,
@@ -153,7 +153,10 @@ impl PayloadError {
 
 impl fmt::Display for PayloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at `{}`", self.problem, self.path)
+        match self.path.as_str() {
+            "" => self.problem.fmt(f),
+            path => write!(f, "{} at `{path}`", self.problem),
+        }
     }
 }
 
@@ -162,8 +165,12 @@ impl std::error::Error for PayloadError {}
 /// Reads JSON and, where it fails, says at which field. The text of the payload never enters the error.
 pub(crate) fn read_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, PayloadError> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| PayloadError::new(error.path().to_string(), PayloadProblem::Unreadable))?;
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        // What is no JSON at all has no place: the crate then answers `.` or `?`.
+        let path = error.path().to_string();
+        let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
+        PayloadError::new(path, PayloadProblem::Unreadable)
+    })?;
     deserializer.end().map_err(|_| PayloadError::new("", PayloadProblem::Unreadable))?;
     Ok(value)
 }

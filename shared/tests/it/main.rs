@@ -1,6 +1,12 @@
 //! The rooms of `shared` from outside: pure ones on fixtures, the others on the local stack.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test says what is wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod imports;
 mod schemas;
