@@ -167,8 +167,11 @@ impl<'a> Batch<'a> {
                 cause: &notification.event_id,
             };
             match app.transactions.put_if_newer(&found.scope, candidate, app.first_resend_after).await? {
-                PutOutcome::Recorded(stored) | PutOutcome::Unanswered(stored) => app.sales.send(&stored, trace).await?,
-                PutOutcome::Unchanged | PutOutcome::Stale => {}
+                PutOutcome::Recorded(stored) => app.sales.send(&stored, trace).await?,
+                // Work that was begun before may have ended between the write and the sending.
+                PutOutcome::Unanswered(stored) if attempt(message) > 1 => app.sales.send(&stored, trace).await?,
+                // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
+                PutOutcome::Unanswered(_) | PutOutcome::Unchanged | PutOutcome::Stale => {}
             }
             transactions.push(transaction.id);
         }

@@ -1,23 +1,18 @@
 //! The demo, step by step.
 
-mod api;
 mod books;
-mod opening;
 mod screen;
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use local::{Answers, Identity, SalesDomain, Stack, StackOptions};
+use local::{Answers, Bakery, SalesDomain, StackOptions, TENANT, api};
 use sandbox::{Progress, Sandbox, SandboxOptions};
 
 use api::Api;
-use books::{Books, Summary};
+use books::{Books, Order, Summary, Transaction};
 pub use screen::Screen;
 
-/// The tenant of the demo.
-const TENANT: &str = "bakery";
-const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// A message that failed comes back after the local visibility timeout, several times; longer than that nothing moves.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two customers once the morning is over.
@@ -44,18 +39,16 @@ impl Default for Options {
 
 /// Everything that runs. Fields are dropped in this order: whoever calls others goes first.
 struct Town {
-    sandbox: Sandbox,
     sales_domain: SalesDomain,
-    stack: Stack,
+    bakery: Bakery,
     api: Api,
-    configuration_id: String,
 }
 
 /// Says whether all books agree.
 pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool> {
     let town = open(options, screen).await?;
     screen.line(&format!("a morning of {} sales begins", options.sales));
-    town.sandbox.play(options.sales);
+    town.bakery.sandbox.play(options.sales);
     watch_until_quiet(&town, screen).await?;
     let agree = compare(&town, screen).await?;
     if options.once {
@@ -69,32 +62,24 @@ async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
     let sandbox = Sandbox::start(SandboxOptions { seed: options.seed, ..SandboxOptions::default() })
         .context("failed to start the simulator")?;
     screen.line(&format!("simulator: Square at {}", sandbox.square_url()));
-    let stack = Stack::start(&StackOptions {
-        name: "demo".to_owned(),
-        port: options.port,
-        parameters: [("SquareBaseUrl".to_owned(), sandbox.square_url())].into(),
-        shows_progress: true,
-        ..StackOptions::default()
-    })?;
-    let identity = Identity::new().context("failed to make the identity provider's key")?;
-    stack.put_secret("JwksSecretId", &identity.jwks()).await.context("failed to store the JWKS")?;
-    let token = identity
-        .token(TENANT, &["pos:read", "pos:write", "pos:admin"], TOKEN_LIFETIME)
-        .context("failed to sign a token")?;
-    let api = Api::new(stack.api_url(), TENANT, token)?;
-    opening::subscribe(&sandbox, &stack).await?;
-    let credentials = opening::connect(&sandbox).await?;
-    let configuration_id = opening::configure(&api, &credentials).await?;
-    screen.line(&format!("configuration: {configuration_id} of tenant {TENANT} is connected"));
-    let sales_domain = SalesDomain::start(&stack, Answers::AtOnce);
-    Ok(Town { sandbox, sales_domain, stack, api, configuration_id })
+    let options =
+        StackOptions { name: "demo".to_owned(), port: options.port, shows_progress: true, ..StackOptions::default() };
+    let bakery = Bakery::open(sandbox, options).await?;
+    screen.line(&format!("configuration: {} of tenant {TENANT} is connected", bakery.configuration_id));
+    let sales_domain = SalesDomain::start(&bakery.stack, Answers::AtOnce);
+    let api = bakery.api()?;
+    Ok(Town { sales_domain, bakery, api })
 }
 
 impl Town {
+    async fn stored(&self) -> anyhow::Result<Vec<Transaction>> {
+        self.api.transactions(&self.bakery.configuration_id).await
+    }
+
     async fn books(&self) -> anyhow::Result<Books> {
         Ok(Books {
-            ledger: books::of_ledger(&self.sandbox.ledger()),
-            stored: books::of_transactions(&self.api.transactions(&self.configuration_id).await?),
+            ledger: books::of_ledger(&self.bakery.sandbox.ledger()),
+            stored: books::of_transactions(&self.stored().await?),
             received: books::of_sales_domain(&self.sales_domain.totals()),
         })
     }
@@ -105,7 +90,7 @@ async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<(
     let mut last: Option<(Books, Progress)> = None;
     let mut moved = Instant::now();
     loop {
-        let now = (town.books().await?, town.sandbox.progress());
+        let now = (town.books().await?, town.bakery.sandbox.progress());
         let (books, progress) = &now;
         screen.status(&format!("{}  notifications pending {}", line_of(books), progress.pending));
         let all_sold = progress.idle && progress.rung_up >= progress.planned;
@@ -132,9 +117,10 @@ fn line_of(books: &Books) -> String {
 
 async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let books = town.books().await?;
-    let merchants = town.sandbox.merchants();
-    let grant = town.sandbox.grant(None, &[]).context("the simulator refuses a token")?;
-    let searched = api::search_orders(&town.sandbox.square_url(), &grant.access_token, &merchants).await?;
+    let merchants = town.bakery.sandbox.merchants();
+    let grant = town.bakery.sandbox.grant(None, &[]).context("the simulator refuses a token")?;
+    let searched: Vec<Order> =
+        api::search_orders(&town.bakery.sandbox.square_url(), &grant.access_token, &merchants).await?;
     let searched = books::of_orders(&searched);
     let columns: [(&str, &Summary); 4] = [
         ("sold at the till", &books.ledger),
@@ -150,7 +136,7 @@ async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let counts = town.sales_domain.counts();
     screen.line(&format!(
         "\nnotifications delivered {} (duplicates included), events received by the sales domain {} ({} repeated)",
-        town.sandbox.progress().delivered,
+        town.bakery.sandbox.progress().delivered,
         counts.received,
         counts.duplicates
     ));
@@ -160,18 +146,18 @@ async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
         "VERDICT: the books differ."
     });
     if !agree {
-        screen.line(&format!("logs of the functions: {}", town.stack.folder().join("logs").display()));
+        screen.line(&format!("logs of the functions: {}", town.bakery.stack.folder().join("logs").display()));
     }
     Ok(agree)
 }
 
 fn invite(town: &Town, screen: &mut Screen) {
-    let (api, square) = (town.stack.api_url(), town.sandbox.square_url());
+    let (api, square) = (town.bakery.stack.api_url(), town.bakery.sandbox.square_url());
     let base = format!("{api}/api/v1/tenants/{TENANT}/pos");
     screen.line(&format!("\nAPI            {api}/api/v1"));
     screen.line(&format!("simulator      {square}/_admin"));
-    screen.line(&format!("local AWS      {} (region {})", town.stack.endpoint(), town.stack.region()));
-    screen.line(&format!("function logs  {}", town.stack.folder().join("logs").display()));
+    screen.line(&format!("local AWS      {} (region {})", town.bakery.stack.endpoint(), town.bakery.stack.region()));
+    screen.line(&format!("function logs  {}", town.bakery.stack.folder().join("logs").display()));
     screen.line("\nTry, in another terminal:\n");
     screen.line(&format!("TOKEN={}\n", town.api.token()));
     screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" '{base}/transactions?limit=3'"));
@@ -185,7 +171,7 @@ async fn stay_open(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let mut next_customer = Instant::now();
     loop {
         if Instant::now() >= next_customer {
-            town.sandbox.play(1);
+            town.bakery.sandbox.play(1);
             next_customer = Instant::now() + SLOW_PACE;
         }
         let books = town.books().await?;

@@ -106,7 +106,7 @@ pub struct Candidate<'a> {
 pub enum PutOutcome {
     /// A new revision, to be sent.
     Recorded(Box<Stored>),
-    /// Nothing new, but the sales domain has not answered yet: to be sent again.
+    /// Nothing new, but the sales domain has not answered yet; maybe it was never sent.
     Unanswered(Box<Stored>),
     /// Nothing new.
     Unchanged,

@@ -59,8 +59,7 @@ macro_rules! scenarios {
         fn $name() {
             let shops = [("SHOP1", "America/New_York", "USD"), ("SHOP2", "America/Sao_Paulo", "EUR")];
             let transactions = normalize(&own(stringify!($name)), &configuration(&shops)).unwrap();
-            let settings = insta::Settings::clone_current();
-            settings.bind(|| insta::assert_debug_snapshot!(stringify!($name), transactions));
+            insta::assert_debug_snapshot!(stringify!($name), transactions);
         }
     )+};
 }
@@ -112,9 +111,9 @@ fn an_order_that_cannot_be_taken_is_refused_with_the_place() {
     }
 }
 
-/// Every order among the samples, and why it is not taken if it is not.
+/// None is refused; those that do not add up are named.
 #[test]
-fn every_sample_order_adds_up_or_is_refused_with_a_reason() {
+fn every_sample_order_is_taken_and_adds_up() {
     let Some(folder) = samples() else { return };
     let shops = [
         ("18YC4JDH91E1H", "America/Los_Angeles", "USD"),
@@ -136,15 +135,7 @@ fn every_sample_order_adds_up_or_is_refused_with_a_reason() {
             if shops.iter().all(|(known, ..)| *known != shop) {
                 shops.push((&shop, "America/New_York", "USD"));
             }
-            let transactions = match normalize(&order, &configuration(&shops)) {
-                Ok(transactions) => transactions,
-                Err(error) => {
-                    let reason = refused(&name).unwrap_or_else(|| panic!("{name} {id}: {error}"));
-                    assert_eq!(error.to_string(), reason, "{name} {id}");
-                    println!("refused {name} {id}: {error}");
-                    continue;
-                }
-            };
+            let transactions = normalize(&order, &configuration(&shops)).unwrap_or_else(|e| panic!("{name} {id}: {e}"));
             assert_eq!(transactions.len(), 1, "{name} {id}");
             let breaches: Vec<DiscrepancyKind> =
                 transactions.iter().flat_map(|t| t.discrepancies.iter().map(|breach| breach.kind)).collect();
@@ -156,16 +147,13 @@ fn every_sample_order_adds_up_or_is_refused_with_a_reason() {
     assert!(taken >= 10);
 }
 
-/// Samples that cannot become a transaction, with the reason that is expected.
-fn refused(name: &str) -> Option<&'static str> {
-    let refused: [(&str, &str); 0] = [];
-    refused.into_iter().find(|(known, _)| *known == name).map(|(_, reason)| reason)
-}
-
 /// Samples whose own amounts do not add up, and how.
 fn does_not_add_up(name: &str) -> Vec<DiscrepancyKind> {
-    let _ = name;
-    Vec::new()
+    match name {
+        // Completed orders without a tender: the samples show paging and leave the money out.
+        "assembled-orders-search-page-1" | "assembled-orders-search-page-2" => vec![DiscrepancyKind::PaymentsAndTotal],
+        _ => Vec::new(),
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The two HTTP APIs that the demo talks to: ours, and Square's where it checks the books.
+//! The two HTTP APIs that demo and tests talk to: ours, and Square's where the books are checked.
 
 use anyhow::{Context as _, bail};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
@@ -6,11 +6,10 @@ use sandbox::Merchant;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::books::{Order, Transaction};
-
 const PAGE: &str = "100";
 
 /// Our REST API, as one tenant's user.
+#[derive(Debug)]
 pub struct Api {
     http: Client,
     base: String,
@@ -23,29 +22,38 @@ struct Created {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    items: Vec<Transaction>,
+struct Page<T> {
+    items: Vec<T>,
     next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct Found<T> {
     // Square leaves an empty list out.
-    #[serde(default)]
-    orders: Vec<Order>,
+    #[serde(default = "Vec::new")]
+    orders: Vec<T>,
     cursor: Option<String>,
 }
 
 impl Api {
+    /// For this tenant's user with this token.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
     pub fn new(api_url: &str, tenant: &str, token: String) -> anyhow::Result<Self> {
         Ok(Self { http: client()?, base: format!("{api_url}/api/v1/tenants/{tenant}/pos"), token })
     }
 
+    /// The bearer token.
+    #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
     /// Connects a merchant. Returns the configuration's id.
+    ///
+    /// # Errors
+    /// When the answer is anything but 201.
     pub async fn create_configuration(&self, configuration: &Value) -> anyhow::Result<String> {
         let request = self
             .request(Method::POST, "/configurations")
@@ -56,7 +64,10 @@ impl Api {
     }
 
     /// Every transaction of a configuration, page by page.
-    pub async fn transactions(&self, configuration_id: &str) -> anyhow::Result<Vec<Transaction>> {
+    ///
+    /// # Errors
+    /// When a page is not answered as it should be.
+    pub async fn transactions<T: DeserializeOwned>(&self, configuration_id: &str) -> anyhow::Result<Vec<T>> {
         let mut transactions = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -65,7 +76,7 @@ impl Api {
                 query.push(("cursor", cursor));
             }
             let request = self.request(Method::GET, "/transactions").query(&query);
-            let page: Page = answer_of(request, StatusCode::OK, "list transactions").await?;
+            let page: Page<T> = answer_of(request, StatusCode::OK, "list transactions").await?;
             transactions.extend(page.items);
             match page.next_cursor {
                 None => return Ok(transactions),
@@ -75,17 +86,24 @@ impl Api {
         }
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    /// A request below the tenant's path, `/transactions` say, with the token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
     }
 }
 
 /// A client that shows redirects instead of following them: the OAuth code is in one.
+///
+/// # Errors
+/// When no HTTP client can be made.
 pub fn client() -> anyhow::Result<Client> {
     Client::builder().redirect(redirect::Policy::none()).build().context("failed to make an HTTP client")
 }
 
 /// The answer if it has the wanted status and shape; otherwise its text, because that says what went wrong.
+///
+/// # Errors
+/// With that text.
 pub async fn answer_of<T: DeserializeOwned>(
     request: RequestBuilder,
     wanted: StatusCode,
@@ -101,7 +119,14 @@ pub async fn answer_of<T: DeserializeOwned>(
 }
 
 /// Every completed order, from Square's own search and not from its notifications.
-pub async fn search_orders(square: &str, access_token: &str, merchants: &[Merchant]) -> anyhow::Result<Vec<Order>> {
+///
+/// # Errors
+/// When Square does not answer as it should.
+pub async fn search_orders<T: DeserializeOwned>(
+    square: &str,
+    access_token: &str,
+    merchants: &[Merchant],
+) -> anyhow::Result<Vec<T>> {
     let shops = merchants.iter().flat_map(|merchant| &merchant.locations);
     let locations: Vec<&str> = shops.map(|location| location.id.as_str()).collect();
     let http = client()?;
@@ -118,7 +143,7 @@ pub async fn search_orders(square: &str, access_token: &str, merchants: &[Mercha
         });
         loop {
             let request = http.post(format!("{square}/v2/orders/search")).bearer_auth(access_token).json(&search);
-            let found: Found = answer_of(request, StatusCode::OK, "search orders").await?;
+            let found: Found<T> = answer_of(request, StatusCode::OK, "search orders").await?;
             orders.extend(found.orders);
             let (Some(cursor), Some(search)) = (found.cursor, search.as_object_mut()) else {
                 break;
