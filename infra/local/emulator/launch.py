@@ -8,6 +8,7 @@ Lambda process it started. Progress goes to standard error.
 import argparse
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -139,6 +140,8 @@ def main() -> int:
 
         def stop(failed: bool = False) -> None:
             failures.extend([True] if failed else [])
+            # Connections that end with us are no news; asyncio reports each of them with a stack trace.
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)
             loop.call_soon_threadsafe(stopping.set)
 
         for number in (signal.SIGTERM, signal.SIGINT):
