@@ -259,11 +259,11 @@ mod tests {
         let good = || with_body(r#"{"name":"n","inner":{"count":1}}"#);
         assert_eq!(ask(good(), Role::Write).await, (200, serde_json::json!({ "tenant": "t_1", "name": "n" })));
         assert_eq!(ask(good(), Role::Admin).await.0, 403);
-        for change in
-            [(|event: &mut Value| event["pathParameters"]["tenant_id"] = "t_2".into()) as fn(&mut Value), |event| {
-                event["pathParameters"] = Value::Null
-            }]
-        {
+        let changes: [fn(&mut Value); 2] = [
+            |event| event["pathParameters"]["tenant_id"] = "t_2".into(),
+            |event| event["pathParameters"] = Value::Null,
+        ];
+        for change in changes {
             let (status, body) = ask(event(change), Role::Read).await;
             assert_eq!((status, &body["code"]), (404, &"not_found".into()));
         }
