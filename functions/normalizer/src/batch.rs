@@ -102,7 +102,8 @@ impl<'a> Batch<'a> {
         };
         tracing::info!(
             event.id = %event_id,
-            owner = ?owner,
+            tenant.id = owner.tenant_id().map(tracing::field::display),
+            configuration.id = owner.configuration_id().map(tracing::field::display),
             trace = %trace,
             outcome,
             code,

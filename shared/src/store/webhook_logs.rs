@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::StoreError;
 use super::item::{Item, bytes, number, text, time};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantScope, TransactionId};
+use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
 
 const TABLE: &str = "webhook-logs";
 const FORMAT: u8 = 1;
@@ -31,6 +31,24 @@ pub enum LogOwner {
     Configuration(TenantScope, ConfigurationId),
     /// Nobody's: proven to be the provider's, but of no merchant that we know, or not to be read at all.
     Unmatched(ProviderKind),
+}
+
+impl LogOwner {
+    /// Whose, if anybody's.
+    pub fn tenant_id(&self) -> Option<&TenantId> {
+        match self {
+            Self::Configuration(scope, _) => Some(scope.tenant_id()),
+            Self::Unmatched(_) => None,
+        }
+    }
+
+    /// Of which connection, if of any.
+    pub fn configuration_id(&self) -> Option<ConfigurationId> {
+        match self {
+            Self::Configuration(_, id) => Some(*id),
+            Self::Unmatched(_) => None,
+        }
+    }
 }
 
 /// How a delivery ended. There is no other end.
