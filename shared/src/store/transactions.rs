@@ -4,24 +4,25 @@
 //! the revision and sets the outbox mark, all in the same item; whatever happens after it can be repeated.
 
 mod decide;
+mod row;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, bytes, number, pack, text, time};
+use super::item::{Attributes, Item, number, text, time};
 use super::{Page, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
 use decide::{Decision, content_hash, decide};
+use row::{configuration_key, key, last_id, order_key, read, read_key, to_item};
 
 const TABLE: &str = "transactions";
-const FORMAT: u8 = 1;
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
 const OUTBOX_SHARDS: u8 = 8;
 /// Attempts before somebody has changed the item each time is no longer bad luck.
@@ -134,12 +135,6 @@ pub struct KnownCopy {
     pub source_version: SourceVersion,
     /// As which transaction.
     pub transaction_id: TransactionId,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Body {
-    transaction: Transaction,
-    history: Vec<Revision>,
 }
 
 impl Transactions {
@@ -409,12 +404,6 @@ impl Transactions {
     }
 }
 
-impl Stored {
-    fn shard(&self) -> u8 {
-        self.content_hash.first().map_or(0, |byte| byte % OUTBOX_SHARDS)
-    }
-}
-
 /// Tells a refused condition (and what lies there instead) from a failure.
 fn refused_with<T, E>(
     result: Result<T, aws_sdk_dynamodb::error::SdkError<E>>,
@@ -463,87 +452,5 @@ fn next_revision(
         sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
         source_version: candidate.transaction.source_version,
         content_hash: hash,
-    })
-}
-
-fn configuration_key(scope: &TenantScope, configuration_id: ConfigurationId) -> String {
-    format!("{}#{configuration_id}", scope.tenant_id())
-}
-
-fn order_key(scope: &TenantScope, configuration_id: ConfigurationId, order: &ExternalOrderId) -> String {
-    format!("{}#{order}", configuration_key(scope, configuration_id))
-}
-
-fn key(at: &TransactionKey) -> Item {
-    Item::from([
-        ("configuration_key".into(), text(configuration_key(&at.scope, at.configuration_id))),
-        ("transaction_id".into(), text(at.transaction_id)),
-    ])
-}
-
-fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreError> {
-    let Stored { key: at, transaction, .. } = stored;
-    let mut item = key(at);
-    let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
-    set("format", number(FORMAT));
-    set("business_date", text(transaction.business_date));
-    set("order_key", text(order_key(&at.scope, at.configuration_id, &transaction.external_order_id)));
-    set("source_version", number(stored.source_version.0));
-    set("observed_at", time(stored.observed_at));
-    set("revision", number(stored.revision));
-    set("content_hash", bytes(stored.content_hash.clone()));
-    set("outbox_shard", text(stored.shard()));
-    set("outbox_due_at", time(due_at));
-    set("body", pack(&Body { transaction: transaction.clone(), history: stored.history.clone() })?);
-    if let Some(revision) = stored.acknowledged_revision {
-        set("acknowledged_revision", number(revision));
-    }
-    if let Some(id) = &stored.sales_record_id {
-        set("sales_record_id", text(id));
-    }
-    Ok(item)
-}
-
-fn read_key(item: &Item) -> Result<TransactionKey, StoreError> {
-    let item = Attributes { table: TABLE, item };
-    let (tenant, configuration) = item
-        .text("configuration_key")?
-        .split_once('#')
-        .and_then(|(tenant, configuration)| Some((tenant.parse().ok()?, configuration.parse().ok()?)))
-        .ok_or_else(|| item.unreadable("configuration_key"))?;
-    Ok(TransactionKey {
-        scope: TenantScope::new(tenant),
-        configuration_id: configuration,
-        transaction_id: item.parsed("transaction_id")?,
-    })
-}
-
-fn last_id(key: Option<&Item>) -> Result<Option<TransactionId>, StoreError> {
-    key.map(|item| Attributes { table: TABLE, item }.parsed("transaction_id")).transpose()
-}
-
-fn read(item: &Item) -> Result<Stored, StoreError> {
-    let key = read_key(item)?;
-    let item = Attributes { table: TABLE, item };
-    if item.number::<u8>("format")? != FORMAT {
-        return Err(item.unreadable("format"));
-    }
-    let Body { mut transaction, history } = item.unpacked("body")?;
-    // A touched item is newer than the copy it was written from.
-    transaction.source_version = SourceVersion(item.number("source_version")?);
-    Ok(Stored {
-        key,
-        revision: item.number("revision")?,
-        observed_at: item.parsed("observed_at")?,
-        history,
-        outbox: match item.optional_text("outbox_shard") {
-            Some(_) => Some(OutboxMark { attempts: item.optional_number("outbox_attempts")?.unwrap_or(0) }),
-            None => None,
-        },
-        acknowledged_revision: item.optional_number("acknowledged_revision")?,
-        sales_record_id: item.optional_text("sales_record_id").map(str::to_owned),
-        source_version: transaction.source_version,
-        content_hash: item.bytes("content_hash")?.to_vec(),
-        transaction,
     })
 }
