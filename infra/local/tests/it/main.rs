@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test without its stack or its socket has nothing else to say")]
 
+mod api;
 mod doorbell;
 mod town;
 
