@@ -1,8 +1,13 @@
-//! The local stack itself: other packages' tests stand on it, so what it promises is checked here first.
+//! The deployed service, driven from outside as a stranger would; and, in this file, the local stack itself: other
+//! tests stand on it, so what it promises is checked first.
 //!
 //! Needs the built functions and the tools (`make test`).
 
 #![expect(clippy::unwrap_used, reason = "a test without its stack or its socket has nothing else to say")]
+
+mod api;
+mod doorbell;
+mod town;
 
 use std::{
     io::{Read as _, Write as _},
