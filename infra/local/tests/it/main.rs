@@ -7,6 +7,7 @@
 
 mod api;
 mod doorbell;
+mod sales;
 mod town;
 
 use std::{

@@ -29,8 +29,16 @@ pub struct QuietTown {
     pub sales: SalesDomain,
     /// Merchants and configurations of [`CHAIN`].
     pub chain: Vec<(Merchant, String)>,
-    /// For tests that change how the sales domain answers.
-    pub sales_turn: Mutex<()>,
+    sales_turn: Mutex<()>,
+}
+
+impl QuietTown {
+    /// For tests that care how the sales domain answers, one at a time: it begins by answering at once.
+    pub async fn sales_turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.sales_turn.lock().await;
+        self.sales.answer(Answers::AtOnce);
+        turn
+    }
 }
 
 pub async fn quiet_town() -> &'static QuietTown {
