@@ -7,6 +7,7 @@
 
 mod api;
 mod doorbell;
+mod outages;
 mod sales;
 mod town;
 
