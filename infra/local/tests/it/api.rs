@@ -237,7 +237,7 @@ fn holds(value: &AttributeValue, text: &str) -> bool {
 async fn sold_by_the_chain(town: &QuietTown) -> &'static [Value] {
     static SOLD: OnceCell<Vec<Value>> = OnceCell::const_new();
     SOLD.get_or_init(|| async {
-        let _turn = town.sales_turn.lock().await;
+        let _turn = town.sales_turn().await;
         for (merchant, sales) in town.chain.iter().zip([4, 3]) {
             for shop in merchant.0.locations.iter().cycle().take(sales) {
                 town.bakery.sandbox.ring_up_at(SaleKind::Cash, &shop.id).unwrap();

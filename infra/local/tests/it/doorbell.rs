@@ -14,9 +14,9 @@ const SIGNATURE: &str = "x-square-hmacsha256-signature";
 #[tokio::test]
 async fn a_delivery_that_is_not_signed_as_it_should_be_is_refused_and_leaves_no_trace() {
     let town = rough_town().await;
-    let bell = Doorbell::of(&town.bakery).await;
+    let bell = Doorbell::of(town.bakery).await;
     // What came before is done when this row is there, so all later calls are ours.
-    let tables = Tables::of(&town.bakery);
+    let tables = Tables::of(town.bakery);
     let (before, body) = event("NOBODY");
     bell.deliver(body.to_string()).await;
     tables.final_row(UNMATCHED, &before).await;
@@ -24,8 +24,8 @@ async fn a_delivery_that_is_not_signed_as_it_should_be_is_refused_and_leaves_no_
 
     let (id, body) = event("NOBODY");
     let body = body.to_string();
-    let stranger = Doorbell { signature_key: "another key".into(), ..Doorbell::of(&town.bakery).await };
-    let elsewhere = Doorbell { api_url: "https://elsewhere.example".into(), ..Doorbell::of(&town.bakery).await };
+    let stranger = Doorbell { signature_key: "another key".into(), ..Doorbell::of(town.bakery).await };
+    let elsewhere = Doorbell { api_url: "https://elsewhere.example".into(), ..Doorbell::of(town.bakery).await };
     let signature = bell.signature(body.as_bytes());
     let mut problems = Vec::new();
     for (case, signature) in [
@@ -66,7 +66,7 @@ async fn a_delivery_that_is_not_signed_as_it_should_be_is_refused_and_leaves_no_
 #[tokio::test]
 async fn an_authentic_delivery_costs_the_webhooks_function_exactly_one_aws_call() {
     let town = rough_town().await;
-    let (bell, tables) = (Doorbell::of(&town.bakery).await, Tables::of(&town.bakery));
+    let (bell, tables) = (Doorbell::of(town.bakery).await, Tables::of(town.bakery));
     let (warming, body) = event("NOBODY");
     bell.deliver(body.to_string()).await;
     tables.final_row(UNMATCHED, &warming).await;

@@ -7,6 +7,8 @@
 
 mod api;
 mod doorbell;
+mod outages;
+mod sales;
 mod town;
 
 use std::{

@@ -29,8 +29,16 @@ pub struct QuietTown {
     pub sales: SalesDomain,
     /// Merchants and configurations of [`CHAIN`].
     pub chain: Vec<(Merchant, String)>,
-    /// For tests that change how the sales domain answers.
-    pub sales_turn: Mutex<()>,
+    sales_turn: Mutex<()>,
+}
+
+impl QuietTown {
+    /// For tests that care how the sales domain answers, one at a time: it begins by answering at once.
+    pub async fn sales_turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.sales_turn.lock().await;
+        self.sales.answer(Answers::AtOnce);
+        turn
+    }
 }
 
 pub async fn quiet_town() -> &'static QuietTown {
@@ -61,7 +69,8 @@ pub async fn quiet_town() -> &'static QuietTown {
 /// A bakery with bad manners all around it: half of all notifications come twice, half are overtaken, and every AWS
 /// call of our functions passes a proxy that can break it. One test at a time.
 pub struct RoughTown {
-    pub bakery: Bakery,
+    /// Forever, so that a fault may kill its functions.
+    pub bakery: &'static Bakery,
     pub sales: SalesDomain,
     pub proxy: Proxy,
 }
@@ -70,8 +79,12 @@ pub async fn rough_town() -> MutexGuard<'static, RoughTown> {
     static TOWN: OnceCell<Mutex<RoughTown>> = OnceCell::const_new();
     let open = || async {
         let proxy = Proxy::start().unwrap();
-        let sandbox =
-            SandboxOptions { duplicates_percent: 50, disorder_percent: 50, shops: 2, ..SandboxOptions::default() };
+        let sandbox = SandboxOptions {
+            duplicates_percent: 50,
+            disorder_percent: 50,
+            speed: 1_200.0,
+            ..SandboxOptions::default()
+        };
         let emulator =
             std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
         // While the bakery opens, functions are called already, so the proxy must know its way before.
@@ -83,6 +96,7 @@ pub async fn rough_town() -> MutexGuard<'static, RoughTown> {
             ..StackOptions::default()
         };
         let bakery = Bakery::open(Sandbox::start(sandbox).unwrap(), options).await.unwrap();
+        let bakery: &Bakery = Box::leak(Box::new(bakery));
         let sales = SalesDomain::start(&bakery.stack, Answers::AtOnce);
         Mutex::new(RoughTown { bakery, sales, proxy })
     };
