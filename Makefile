@@ -50,7 +50,8 @@ lint:
 package:
 	@infra/local/prepare package infra/local/requirements-package.txt
 	@set -e; export PATH="$(CURDIR)/.local/package/bin:$$PATH"; for function in $(FUNCTIONS); do \
-		cargo lambda build $(LOCKED) --release --output-format zip \
+		case $$function in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac; \
+		cargo lambda build $(LOCKED) --profile $$profile --output-format zip \
 			$(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$function; \
 	done
 	@echo 'package sizes in bytes ($(ARCH)):'

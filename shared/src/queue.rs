@@ -20,6 +20,8 @@ use crate::aws::AwsError;
 /// SQS carries no more than this, body and attributes together.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html>
 const MAX_MESSAGE: usize = 1024 * 1024;
+/// Attributes are short texts; this is far more than they need.
+const ROOM_FOR_ATTRIBUTES: usize = 4 * 1024;
 
 /// Why a message was not sent.
 #[derive(Debug, thiserror::Error)]

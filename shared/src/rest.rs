@@ -17,6 +17,8 @@ pub use cursor::{CursorKey, Cursors};
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{FieldError, Problem, is_json};
 
+/// The longest page of a listing: DynamoDB's own limit for one read of many items.
+const MAX_PAGE: i32 = 100;
 /// The largest body that an API request may have.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -50,6 +52,7 @@ pub struct Call {
     pub route: String,
     /// The id of the request, in answers and logs.
     pub request_id: String,
+    path: String,
     roles: BTreeSet<Role>,
     request: Request,
 }
@@ -69,7 +72,8 @@ impl Call {
         let highest = [Role::Admin, Role::Write, Role::Read].into_iter().find(|role| held.contains(role.as_str()));
         let roles = [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| Some(*role) <= highest).collect();
         let route = context.resource_path.clone().unwrap_or_default();
-        Ok(Self { scope: TenantScope::new(tenant), route, request_id, roles, request })
+        let path = context.path.clone().unwrap_or_default();
+        Ok(Self { scope: TenantScope::new(tenant), route, request_id, path, roles, request })
     }
 
     /// Refuses a caller without this role.
@@ -82,9 +86,9 @@ impl Call {
         self.request.method().as_str()
     }
 
-    /// The path's own path, for `Location`.
+    /// The path as the caller sent it, stage included, for `Location`.
     pub fn path(&self) -> &str {
-        self.request.raw_http_path()
+        &self.path
     }
 
     /// An id in the path; one that is none is one that does not exist.
@@ -98,6 +102,13 @@ impl Call {
         let parameters = self.request.query_string_parameters();
         let value = parameters.first(name).filter(|value| !value.is_empty());
         value.map(str::parse).transpose().map_err(|_| FieldError::new(name, format!("must be {expected}")))
+    }
+
+    /// How many items a page shall have.
+    pub fn limit(&self, default: i32) -> Result<i32, FieldError> {
+        let limit = self.query("limit", "a number from 1 to 100")?.unwrap_or(default);
+        let is_allowed = (1..=MAX_PAGE).contains(&limit);
+        if is_allowed { Ok(limit) } else { Err(FieldError::new("limit", "must be a number from 1 to 100")) }
     }
 
     /// The body as JSON of type `T`, unknown fields refused by `T`.

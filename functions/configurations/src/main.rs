@@ -18,7 +18,6 @@ use view::{ConfigurationView, Page};
 
 const COLLECTION: &str = "/api/v1/tenants/{tenant_id}/pos/configurations";
 const ITEM: &str = "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}";
-const MAX_PAGE: i32 = 100;
 const DEFAULT_PAGE: i32 = 50;
 
 struct App {
@@ -65,9 +64,7 @@ async fn create(app: &App, call: &Call) -> Result<Answer, Problem> {
 
 async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     call.require(Role::Read)?;
-    let limit = call.query::<i32>("limit", "a number from 1 to 100");
-    let limit = limit.map(|limit| limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE));
-    let limit = limit.map_err(|error| Problem::invalid_fields(vec![error]))?;
+    let limit = call.limit(DEFAULT_PAGE).map_err(|error| Problem::invalid_fields(vec![error]))?;
     let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
     let cursors = Cursors::new(key, &call.scope, "configurations".into());
     let cursor = call.query::<String>("cursor", "a cursor").ok().flatten();

@@ -9,7 +9,8 @@ use std::time::Instant;
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
-    ConfigurationStatus, Environment, ExternalOrderId, MerchantId, ProviderKind, Transaction, TransactionId,
+    ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, MerchantId, ProviderKind, Transaction,
+    TransactionId, TransactionStatus,
 };
 use shared::providers::{Expectation, Notification, RawOrder, Subject};
 use shared::queue::intake::{self, DeliveryMessage};
@@ -32,7 +33,7 @@ type Merchant = (ProviderKind, Environment, MerchantId);
 pub struct Batch<'a> {
     app: &'a App,
     configurations: HashMap<Merchant, Option<SealedConfiguration>>,
-    orders: HashMap<(ProviderKind, ExternalOrderId), Vec<Transaction>>,
+    orders: HashMap<(ConfigurationId, ExternalOrderId), Vec<Transaction>>,
 }
 
 impl<'a> Batch<'a> {
@@ -141,7 +142,7 @@ impl<'a> Batch<'a> {
                 return Err(Stop::Final(Outcome::Failed { code: "reauth_required", detail }));
             }
         }
-        let order = (found.configuration.provider, id.clone());
+        let order = (found.configuration.id, id.clone());
         if let Some(read) = self.orders.get(&order)
             && is_shown(expects, read)
         {
@@ -149,7 +150,8 @@ impl<'a> Batch<'a> {
             return Ok(Ended::Done);
         }
         let copies = app.transactions.find_by_order(&found.scope, found.configuration.id, id).await?;
-        if is_settled(&copies, *changed_at, expects) {
+        // An earlier attempt may have ended between the two transactions of an exchange, or before it sent.
+        if attempt(message) == 1 && is_settled(&copies, *changed_at, expects) {
             transactions.extend(copies.iter().map(|copy| copy.transaction_id));
             return Ok(Ended::Done);
         }
@@ -221,9 +223,12 @@ fn is_shown(expects: &Expectation, read: &[Transaction]) -> bool {
     match expects {
         Expectation::Any => true,
         Expectation::Version(version) => read.iter().all(|transaction| transaction.source_version >= *version),
-        Expectation::Payment(id) => {
-            read.iter().any(|transaction| transaction.payments.iter().any(|payment| payment.id == *id))
-        }
+        // A payment stands in the order from its authorization on. Once it is paid the order is closed, or waits for
+        // the rest of a split bill.
+        Expectation::Payment(id) => read.iter().any(|transaction| {
+            let has_it = transaction.payments.iter().any(|payment| payment.id == *id);
+            has_it && (transaction.status != TransactionStatus::Open || !transaction.is_paid())
+        }),
     }
 }
 

@@ -28,10 +28,11 @@ impl Later {
         Self { code, after: None }
     }
 
-    /// 5 s, 15 s, 45 s ... 15 min, or what the provider asked for. Together longer than most outages last.
+    /// 5 s, 15 s, 45 s ... 15 min, and never sooner than the provider asked for. The queue allows a hundred attempts: a
+    /// day's outage is survived here.
     pub fn delay(&self, attempt: u32) -> Duration {
         let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
-        self.after.unwrap_or(own).clamp(Duration::from_secs(1), LONGEST_DELAY)
+        own.max(self.after.unwrap_or_default()).min(LONGEST_DELAY)
     }
 }
 
@@ -116,6 +117,6 @@ mod tests {
         let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected("x").delay(attempt).as_secs()).collect();
         assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
         let wish = |seconds| Later { code: "rate_limited", after: Some(Duration::from_secs(seconds)) };
-        assert_eq!([wish(0), wish(30), wish(1_000_000)].map(|later| later.delay(1).as_secs()), [1, 30, 900]);
+        assert_eq!([wish(0), wish(30), wish(1_000_000)].map(|later| later.delay(1).as_secs()), [5, 30, 900]);
     }
 }

@@ -48,19 +48,20 @@ pub async fn sweep(app: &App, context: &Context) -> Result<(), SweepError> {
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let now = Timestamp::now();
     let (mut resent, mut overdue, mut failed) = (0_u32, 0_u32, 0_u32);
-    'shards: for shard in Transactions::outbox_shards() {
+    // Another shard first each time, so that none waits for ever when there is more due than time.
+    let shards = Transactions::outbox_shards();
+    let first = usize::try_from(now.as_second() / 60).unwrap_or(0) % shards.len();
+    'shards: for shard in shards.clone().cycle().skip(first).take(shards.len()) {
+        let mut position = None;
         loop {
-            let due = app.transactions.list_due(shard, now, PAGE).await?;
-            let is_last = due.len() < usize::try_from(PAGE).unwrap_or(usize::MAX);
-            let mut progressed = false;
-            for key in &due {
+            let due = app.transactions.list_due(shard, now, PAGE, position).await?;
+            for key in &due.items {
                 if Instant::now() >= deadline {
                     break 'shards;
                 }
                 match send_again(app, key).await {
                     Ok(attempts) => {
-                        progressed = true;
-                        resent += 1;
+                        resent += u32::from(attempts > 0);
                         overdue += u32::from(attempts >= OVERDUE_AFTER);
                     }
                     // One that cannot be sent must not hold up the others.
@@ -70,7 +71,8 @@ pub async fn sweep(app: &App, context: &Context) -> Result<(), SweepError> {
                     }
                 }
             }
-            if is_last || !progressed {
+            position = due.next;
+            if position.is_none() {
                 break;
             }
         }

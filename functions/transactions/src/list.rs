@@ -11,7 +11,6 @@ use shared::store::transactions::{Stored, TransactionKey};
 use crate::view::{Page, TransactionView};
 use crate::{App, configurations};
 
-const MAX_PAGE: i32 = 100;
 const DEFAULT_PAGE: i32 = 50;
 
 struct Filter {
@@ -106,11 +105,8 @@ fn filter(call: &Call) -> Result<Filter, Problem> {
         configuration_id: keep(call.query("configuration_id", "a UUID"), &mut errors),
         business_date: keep(call.query("business_date", "a date, YYYY-MM-DD"), &mut errors),
         order_id: keep(call.query("order_id", "the till's id of an order"), &mut errors),
-        limit: keep(call.query("limit", "a number from 1 to 100"), &mut errors).unwrap_or(DEFAULT_PAGE),
+        limit: keep(call.limit(DEFAULT_PAGE).map(Some), &mut errors).unwrap_or(DEFAULT_PAGE),
         cursor: keep(call.query("cursor", "a cursor"), &mut errors),
     };
-    if !(1..=MAX_PAGE).contains(&filter.limit) {
-        errors.push(FieldError::new("limit", "must be a number from 1 to 100"));
-    }
     if errors.is_empty() { Ok(filter) } else { Err(Problem::invalid_fields(errors)) }
 }

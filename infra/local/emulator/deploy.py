@@ -197,8 +197,8 @@ def read_template(path: Path) -> dict:
 
 
 def binary_of(resource: dict) -> str:
-    declared = resource.get("Metadata", {}).get("BuildProperties", {}).get("Binary")
-    return declared or Path(resource["Properties"]["CodeUri"]).name
+    """`target/lambda/<binary>/bootstrap.zip` is where `make package` leaves it."""
+    return Path(resource["Properties"]["CodeUri"]).parent.name
 
 
 def pack(executable: Path) -> bytes:

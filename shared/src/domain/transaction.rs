@@ -304,11 +304,17 @@ pub enum DiscrepancyKind {
     PartsAndTotal,
     /// The payments of a completed transaction = total
     PaymentsAndTotal,
-    /// The lines' gross, discount = the totals'
+    /// The lines' discounts = the total's
     LinesAndTotals,
 }
 
 impl Transaction {
+    /// Whether the payments come to the total or more.
+    pub fn is_paid(&self) -> bool {
+        let paid = Minor::sum(self.payments.iter().map(|payment| payment.amount));
+        paid.is_ok_and(|paid| paid >= self.amounts.total)
+    }
+
     /// Checks the identities and notes every breach, with what is missing.
     pub fn check_amounts(&mut self) -> Result<(), MoneyError> {
         let a = &self.amounts;

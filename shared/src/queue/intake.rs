@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::{MAX_MESSAGE, SendError, UnreadableMessage, attribute};
+use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
 use crate::aws::AwsError;
 use crate::domain::{Environment, EventId};
 use crate::providers::VerifiedDelivery;
@@ -21,8 +21,6 @@ use crate::telemetry::TraceParent;
 const DELIVERY: &str = "delivery.v1";
 /// SQS is paid by 64 KiB; below this a message is one unit with room for its attributes.
 const COMPRESS_FROM: usize = 60 * 1024;
-/// The attributes are short texts; this is far more than they need.
-const ROOM_FOR_ATTRIBUTES: usize = 4 * 1024;
 /// Bodies up to 5 MiB are taken in, so nothing of ours unpacks to more.
 const MAX_BODY: usize = 5 * 1024 * 1024;
 

@@ -8,7 +8,7 @@ use aws_sdk_sqs::Client;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_MESSAGE, SendError, UnreadableMessage, attribute};
+use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, TenantId, TenantScope, Transaction, TransactionId, TransactionStatus};
 use crate::store::transactions::{Stored, TransactionKey};
@@ -96,7 +96,7 @@ impl SalesQueue {
         let event = TransactionEvent::new(stored, trace);
         let tenant = event.tenantid.as_str();
         let body = serde_json::to_string(&event).map_err(|error| AwsError::new("build an event", error))?;
-        if body.len() > MAX_MESSAGE {
+        if body.len() > MAX_MESSAGE - ROOM_FOR_ATTRIBUTES {
             return Err(SendError::TooLarge);
         }
         self.client

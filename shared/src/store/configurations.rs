@@ -5,6 +5,7 @@
 //! configurations and count twice; and it is the webhooks' way from a merchant to a configuration, one consistent read.
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,10 +95,8 @@ impl Configurations {
             request = request.transact_items(TransactWriteItem::builder().put(put).build());
         }
         request.send().await.map(drop).map_err(|error| {
-            let refused = error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception());
-            // The configuration's own key is new, so only the claim's condition can have failed, or a conflict with
-            // somebody who is claiming the merchant right now.
-            if refused {
+            // The configuration's own key is new, so only the claim's condition can have failed.
+            if error.as_service_error().is_some_and(is_refused) {
                 CreateError::MerchantTaken
             } else {
                 StoreError::from(AwsError::new("create a configuration", error)).into()
@@ -196,6 +195,15 @@ impl Configurations {
             configuration: row.configuration,
             sealed_credentials,
         }))
+    }
+}
+
+/// A transaction is also canceled by throttling and by conflicts, which pass.
+fn is_refused(error: &TransactWriteItemsError) -> bool {
+    if let TransactWriteItemsError::TransactionCanceledException(canceled) = error {
+        canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
+    } else {
+        false
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
 use decide::{Decision, content_hash, decide};
-use row::{configuration_key, key, last_id, order_key, read, read_key, to_item};
+use row::{configuration_key, day_key, key, last_id, order_key, read, read_key, to_item};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
@@ -115,6 +115,10 @@ pub enum PutOutcome {
     Stale,
 }
 
+/// Where a listing of what is due goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DuePosition(Item);
+
 /// What became of an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledged {
@@ -171,7 +175,7 @@ impl Transactions {
                 },
                 (Decision::Revise, _) | (Decision::Unchanged | Decision::Touch, None) => {
                     let next = next_revision(&key, known.as_ref(), &candidate)?;
-                    match self.write(&next, known.as_ref().map(|k| k.revision), first_resend_after).await? {
+                    match self.write(&next, known.as_ref(), first_resend_after).await? {
                         Ok(()) => return Ok(PutOutcome::Recorded(Box::new(next))),
                         Err(there) => there,
                     }
@@ -186,7 +190,7 @@ impl Transactions {
     async fn write(
         &self,
         next: &Stored,
-        seen: Option<u64>,
+        seen: Option<&Stored>,
         first_resend_after: SignedDuration,
     ) -> Result<Result<(), Option<Item>>, StoreError> {
         let due_at = Timestamp::now() + first_resend_after;
@@ -197,9 +201,11 @@ impl Transactions {
             .set_item(Some(to_item(next, due_at)?))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match seen {
-            Some(revision) => {
-                request.condition_expression("revision = :seen").expression_attribute_values(":seen", number(revision))
-            }
+            // A touch changes the version and leaves the revision.
+            Some(seen) => request
+                .condition_expression("revision = :seen AND source_version = :seen_version")
+                .expression_attribute_values(":seen", number(seen.revision))
+                .expression_attribute_values(":seen_version", number(seen.source_version.0)),
             None => request.condition_expression("attribute_not_exists(transaction_id)"),
         };
         refused_with(request.send().await, "write a transaction", |error| {
@@ -288,13 +294,13 @@ impl Transactions {
             let items = answer.items().iter().map(read).collect::<Result<_, _>>()?;
             return Ok(Page { items, next: last_id(answer.last_evaluated_key())? });
         };
-        if let Some(start) = &mut start {
-            start.insert("business_date".into(), text(date));
+        if let (Some(start), Some(id)) = (&mut start, start_after) {
+            start.insert("day_key".into(), text(day_key(date, id)));
         }
         let request = request
             .index_name("by-business-date")
-            .key_condition_expression("configuration_key = :configuration AND business_date = :date")
-            .expression_attribute_values(":date", text(date))
+            .key_condition_expression("configuration_key = :configuration AND begins_with(day_key, :date)")
+            .expression_attribute_values(":date", text(format!("{date}#")))
             .set_exclusive_start_key(start);
         let answer = request.send().await.map_err(|error| AwsError::new("list a day's transactions", error))?;
         let keys = answer.items().iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
@@ -363,8 +369,14 @@ impl Transactions {
         }
     }
 
-    /// Up to `limit` transactions of one shard whose acknowledgement is overdue at `now`, longest first.
-    pub async fn list_due(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<TransactionKey>, StoreError> {
+    /// Transactions of one shard whose acknowledgement is overdue at `now`, longest first, from after `start_after`.
+    pub async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: i32,
+        start_after: Option<DuePosition>,
+    ) -> Result<Page<TransactionKey, DuePosition>, StoreError> {
         let answer = self
             .client
             .query()
@@ -373,15 +385,17 @@ impl Transactions {
             .key_condition_expression("outbox_shard = :shard AND outbox_due_at <= :now")
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":now", time(now))
+            .set_exclusive_start_key(start_after.map(|DuePosition(key)| key))
             .limit(limit)
             .send()
             .await
             .map_err(|error| AwsError::new("list unacknowledged transactions", error))?;
-        answer.items().iter().map(read_key).collect()
+        let items = answer.items().iter().map(read_key).collect::<Result<_, _>>()?;
+        Ok(Page { items, next: answer.last_evaluated_key.map(DuePosition) })
     }
 
     /// The shards of the outbox.
-    pub fn outbox_shards() -> impl Iterator<Item = u8> {
+    pub fn outbox_shards() -> std::ops::Range<u8> {
         0..OUTBOX_SHARDS
     }
 

@@ -361,7 +361,10 @@ fn display_name(line: &wire::Line) -> String {
 
 fn unit_name(unit: &wire::QuantityUnit) -> Option<String> {
     let unit = unit.measurement_unit.as_ref()?;
-    unit.custom_unit.as_ref().and_then(|custom| custom.name.clone()).or_else(|| unit.weight_unit.clone())
+    let standard =
+        [&unit.weight_unit, &unit.volume_unit, &unit.length_unit, &unit.area_unit, &unit.time_unit, &unit.generic_unit];
+    let custom = unit.custom_unit.as_ref().and_then(|custom| custom.name.clone());
+    custom.or_else(|| standard.into_iter().flatten().next().cloned())
 }
 
 fn tender(tender: &wire::Tender) -> Tender {

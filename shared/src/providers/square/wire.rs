@@ -78,14 +78,12 @@ pub(super) struct QuantityUnit {
 #[derive(Deserialize)]
 pub(super) struct MeasurementUnit {
     pub custom_unit: Option<CustomUnit>,
-    #[serde(
-        alias = "volume_unit",
-        alias = "length_unit",
-        alias = "area_unit",
-        alias = "time_unit",
-        alias = "generic_unit"
-    )]
     pub weight_unit: Option<String>,
+    pub volume_unit: Option<String>,
+    pub length_unit: Option<String>,
+    pub area_unit: Option<String>,
+    pub time_unit: Option<String>,
+    pub generic_unit: Option<String>,
 }
 
 #[derive(Deserialize)]

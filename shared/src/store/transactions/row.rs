@@ -1,7 +1,7 @@
 //! A transaction as an item of its table, and back.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{OUTBOX_SHARDS, OutboxMark, Revision, Stored, TABLE, TransactionKey};
@@ -31,6 +31,11 @@ pub(super) fn order_key(scope: &TenantScope, configuration_id: ConfigurationId, 
     format!("{}#{order}", configuration_key(scope, configuration_id))
 }
 
+/// Sorts by day and, inside a day, by time: a transaction's id begins with its time.
+pub(super) fn day_key(date: Date, id: TransactionId) -> String {
+    format!("{date}#{id}")
+}
+
 pub(super) fn key(at: &TransactionKey) -> Item {
     Item::from([
         ("configuration_key".into(), text(configuration_key(&at.scope, at.configuration_id))),
@@ -43,7 +48,7 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     let mut item = key(at);
     let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
     set("format", number(FORMAT));
-    set("business_date", text(transaction.business_date));
+    set("day_key", text(day_key(transaction.business_date, transaction.id)));
     set("order_key", text(order_key(&at.scope, at.configuration_id, &transaction.external_order_id)));
     set("source_version", number(stored.source_version.0));
     set("observed_at", time(stored.observed_at));
