@@ -3,7 +3,13 @@
 //!
 //! Needs the built functions and the tools (`make test`).
 
-#![expect(clippy::unwrap_used, reason = "a test without its stack or its socket has nothing else to say")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test says what is wrong by failing"
+)]
 
 mod api;
 mod doorbell;
