@@ -17,7 +17,7 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
         let mut calls = 0;
         for nth in 1..40 {
             let sale = bench.sell(SaleKind::Simple);
-            let body = bench.paid_event(&sale.order_id);
+            let body = an_hour_older(&bench.paid_event(&sale.order_id));
             let proxy = Proxy::start().unwrap();
             let crash = Arc::new(Notify::new());
             proxy.on_drop({
@@ -53,4 +53,13 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
         // The claim, the configuration, the log, the known copies, the key, the transaction twice, the queue, the log.
         assert_eq!(calls, 9, "{fault:?}");
     }
+}
+
+/// So old that a copy of the first attempt would spare a second attempt its reading, and with it the sending.
+fn an_hour_older(body: &str) -> String {
+    let mut event: serde_json::Value = serde_json::from_str(body).unwrap();
+    let payment = &mut event["data"]["object"]["payment"];
+    let at: jiff::Timestamp = payment["updated_at"].as_str().unwrap().parse().unwrap();
+    payment["updated_at"] = (at - jiff::SignedDuration::from_hours(1)).to_string().into();
+    event.to_string()
 }
