@@ -1,0 +1,107 @@
+//! The crash between every two steps of a sweep: it is cut off at its n-th AWS call, for every n, before the call is
+//! executed and after it (the answer lost); the next sweep must find and send what is due all the same.
+
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Context;
+use local::{Answers, Fault, Proxy, SalesDomain, Stack};
+use outbox_sweeper::{App, sweep};
+use serde_json::{Value, json};
+use shared::domain::{ConfigurationId, EventId, TenantScope, Transaction, TransactionId, TransactionKind};
+use shared::queue::sales::{SalesQueue, read_reply};
+use shared::store::transactions::{Candidate, TransactionKey, Transactions};
+
+/// Due at once when it is stored, and not again for longer than the test takes.
+const NOW: SignedDuration = SignedDuration::ZERO;
+const MUCH_LATER: SignedDuration = SignedDuration::from_hours(1);
+
+fn app(stack: &Stack, proxy: &Proxy) -> App {
+    proxy.forward_to(stack.endpoint());
+    let (config, output) = (stack.config_at(proxy.url()), |name: &str| stack.output(name).unwrap().to_owned());
+    App {
+        transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), output("TransactionsTable")),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl")),
+        first_resend_after: MUCH_LATER,
+    }
+}
+
+fn context() -> Context {
+    let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(50);
+    let mut context = Context::default();
+    context.deadline = u64::try_from(deadline.as_millis()).unwrap();
+    context
+}
+
+/// A scope comes only from somewhere that proves it; here from a reply of the sales domain.
+fn scope() -> TenantScope {
+    let body = include_str!("../../../../events/messages/accepted.json");
+    read_reply(&serde_json::from_value(json!({ "body": body })).unwrap()).unwrap().key.scope
+}
+
+/// A sale that was stored and never sent.
+async fn unsent(app: &App) -> TransactionKey {
+    let event: Value =
+        serde_json::from_str(include_str!("../../../../events/messages/transaction-recorded.json")).unwrap();
+    let mut transaction: Transaction = serde_json::from_value(event["data"]["transaction"].clone()).unwrap();
+    transaction.configuration_id = ConfigurationId::generate();
+    let order = &transaction.external_order_id;
+    transaction.id =
+        TransactionId::derive(transaction.created_at, transaction.configuration_id, order, TransactionKind::Sale);
+    let key = TransactionKey {
+        scope: scope(),
+        configuration_id: transaction.configuration_id,
+        transaction_id: transaction.id,
+    };
+    let cause = EventId::new("event").unwrap();
+    let candidate = Candidate { transaction, observed_at: Timestamp::now(), cause: &cause };
+    app.transactions.put_if_newer(&key.scope, candidate, NOW).await.unwrap();
+    key
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_cut_off_anywhere_is_made_good_by_the_next() {
+    let stack = Stack::shared().unwrap();
+    let sales_domain = SalesDomain::start(stack, Answers::Never);
+    for fault in [Fault::DropBefore, Fault::DropAfter] {
+        let mut calls = 0;
+        for nth in 1..40 {
+            let proxy = Proxy::start().unwrap();
+            let key = unsent(&app(stack, &proxy)).await;
+            let crash = Arc::new(tokio::sync::Notify::new());
+            proxy.on_drop({
+                let crash = Arc::clone(&crash);
+                move || crash.notify_one()
+            });
+            proxy.hit(nth, fault);
+            let (cut_off, context) = (app(stack, &proxy), context());
+            let has_crashed = tokio::select! {
+                biased;
+                () = crash.notified() => true,
+                swept = sweep(&cut_off, &context) => { swept.unwrap(); false }
+            };
+            proxy.reset();
+            let next = app(stack, &proxy);
+            sweep(&next, &context).await.unwrap();
+
+            let id = key.transaction_id.to_string();
+            let is_received = |domain: &SalesDomain| domain.transactions().contains_key(&id);
+            assert!(sales_domain.wait_until(Duration::from_secs(20), is_received), "call {nth} {fault:?}");
+            let mark = next.transactions.find(&key).await.unwrap().unwrap().outbox;
+            assert_eq!(
+                mark.map(|mark| mark.attempts),
+                Some(1),
+                "sent, noted and still unanswered: call {nth} {fault:?}"
+            );
+            if !has_crashed {
+                break;
+            }
+            calls = nth;
+        }
+        // Each of the eight shards, then the one transaction: read, send, note.
+        assert_eq!(calls, 11, "{fault:?}");
+    }
+}
