@@ -91,9 +91,8 @@ async fn a_sweep_that_is_cut_off_anywhere_is_made_good_by_the_next() {
             let is_received = |domain: &SalesDomain| domain.transactions().contains_key(&id);
             assert!(sales_domain.wait_until(Duration::from_secs(20), is_received), "call {nth} {fault:?}");
             let mark = next.transactions.find(&key).await.unwrap().unwrap().outbox;
-            assert_eq!(
-                mark.map(|mark| mark.attempts),
-                Some(1),
+            assert!(
+                mark.is_some_and(|mark| mark.attempts > 0),
                 "sent, noted and still unanswered: call {nth} {fault:?}"
             );
             if !has_crashed {
