@@ -10,7 +10,10 @@ mod quantity;
 mod transaction;
 
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
-pub use configuration::{Configuration, ConfigurationStatus, Environment, Merchant, ProviderKind, UnknownProvider};
+pub use configuration::{
+    Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
+    ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
+};
 pub use ids::{
     ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, TenantId, TenantScope, TransactionId,
 };

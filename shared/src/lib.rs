@@ -3,8 +3,10 @@
 //! Reading order: [`domain`] (what a transaction is), [`providers`] (their words, turned into ours), [`vault`] and
 //! [`access`] (credentials), [`store`] (tables), [`queue`] (messages), then what the doors need.
 
-#[cfg(all(feature = "vault", feature = "store", feature = "client"))]
+#[cfg(all(feature = "vault", feature = "store", feature = "client", feature = "secrets"))]
 pub mod access;
+#[cfg(all(feature = "vault", feature = "store", feature = "client", feature = "secrets"))]
+pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod domain;

@@ -30,9 +30,16 @@ enum Kind {
     Forbidden,
     NotFound,
     Conflict,
+    Repeated,
+    NotSupported,
+    InvalidState,
+    PreconditionFailed,
+    PreconditionRequired,
+    IdempotencyKeyReused,
     BodyTooLarge,
     UnsupportedMediaType,
     ProviderRefused,
+    PermissionMissing,
     ProviderFailed,
     Unavailable,
     Internal,
@@ -47,9 +54,16 @@ impl Kind {
             Self::Forbidden => (403, "forbidden", "Forbidden"),
             Self::NotFound => (404, "not_found", "Not found"),
             Self::Conflict => (409, "conflict", "Conflict"),
+            Self::Repeated => (409, "repeated", "Repeated request"),
+            Self::NotSupported => (409, "not_supported", "Not supported by the provider"),
+            Self::InvalidState => (400, "invalid_state", "Invalid state"),
+            Self::PreconditionFailed => (412, "precondition_failed", "Precondition failed"),
+            Self::PreconditionRequired => (428, "precondition_required", "Precondition required"),
+            Self::IdempotencyKeyReused => (422, "idempotency_key_reused", "Idempotency key reused"),
             Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
             Self::ProviderRefused => (409, "credentials_refused", "The provider refused the credentials"),
+            Self::PermissionMissing => (409, "permission_missing", "The merchant has not granted all that is needed"),
             Self::ProviderFailed => (502, "provider_unavailable", "The provider did not answer as it should"),
             Self::Unavailable => (503, "unavailable", "Temporarily unavailable"),
             Self::Internal => (500, "internal", "Internal error"),
@@ -104,6 +118,41 @@ impl Problem {
         Self::new(Kind::Conflict, detail)
     }
 
+    /// 409: the same request was carried out a moment ago.
+    pub fn repeated() -> Self {
+        Self::new(Kind::Repeated, "the same request was carried out a moment ago: repeat it to see its answer")
+    }
+
+    /// Whether it is [`Problem::repeated`].
+    pub fn is_repeated(&self) -> bool {
+        self.kind == Kind::Repeated
+    }
+
+    /// 409: the provider has no such thing.
+    pub fn not_supported(detail: &str) -> Self {
+        Self::new(Kind::NotSupported, detail)
+    }
+
+    /// 400: a call-back with a state that we did not issue, that has ended, or that was used.
+    pub fn invalid_state(detail: &str) -> Self {
+        Self::new(Kind::InvalidState, detail)
+    }
+
+    /// 412: the thing is not at the version that the caller has seen.
+    pub fn precondition_failed() -> Self {
+        Self::new(Kind::PreconditionFailed, "it has changed: read it again and send its `ETag` as `If-Match`")
+    }
+
+    /// 428: the caller does not say which version it has seen.
+    pub fn precondition_required() -> Self {
+        Self::new(Kind::PreconditionRequired, "send the `ETag` of what you have read as `If-Match`")
+    }
+
+    /// 422: the key was used for another payload.
+    pub fn idempotency_key_reused() -> Self {
+        Self::new(Kind::IdempotencyKeyReused, "this `Idempotency-Key` was used with another payload")
+    }
+
     /// 413.
     pub fn body_too_large(limit: usize) -> Self {
         Self::new(Kind::BodyTooLarge, format!("the request body exceeds {limit} bytes"))
@@ -117,6 +166,11 @@ impl Problem {
     /// 409: the provider does not take the credentials.
     pub fn provider_refused(detail: &str) -> Self {
         Self::new(Kind::ProviderRefused, detail)
+    }
+
+    /// 409: the token is good, but too narrow.
+    pub fn permission_missing(detail: impl Into<String>) -> Self {
+        Self::new(Kind::PermissionMissing, detail)
     }
 
     /// 502: the provider is down or speaks gibberish.
@@ -137,6 +191,15 @@ impl Problem {
     /// The status of the answer.
     pub fn status(&self) -> u16 {
         self.kind.parts().0
+    }
+
+    /// After how many seconds it may go better.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self.kind {
+            Kind::Unavailable | Kind::ProviderFailed => Some(5),
+            Kind::Repeated => Some(1),
+            _ => None,
+        }
     }
 
     /// The stable word for programs.

@@ -1,24 +1,29 @@
 //! The REST doors: who calls, what they ask, and the answer.
 
 mod cursor;
+mod input;
+#[cfg(feature = "store")]
+mod repeat;
+mod route;
 
 use std::collections::BTreeSet;
-use std::future::Future;
+use std::ops::Deref;
 
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, IF_MATCH};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-pub use cursor::{CursorKey, Cursors};
+pub use cursor::{CursorKey, Cursors, Seal};
+pub use input::{Fields, Parameters, is_line, is_token};
+pub use route::{Route, find_route};
 
 use crate::domain::{TenantId, TenantScope};
-use crate::problem::{FieldError, Problem, is_json};
+use crate::problem::{Problem, is_json};
 
 /// The longest page of a listing: DynamoDB's own limit for one read of many items.
-const MAX_PAGE: i32 = 100;
+pub const MAX_PAGE: i32 = 100;
 /// The largest body that an API request may have.
 const MAX_BODY: usize = 64 * 1024;
 
@@ -44,41 +49,46 @@ impl Role {
     }
 }
 
-/// A request whose caller has been authenticated and whose path is the caller's own.
-pub struct Call {
-    /// Whose data, proven by the authorizer and equal to the path's tenant.
-    pub scope: TenantScope,
-    /// The route as the template has it, such as `/api/v1/tenants/{tenant_id}/pos/configurations`.
-    pub route: String,
+/// What is asked, whoever asks.
+pub struct Question {
     /// The id of the request, in answers and logs.
     pub request_id: String,
+    route: String,
     path: String,
-    roles: BTreeSet<Role>,
+    host: String,
     request: Request,
 }
 
-impl Call {
-    /// Takes the tenant from the authorizer's context, and only if the path names the same one. Another tenant's path
-    /// is answered like one that does not exist.
-    fn new(request: Request, request_id: String) -> Result<Self, Problem> {
-        let RequestContext::ApiGatewayV1(context) = request.request_context() else { return Err(Problem::internal()) };
-        let granted = |name: &str| context.authorizer.fields.get(name).and_then(serde_json::Value::as_str);
-        let tenant = granted("tenant_id").and_then(|id| TenantId::new(id).ok());
-        let tenant = tenant.ok_or_else(|| Problem::unauthorized("the token names no tenant"))?;
-        if request.path_parameters().first("tenant_id") != Some(tenant.as_str()) {
-            return Err(Problem::not_found("resource"));
-        }
-        let held: BTreeSet<&str> = granted("roles").unwrap_or_default().split(' ').collect();
-        let highest = [Role::Admin, Role::Write, Role::Read].into_iter().find(|role| held.contains(role.as_str()));
-        let roles = [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| Some(*role) <= highest).collect();
-        let route = context.resource_path.clone().unwrap_or_default();
-        let path = context.path.clone().unwrap_or_default();
-        Ok(Self { scope: TenantScope::new(tenant), route, request_id, path, roles, request })
-    }
+/// A question whose caller has been authenticated and whose path is the caller's own.
+pub struct Call {
+    /// Whose data, proven by the authorizer and equal to the path's tenant.
+    pub scope: TenantScope,
+    /// Who calls.
+    pub subject: String,
+    roles: BTreeSet<Role>,
+    question: Question,
+}
 
-    /// Refuses a caller without this role.
-    pub fn require(&self, role: Role) -> Result<(), Problem> {
-        if self.roles.contains(&role) { Ok(()) } else { Err(Problem::forbidden(role.as_str())) }
+impl Deref for Call {
+    type Target = Question;
+    fn deref(&self) -> &Question {
+        &self.question
+    }
+}
+
+impl Question {
+    fn new(request: Request) -> Self {
+        let context = match request.request_context() {
+            RequestContext::ApiGatewayV1(context) => context,
+            _ => Default::default(),
+        };
+        Self {
+            request_id: context.request_id.unwrap_or_default(),
+            route: context.resource_path.unwrap_or_default(),
+            path: context.path.unwrap_or_default(),
+            host: context.domain_name.unwrap_or_default(),
+            request,
+        }
     }
 
     /// `GET`, `POST` ...
@@ -86,9 +96,20 @@ impl Call {
         self.request.method().as_str()
     }
 
+    /// The route as the template has it, such as `/api/v1/tenants/{tenant_id}/pos/configurations`.
+    pub fn route(&self) -> &str {
+        &self.route
+    }
+
     /// The path as the caller sent it, stage included, for `Location`.
     pub fn path(&self) -> &str {
-        &self.path
+        self.path.trim_end_matches('/')
+    }
+
+    /// Where this API is, without `/api/v1`: as the gateway says, not as the caller does.
+    pub fn base_url(&self) -> String {
+        let stage = self.path.split("/api/v1").next().unwrap_or_default();
+        format!("https://{}{stage}", self.host)
     }
 
     /// An id in the path; one that is none is one that does not exist.
@@ -97,37 +118,78 @@ impl Call {
         parameters.first(name).and_then(|id| id.parse().ok()).ok_or_else(|| Problem::not_found(what))
     }
 
-    /// A query parameter.
-    pub fn query<T: std::str::FromStr>(&self, name: &str, expected: &str) -> Result<Option<T>, FieldError> {
-        let parameters = self.request.query_string_parameters();
-        let value = parameters.first(name).filter(|value| !value.is_empty());
-        value.map(str::parse).transpose().map_err(|_| FieldError::new(name, format!("must be {expected}")))
+    /// The query's parameters.
+    pub fn parameters(&self) -> Parameters {
+        Parameters::new(self.request.query_string_parameters())
     }
 
-    /// How many items a page shall have.
-    pub fn limit(&self, default: i32) -> Result<i32, FieldError> {
-        let limit = self.query("limit", "a number from 1 to 100")?.unwrap_or(default);
-        let is_allowed = (1..=MAX_PAGE).contains(&limit);
-        if is_allowed { Ok(limit) } else { Err(FieldError::new("limit", "must be a number from 1 to 100")) }
-    }
-
-    /// The body as JSON of type `T`, unknown fields refused by `T`.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let media_type = self.request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    /// The fields of the body, a JSON object.
+    pub fn fields(&self) -> Result<Fields, Problem> {
+        let media_type = self.header(CONTENT_TYPE);
         if !media_type.is_some_and(is_json) {
             return Err(Problem::unsupported_media_type());
         }
-        let body: &[u8] = self.request.body();
+        let body = self.body();
         if body.len() > MAX_BODY {
             return Err(Problem::body_too_large(MAX_BODY));
         }
-        let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| Problem::malformed_json())?;
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let pointer = pointer(error.path());
-            // serde's messages name types and fields; the caller's own values in them go back to the caller only.
-            Problem::invalid_fields(vec![FieldError::new(pointer, error.into_inner())])
-        })
+        Fields::new(serde_json::from_slice(body).map_err(|_| Problem::malformed_json())?)
     }
+
+    /// As it came.
+    pub fn body(&self) -> &[u8] {
+        self.request.body()
+    }
+
+    /// The first value of a header, if it is text.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl Call {
+    /// Takes the tenant from the authorizer's context, and only if the path names the same one. Another tenant's path
+    /// is answered like one that does not exist.
+    pub fn new(question: Question) -> Result<Self, Problem> {
+        let RequestContext::ApiGatewayV1(context) = question.request.request_context() else {
+            return Err(Problem::internal());
+        };
+        let granted = |name: &str| context.authorizer.fields.get(name).and_then(serde_json::Value::as_str);
+        let tenant = granted("tenant_id").and_then(|id| TenantId::new(id).ok());
+        let tenant = tenant.ok_or_else(|| Problem::unauthorized("the token names no tenant"))?;
+        if question.request.path_parameters().first("tenant_id") != Some(tenant.as_str()) {
+            return Err(Problem::not_found("resource"));
+        }
+        let held: BTreeSet<&str> = granted("roles").unwrap_or_default().split(' ').collect();
+        let highest = [Role::Admin, Role::Write, Role::Read].into_iter().find(|role| held.contains(role.as_str()));
+        let roles = [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| Some(*role) <= highest).collect();
+        let subject = granted("subject").unwrap_or_default().to_owned();
+        Ok(Self { scope: TenantScope::new(tenant), subject, roles, question })
+    }
+
+    /// Refuses a caller without this role.
+    pub fn require(&self, role: Role) -> Result<(), Problem> {
+        if self.roles.contains(&role) { Ok(()) } else { Err(Problem::forbidden(role.as_str())) }
+    }
+
+    /// The words of the caller's roles.
+    pub fn roles(&self) -> String {
+        self.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Refuses a change of anything but the version that the caller has seen (428 without `If-Match`, 412 with
+    /// another).
+    pub fn require_match(&self, version: u64) -> Result<(), Problem> {
+        let seen = self.header(IF_MATCH).ok_or_else(Problem::precondition_required)?;
+        let current = etag(version);
+        let matches = seen.split(',').map(str::trim).any(|tag| tag == "*" || tag == current);
+        if matches { Ok(()) } else { Err(Problem::precondition_failed()) }
+    }
+}
+
+/// The strong entity tag of a version.
+pub fn etag(version: u64) -> String {
+    format!("\"v{version}\"")
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -139,10 +201,12 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     })
 }
 
-/// An answer to a call.
+/// An answer to a question.
+#[derive(Debug, Clone)]
 pub struct Answer {
-    status: StatusCode,
-    headers: Vec<(HeaderName, String)>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    media_type: &'static str,
     body: String,
 }
 
@@ -150,38 +214,53 @@ impl Answer {
     /// JSON with this status.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_string(body).map_err(|_| Problem::internal())?;
-        Ok(Self { status, headers: Vec::new(), body })
+        Ok(Self { status: status.as_u16(), headers: Vec::new(), media_type: "application/json", body })
+    }
+
+    /// A page for a person's browser. `text` is ours: nothing of a request may be in it.
+    pub fn page(text: &'static str) -> Self {
+        let body = format!("<!doctype html><meta charset=utf-8><title>{text}</title><p>{text}</p>");
+        Self { status: 200, headers: Vec::new(), media_type: "text/html; charset=utf-8", body }
     }
 
     /// With one more header.
     pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.headers.push((name.to_string(), value.into()));
         self
     }
 }
 
+/// A page of a listing.
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// For the next one; absent on the last.
+    pub next_cursor: Option<String>,
+}
+
 /// Takes a request through authentication to its handler and turns what comes back into an answer. One log line each.
-pub async fn answer<F>(request: Request, handle: impl FnOnce(Call) -> F) -> Result<Response<Body>, lambda_http::Error>
-where
-    F: Future<Output = Result<Answer, Problem>>,
-{
+pub async fn answer(
+    request: Request,
+    handle: impl AsyncFnOnce(Call) -> Result<Answer, Problem>,
+) -> Result<Response<Body>, lambda_http::Error> {
+    answer_public(request, async |question| handle(Call::new(question)?).await).await
+}
+
+/// As [`answer`], for a route without authentication.
+pub async fn answer_public(
+    request: Request,
+    handle: impl AsyncFnOnce(Question) -> Result<Answer, Problem>,
+) -> Result<Response<Body>, lambda_http::Error> {
     let started = std::time::Instant::now();
-    let request_id = match request.request_context() {
-        RequestContext::ApiGatewayV1(context) => context.request_id.clone().unwrap_or_default(),
-        _ => String::new(),
-    };
-    let method = request.method().to_string();
-    let (mut route, mut tenant) = (String::new(), String::new());
-    let result = match Call::new(request, request_id.clone()) {
-        Ok(call) => {
-            route.clone_from(&call.route);
-            tenant = call.scope.tenant_id().to_string();
-            handle(call).await
-        }
-        Err(problem) => Err(problem),
-    };
+    let question = Question::new(request);
+    let (request_id, route, method) =
+        (question.request_id.clone(), question.route.clone(), question.method().to_owned());
+    let tenant = question.request.path_parameters().first("tenant_id").unwrap_or_default().to_owned();
+    let result = handle(question).await;
     let (status, code) = match &result {
-        Ok(answer) => (answer.status.as_u16(), "ok"),
+        Ok(answer) => (answer.status, "ok"),
         Err(problem) => (problem.status(), problem.code()),
     };
     tracing::info!(
@@ -200,12 +279,17 @@ where
             for (name, value) in answer.headers {
                 response = response.header(name, value);
             }
-            response.status(answer.status).header(CONTENT_TYPE, "application/json").body(answer.body.into())
+            response.status(answer.status).header(CONTENT_TYPE, answer.media_type).body(answer.body.into())
         }
-        Err(problem) => response
-            .status(problem.status())
-            .header(CONTENT_TYPE, "application/problem+json")
-            .body(problem.body(&request_id).into()),
+        Err(problem) => {
+            if let Some(seconds) = problem.retry_after() {
+                response = response.header("retry-after", seconds);
+            }
+            response
+                .status(problem.status())
+                .header(CONTENT_TYPE, "application/problem+json")
+                .body(problem.body(&request_id).into())
+        }
     };
     response.map_err(lambda_http::Error::from)
 }
@@ -225,23 +309,7 @@ pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
     use serde_json::Value;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Input {
-        name: String,
-        #[expect(dead_code, reason = "only its shape is looked at")]
-        inner: Inner,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Inner {
-        #[expect(dead_code, reason = "only its shape is looked at")]
-        count: u8,
-    }
 
     fn event(change: impl FnOnce(&mut Value)) -> Request {
         let mut event = serde_json::from_str(include_str!("../../events/configurations-create.json")).unwrap();
@@ -252,8 +320,11 @@ mod tests {
     async fn ask(request: Request, role: Role) -> (u16, Value) {
         let response = answer(request, async |call: Call| {
             call.require(role)?;
-            let input: Input = call.json()?;
-            Answer::json(StatusCode::OK, &serde_json::json!({ "tenant": call.scope.tenant_id(), "name": input.name }))
+            let mut fields = call.fields()?;
+            let name = fields.required::<String>("name");
+            fields.section("inner", |inner| inner.required::<u8>("count"));
+            fields.finish()?;
+            Answer::json(StatusCode::OK, &serde_json::json!({ "tenant": call.scope.tenant_id(), "name": name }))
         });
         let response = response.await.unwrap();
         let body: &[u8] = response.body();
@@ -289,7 +360,8 @@ mod tests {
         for (body, status, pointer) in [
             ("", 400, None),
             ("{", 400, None),
-            (r#"{"name":"n"}"#, 422, Some("")),
+            ("[]", 422, Some("")),
+            (r#"{"inner":{"count":1}}"#, 422, Some("/name")),
             (r#"{"name":7,"inner":{"count":1}}"#, 422, Some("/name")),
             (r#"{"name":"n","inner":{"count":1000}}"#, 422, Some("/inner/count")),
             (r#"{"name":"n","inner":{"count":1,"more":1}}"#, 422, Some("/inner/more")),
@@ -302,5 +374,30 @@ mod tests {
         assert_eq!(ask(with_body(&"x".repeat(MAX_BODY + 1)), Role::Read).await.0, 413);
         let other = event(|event| event["headers"]["Content-Type"] = "text/plain".into());
         assert_eq!(ask(other, Role::Read).await.0, 415);
+    }
+
+    #[tokio::test]
+    async fn a_change_must_name_the_version_it_is_made_for() {
+        for (if_match, expected) in [
+            (None, 428),
+            (Some("\"v3\""), 200),
+            (Some("\"v1\", \"v3\""), 200),
+            (Some("*"), 200),
+            (Some("\"v2\""), 412),
+            (Some("W/\"v3\""), 412),
+            (Some("v3"), 412),
+            (Some(""), 412),
+        ] {
+            let request = event(|event| {
+                if let Some(tag) = if_match {
+                    event["headers"]["If-Match"] = tag.into();
+                }
+            });
+            let response = answer(request, async |call: Call| {
+                call.require_match(3)?;
+                Answer::json(StatusCode::OK, &())
+            });
+            assert_eq!(response.await.unwrap().status().as_u16(), expected, "{if_match:?}");
+        }
     }
 }

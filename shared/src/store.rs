@@ -2,7 +2,9 @@
 
 mod item;
 
+pub mod audit;
 pub mod configurations;
+pub mod coordination;
 pub mod transactions;
 pub mod webhook_logs;
 
@@ -34,4 +36,20 @@ pub struct Page<T, Position> {
     pub items: Vec<T>,
     /// After what the next one starts, if there is more.
     pub next: Option<Position>,
+}
+
+/// What a purge has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Purged {
+    /// Items that are gone.
+    pub removed: u64,
+    /// Whether nothing is left.
+    pub is_done: bool,
+}
+
+/// How long to give way to others: longer each time, and never as long as they do.
+pub(crate) fn jitter(attempt: u32) -> std::time::Duration {
+    let most = 20_u64.saturating_mul(1 << attempt.min(4));
+    let random = uuid::Uuid::new_v4().as_u64_pair().0 % most;
+    std::time::Duration::from_millis(5 + random)
 }

@@ -1,4 +1,4 @@
-//! Credentials under seal: a KMS data key for each, AES-256-GCM, and a context that ties the seal to its owner.
+//! Secrets under seal: a KMS data key for each, AES-256-GCM, and a context that ties the seal to its owner.
 //!
 //! Sealing asks KMS for `GenerateDataKey`, opening for `Decrypt`, both with the context as encryption context. A function
 //! whose role has only the first can seal and never open. The context is authenticated twice (by KMS and as AAD), so a
@@ -7,32 +7,37 @@
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
-use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ProviderKind, TenantScope};
 
 /// The first byte of every sealed blob: the layout that follows.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
-/// What a provider gave us to act for a merchant. Never printed: there is no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Credentials {
-    /// For the Authorization header.
-    pub access_token: Zeroizing<String>,
-    /// Buys the next access token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<Zeroizing<String>>,
-    /// When the access token ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
+/// What is sealed. The policies in the template let a role seal or open by purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// What the provider gave us to act for a merchant.
+    Credentials,
+    /// What proves deliveries to a configuration's own webhook URL.
+    Webhook,
 }
 
-/// Whose credentials they are. Ids only: CloudTrail logs it in the clear.
+impl Purpose {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Whose secret it is. Ids only: CloudTrail logs it in the clear.
 #[derive(Debug, Clone, Copy)]
 pub struct SealContext<'a> {
     /// Whose.
@@ -41,6 +46,8 @@ pub struct SealContext<'a> {
     pub configuration_id: ConfigurationId,
     /// To which provider.
     pub provider: ProviderKind,
+    /// What for.
+    pub purpose: Purpose,
 }
 
 impl SealContext<'_> {
@@ -49,8 +56,7 @@ impl SealContext<'_> {
             ("app", "pos-integration".to_owned()),
             ("configuration", self.configuration_id.to_string()),
             ("provider", self.provider.to_string()),
-            // The policies in the template let a role seal or open by purpose.
-            ("purpose", "credentials".to_owned()),
+            ("purpose", self.purpose.as_str().to_owned()),
             ("tenant", self.scope.tenant_id().to_string()),
         ]
     }
@@ -75,17 +81,17 @@ pub struct Vault {
     random: SystemRandom,
 }
 
-/// Why credentials stayed closed, or open.
+/// Why a secret stayed closed, or open.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// KMS refused or did not answer.
     #[error(transparent)]
     Kms(#[from] AwsError),
     /// Not our layout, another owner's, or altered.
-    #[error("the sealed credentials are not authentic")]
+    #[error("the sealed secret is not authentic")]
     NotAuthentic,
     /// No randomness, or a key of the wrong length.
-    #[error("the credentials could not be sealed")]
+    #[error("the secret could not be sealed")]
     NotSealed,
 }
 
@@ -95,10 +101,11 @@ impl Vault {
         Self { kms, key_id, random: SystemRandom::new() }
     }
 
-    /// Seals credentials for their owner: one KMS call.
+    /// Seals a secret for its owner: one KMS call.
     ///
-    /// Layout: version (1), length of the wrapped key (2, big endian), wrapped key, nonce (12), ciphertext and tag.
-    pub async fn seal(&self, context: SealContext<'_>, credentials: &Credentials) -> Result<Vec<u8>, VaultError> {
+    /// Layout: version (1), length of the key's ARN (2, big endian), ARN, length of the wrapped key (2), wrapped key,
+    /// nonce (12), ciphertext and tag.
+    pub async fn seal(&self, context: SealContext<'_>, secret: &impl Serialize) -> Result<Vec<u8>, VaultError> {
         let mut request = self.kms.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
@@ -109,24 +116,19 @@ impl Vault {
 
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| VaultError::NotSealed)?;
-        let mut text = Zeroizing::new(serde_json::to_vec(credentials).map_err(|_| VaultError::NotSealed)?);
+        let mut text = Zeroizing::new(serde_json::to_vec(secret).map_err(|_| VaultError::NotSealed)?);
         let tag = cipher(&key)
             .ok_or(VaultError::NotSealed)?
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.aad()), &mut text)
             .map_err(|_| VaultError::NotSealed)?;
-
-        let mut sealed = vec![LAYOUT];
-        sealed.extend(u16::try_from(wrapped.len()).map_err(|_| VaultError::NotSealed)?.to_be_bytes());
-        for part in [wrapped.as_slice(), &nonce, &text, tag.as_ref()] {
-            sealed.extend(part);
-        }
-        Ok(sealed)
+        let text = [text.as_slice(), tag.as_ref()].concat();
+        join(&Sealed { key_id: &self.key_id, wrapped: &wrapped, nonce, text: &text })
     }
 
     /// Opens what [`Vault::seal`] made for the same owner: one KMS call.
-    pub async fn open(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<Credentials, VaultError> {
-        let (wrapped, nonce, text) = split(sealed).ok_or(VaultError::NotAuthentic)?;
-        let mut request = self.kms.decrypt().key_id(&self.key_id).ciphertext_blob(Blob::new(wrapped));
+    pub async fn open<T: DeserializeOwned>(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<T, VaultError> {
+        let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
+        let mut request = self.kms.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
         }
@@ -145,18 +147,73 @@ impl Vault {
             .map_err(|_| VaultError::NotAuthentic)?;
         serde_json::from_slice(text).map_err(|_| VaultError::NotAuthentic)
     }
+
+    /// Wraps the data key of a sealed secret with the vault's own key, if another one wraps it. The plain data key
+    /// never leaves KMS; the ciphertext stays as it is. `None`: there is nothing to do.
+    pub async fn reseal(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
+        if key_id == self.key_id {
+            return Ok(None);
+        }
+        let mut request = self
+            .kms
+            .re_encrypt()
+            .ciphertext_blob(Blob::new(wrapped))
+            .source_key_id(key_id)
+            .destination_key_id(&self.key_id);
+        for (name, value) in context.pairs() {
+            request = request.source_encryption_context(name, &value).destination_encryption_context(name, value);
+        }
+        let answer = request.send().await.map_err(|error| {
+            use aws_sdk_kms::operation::re_encrypt::ReEncryptError as E;
+            match error.as_service_error() {
+                Some(E::InvalidCiphertextException(_) | E::IncorrectKeyException(_)) => VaultError::NotAuthentic,
+                _ => AwsError::new("wrap a data key again", error).into(),
+            }
+        })?;
+        let wrapped = answer.ciphertext_blob.map(Blob::into_inner).ok_or(VaultError::NotSealed)?;
+        join(&Sealed { key_id: &self.key_id, wrapped: &wrapped, nonce, text }).map(Some)
+    }
+
+    /// The KMS key that secrets are sealed with now.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+}
+
+/// The parts of a sealed secret. The key's id is not part of what is authenticated: KMS knows whose key it is.
+struct Sealed<'a> {
+    key_id: &'a str,
+    wrapped: &'a [u8],
+    nonce: [u8; NONCE_LEN],
+    text: &'a [u8],
 }
 
 fn cipher(key: &[u8]) -> Option<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
 }
 
-fn split(sealed: &[u8]) -> Option<(&[u8], [u8; NONCE_LEN], &[u8])> {
+fn join(parts: &Sealed<'_>) -> Result<Vec<u8>, VaultError> {
+    let mut sealed = vec![LAYOUT];
+    for part in [parts.key_id.as_bytes(), parts.wrapped] {
+        sealed.extend(u16::try_from(part.len()).map_err(|_| VaultError::NotSealed)?.to_be_bytes());
+        sealed.extend(part);
+    }
+    sealed.extend(parts.nonce);
+    sealed.extend(parts.text);
+    Ok(sealed)
+}
+
+fn split(sealed: &[u8]) -> Option<Sealed<'_>> {
+    fn framed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        let (length, rest) = bytes.split_first_chunk::<2>()?;
+        rest.split_at_checked(u16::from_be_bytes(*length).into())
+    }
     let (&LAYOUT, rest) = sealed.split_first()? else { return None };
-    let (length, rest) = rest.split_first_chunk::<2>()?;
-    let (wrapped, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+    let (key_id, rest) = framed(rest)?;
+    let (wrapped, rest) = framed(rest)?;
     let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
-    Some((wrapped, *nonce, text))
+    Some(Sealed { key_id: std::str::from_utf8(key_id).ok()?, wrapped, nonce: *nonce, text })
 }
 
 #[cfg(test)]
@@ -165,9 +222,11 @@ mod tests {
 
     #[test]
     fn a_blob_of_another_layout_or_length_is_refused() {
-        assert!(split(&[]).is_none());
-        assert!(split(&[2, 0, 0]).is_none());
-        assert!(split(&[1, 0, 9, 1]).is_none());
-        assert!(split(&[&[1, 0, 1, 7][..], &[0; NONCE_LEN]].concat()).is_some());
+        for broken in [&[][..], &[3, 0, 0, 0, 0], &[LAYOUT, 0, 9, 1], &[LAYOUT, 0, 1, b'k', 0, 9, 1]] {
+            assert!(split(broken).is_none(), "{broken:?}");
+        }
+        let sealed = join(&Sealed { key_id: "k", wrapped: &[7], nonce: [1; NONCE_LEN], text: &[9] }).unwrap();
+        let parts = split(&sealed).unwrap();
+        assert_eq!((parts.key_id, parts.wrapped, parts.nonce, parts.text), ("k", &[7][..], [1; NONCE_LEN], &[9][..]));
     }
 }

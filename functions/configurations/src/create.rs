@@ -1,130 +1,115 @@
 //! A new configuration: everything is checked before anything is written.
 
+use std::collections::BTreeMap;
+
+use http::StatusCode;
+use http::header::LOCATION;
 use jiff::Timestamp;
-use serde::Deserialize;
 use shared::domain::{
-    Configuration, ConfigurationId, ConfigurationStatus, DayStart, Environment, Location, ProviderKind, TenantScope,
+    Configuration, ConfigurationId, ConfigurationStatus, DayStart, Environment, Health, LocationId, ProviderKind,
+    ReasonCode,
 };
-use shared::problem::{FieldError, Problem};
-use shared::providers::{AccessToken, ProviderError, ProviderErrorKind};
-use shared::rest::unavailable;
-use shared::store::configurations::CreateError;
-use shared::vault::{Credentials, SealContext};
-use zeroize::Zeroizing;
+use shared::problem::Problem;
+use shared::rest::{Answer, Call, Fields, is_line};
+use shared::store::configurations::Change;
 
-use crate::App;
-
-/// What a caller sends. Shops are not typed in: the provider knows their zones and currencies.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Input {
-    provider: String,
-    environment: Environment,
-    name: String,
-    /// When the accounting day of the shops starts, `HH:MM` local time; 04:00 if absent.
-    day_start: Option<String>,
-    credentials: CredentialsInput,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CredentialsInput {
-    access_token: Zeroizing<String>,
-    refresh_token: Option<Zeroizing<String>>,
-    expires_at: Option<Timestamp>,
-}
+use crate::{App, Repeat, connect, refused, show};
 
 const MAX_NAME: usize = 100;
-const MAX_TOKEN: usize = 4096;
 
-/// Checks the input, asks the provider whose token it is, seals the token, stores the rest.
-pub async fn create(app: &App, scope: &TenantScope, input: Input) -> Result<Configuration, Problem> {
-    let (provider, day_start) = check(&input)?;
-    let token = AccessToken::new(input.credentials.access_token.as_str());
-    let described = app.providers.get(provider).describe_merchant(input.environment, &token).await;
-    let described = described.map_err(|error| refusal(&error))?;
+/// What a tenant decides about a configuration. Shops are not typed in: the provider knows their zones and currencies.
+pub struct Decisions {
+    pub name: Option<String>,
+    pub day_start: DayStart,
+    pub day_starts: BTreeMap<LocationId, DayStart>,
+}
+
+/// Reads what [`create`] and a replacement have in common.
+pub fn read_decisions(fields: &mut Fields) -> Decisions {
+    let name = fields.required::<String>("name").filter(|name| {
+        let is_name = is_line(name, MAX_NAME);
+        if !is_name {
+            fields.refuse("name", format!("is 1 to {MAX_NAME} characters without control characters"));
+        }
+        is_name
+    });
+    let day_start = fields.optional("day_start").unwrap_or_default();
+    let mut day_starts = BTreeMap::new();
+    if let Some(locations) = fields.optional::<Vec<LocationInput>>("locations") {
+        day_starts.extend(locations.into_iter().map(|location| (location.id, location.day_start)));
+    }
+    Decisions { name, day_start, day_starts }
+}
+
+/// A shop whose day starts at another time than the others'.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LocationInput {
+    id: LocationId,
+    day_start: DayStart,
+}
+
+/// Checks the input, asks the provider whose credentials it holds, seals them, stores the rest. Without credentials the
+/// configuration waits for somebody to authorize it.
+pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
+    let mut fields = call.fields()?;
+    let provider = fields.required::<ProviderKind>("provider");
+    let environment = fields.required::<Environment>("environment");
+    let decisions = read_decisions(&mut fields);
+    // Their form depends on the provider; with an unknown one, any form is looked at.
+    let brought = connect::read(&mut fields, provider.unwrap_or(ProviderKind::Square));
+    fields.finish()?;
+    let (Some(provider), Some(environment), Some(name)) = (provider, environment, decisions.name) else {
+        return Err(Problem::internal());
+    };
 
     let now = Timestamp::now();
-    let configuration = Configuration {
+    let mut configuration = Configuration {
         id: ConfigurationId::generate(),
         provider,
-        environment: input.environment,
-        name: input.name,
-        merchant: described.merchant,
-        locations: described
-            .locations
-            .into_iter()
-            .map(|found| Location {
-                id: found.id,
-                name: found.name,
-                time_zone: found.time_zone,
-                currency: found.currency,
-                day_start,
-            })
-            .collect(),
+        environment,
+        name,
+        day_start: decisions.day_start,
+        day_starts: decisions.day_starts,
+        merchant: None,
+        locations: Vec::new(),
         status: ConfigurationStatus::Active,
-        credentials_expire_at: input.credentials.expires_at,
-        version: 1,
+        reasons: Vec::new(),
+        is_paused: false,
+        deletion: None,
+        credentials: None,
+        webhook_secrets: Vec::new(),
+        epoch: 0,
+        version: 0,
         created_at: now,
         updated_at: now,
+        health: Health::default(),
     };
-    let credentials = Credentials {
-        access_token: input.credentials.access_token,
-        refresh_token: input.credentials.refresh_token,
-        expires_at: input.credentials.expires_at,
+    let sealed = match brought.flatten() {
+        Some(brought) => {
+            let credentials = connect::connect(app, &mut configuration, brought).await?;
+            Some(connect::seal(app, &call.scope, &mut configuration, &credentials).await?)
+        }
+        None => {
+            configuration.state_reason(ReasonCode::NotConnected, "nobody has connected it yet", now);
+            None
+        }
     };
-    let context = SealContext { scope, configuration_id: configuration.id, provider };
-    let sealed = app.vault.seal(context, &credentials).await.map_err(|error| unavailable(&error))?;
-    match app.configurations.create(scope, &configuration, sealed).await {
-        Ok(()) => Ok(configuration),
-        Err(CreateError::MerchantTaken) => Err(Problem::conflict("this merchant is connected already")),
-        Err(CreateError::Store(error)) => Err(unavailable(&error)),
-    }
-}
-
-/// Every wrong field at once.
-fn check(input: &Input) -> Result<(ProviderKind, DayStart), Problem> {
-    let mut errors = Vec::new();
-    let provider = input.provider.parse();
-    if let Err(error) = &provider {
-        errors.push(FieldError::new("/provider", error));
-    }
-    let day_start = input.day_start.as_deref().map_or(Ok(DayStart::default()), str::parse);
-    if let Err(error) = &day_start {
-        errors.push(FieldError::new("/day_start", error));
-    }
-    let is_printable = !input.name.chars().any(char::is_control);
-    if input.name.trim().is_empty() || input.name.chars().count() > MAX_NAME || !is_printable {
-        errors.push(FieldError::new("/name", format!("is 1 to {MAX_NAME} characters without control characters")));
-    }
-    let tokens = [
-        ("/credentials/access_token", Some(&input.credentials.access_token)),
-        ("/credentials/refresh_token", input.credentials.refresh_token.as_ref()),
-    ];
-    for (pointer, token) in tokens {
-        let is_token =
-            |token: &str| (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
-        if token.is_some_and(|token| !is_token(token)) {
-            errors.push(FieldError::new(pointer, format!("is 1 to {MAX_TOKEN} visible ASCII characters")));
-        }
-    }
-    match (provider, day_start) {
-        (Ok(provider), Ok(day_start)) if errors.is_empty() => Ok((provider, day_start)),
-        _ => Err(Problem::invalid_fields(errors)),
-    }
-}
-
-fn refusal(error: &ProviderError) -> Problem {
-    tracing::warn!(error = ?error, "a provider did not describe its merchant");
-    match error.kind {
-        ProviderErrorKind::Unauthorized => Problem::provider_refused("the provider refused the access token"),
-        ProviderErrorKind::Forbidden => {
-            Problem::provider_refused("the access token lacks the permission to read the merchant's profile")
-        }
-        ProviderErrorKind::RateLimited { .. } => Problem::unavailable(),
-        ProviderErrorKind::NotFound
-        | ProviderErrorKind::Unavailable
-        | ProviderErrorKind::Rejected { .. }
-        | ProviderErrorKind::Malformed => Problem::provider_failed(),
-    }
+    configuration.touch();
+    configuration.created_at = configuration.updated_at;
+    let location = format!("{}/{}", call.path(), configuration.id);
+    let answer = show(StatusCode::CREATED, &configuration)?.header(LOCATION, location);
+    let actor = call.actor();
+    let change = Change {
+        actor: &actor,
+        action: "configuration.created",
+        before: None,
+        after: &configuration,
+        credentials: sealed,
+        webhook_secrets: None,
+        remember: answer.remembered(repeat),
+        uses_up: None,
+    };
+    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    Ok(answer)
 }

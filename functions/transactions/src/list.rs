@@ -4,22 +4,14 @@ use http::StatusCode;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use shared::domain::{ConfigurationId, ExternalOrderId, TransactionId};
-use shared::problem::{FieldError, Problem};
-use shared::rest::{Answer, Call, Cursors, Role, unavailable};
+use shared::problem::Problem;
+use shared::rest::{Answer, Call, Cursors, Page, unavailable};
 use shared::store::transactions::{Stored, TransactionKey};
 
-use crate::view::{Page, TransactionView};
+use crate::view::TransactionView;
 use crate::{App, configurations};
 
 const DEFAULT_PAGE: i32 = 50;
-
-struct Filter {
-    configuration_id: Option<ConfigurationId>,
-    business_date: Option<Date>,
-    order_id: Option<ExternalOrderId>,
-    limit: i32,
-    cursor: Option<String>,
-}
 
 /// After which transaction the next page starts.
 #[derive(Serialize, Deserialize)]
@@ -30,34 +22,37 @@ struct Position {
 
 /// One page.
 pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
-    call.require(Role::Read)?;
-    let filter = filter(call)?;
+    let mut parameters = call.parameters();
+    let configuration_id = parameters.get::<ConfigurationId>("configuration_id", "a UUID");
+    let business_date = parameters.get::<Date>("business_date", "a date, YYYY-MM-DD");
+    let order_id = parameters.get::<ExternalOrderId>("order_id", "the till's id of an order");
+    let limit = parameters.limit(DEFAULT_PAGE);
+    let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
+    let cursors = Cursors::new(key, &call.scope, format!("transactions {configuration_id:?} {business_date:?}"));
+    let mut position = parameters.cursor::<Position>(&cursors);
+    parameters.finish()?;
+
     let mut open = configurations(app, &call.scope).await?;
-    open.retain(|id| filter.configuration_id.is_none_or(|wanted| wanted == *id));
-    if filter.configuration_id.is_some() && open.is_empty() {
+    open.retain(|id| configuration_id.is_none_or(|wanted| wanted == *id));
+    if configuration_id.is_some() && open.is_empty() {
         return Err(Problem::not_found("configuration"));
     }
-    if let Some(order) = &filter.order_id {
+    if let Some(order) = &order_id {
         let found = find_order(app, call, &open, order).await?;
         return answer(&found, None);
     }
-
-    let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
-    let cursors = Cursors::new(key, &call.scope, format!("{:?} {:?}", filter.configuration_id, filter.business_date));
-    let position = filter.cursor.as_deref().map(|cursor| cursors.read::<Position>(cursor)).transpose();
-    let mut position = position.map_err(|error| Problem::invalid_fields(vec![error]))?;
     if let Some(position) = &position {
         open.retain(|id| *id >= position.configuration);
     }
     let mut found: Vec<Stored> = Vec::new();
     for configuration in open {
-        let wanted = filter.limit - i32::try_from(found.len()).unwrap_or(filter.limit);
+        let wanted = limit - i32::try_from(found.len()).unwrap_or(limit);
         if wanted == 0 {
             let next = cursors.write(&Position { configuration, after: None })?;
             return answer(&found, Some(next));
         }
         let after = position.take().filter(|at| at.configuration == configuration).and_then(|at| at.after);
-        let page = app.transactions.list(&call.scope, configuration, filter.business_date, wanted, after).await;
+        let page = app.transactions.list(&call.scope, configuration, business_date, wanted, after).await;
         let page = page.map_err(|error| unavailable(&error))?;
         found.extend(page.items);
         if page.next.is_some() {
@@ -90,23 +85,4 @@ async fn find_order(
 fn answer(found: &[Stored], next_cursor: Option<String>) -> Result<Answer, Problem> {
     let items = found.iter().map(TransactionView::new).collect();
     Answer::json(StatusCode::OK, &Page { items, next_cursor })
-}
-
-/// Every wrong parameter at once.
-fn filter(call: &Call) -> Result<Filter, Problem> {
-    let mut errors = Vec::new();
-    fn keep<T>(value: Result<Option<T>, FieldError>, errors: &mut Vec<FieldError>) -> Option<T> {
-        value.unwrap_or_else(|error| {
-            errors.push(error);
-            None
-        })
-    }
-    let filter = Filter {
-        configuration_id: keep(call.query("configuration_id", "a UUID"), &mut errors),
-        business_date: keep(call.query("business_date", "a date, YYYY-MM-DD"), &mut errors),
-        order_id: keep(call.query("order_id", "the till's id of an order"), &mut errors),
-        limit: keep(call.limit(DEFAULT_PAGE).map(Some), &mut errors).unwrap_or(DEFAULT_PAGE),
-        cursor: keep(call.query("cursor", "a cursor"), &mut errors),
-    };
-    if errors.is_empty() { Ok(filter) } else { Err(Problem::invalid_fields(errors)) }
 }

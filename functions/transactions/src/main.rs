@@ -7,17 +7,37 @@ use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 use shared::domain::{ConfigurationId, TenantScope, TransactionId};
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, CursorKey, Role, answer, unavailable};
+use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, find_route, unavailable};
 use shared::secrets::Secret;
 use shared::settings::Reader;
-use shared::store::configurations::Configurations;
+use shared::store::configurations::{Configurations, Filter};
 use shared::store::transactions::{TransactionKey, Transactions};
 use view::TransactionView;
 
-const COLLECTION: &str = "/api/v1/tenants/{tenant_id}/pos/transactions";
-const ITEM: &str = "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}";
 /// More connections than most tenants have, and DynamoDB's own limit for one read of many items.
 const PAGE: i32 = 100;
+
+/// What this function does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    List,
+    Get,
+}
+
+const ROUTES: &[Route<Operation>] = &[
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/transactions",
+        role: Some(Role::Read),
+        operation: Operation::List,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}",
+        role: Some(Role::Read),
+        operation: Operation::Get,
+    },
+];
 
 struct App {
     configurations: Configurations,
@@ -42,16 +62,20 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
-    answer(request, async |call: Call| match (call.method(), call.route.as_str()) {
-        ("GET", COLLECTION) => list::list(app, &call).await,
-        ("GET", ITEM) => get(app, &call).await,
-        _ => Err(Problem::not_found("route")),
+    answer(request, async |call: Call| {
+        let route = find_route(ROUTES, call.method(), call.route()).ok_or_else(|| Problem::not_found("route"))?;
+        if let Some(role) = route.role {
+            call.require(role)?;
+        }
+        match route.operation {
+            Operation::List => list::list(app, &call).await,
+            Operation::Get => get(app, &call).await,
+        }
     })
     .await
 }
 
 async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
-    call.require(Role::Read)?;
     let transaction_id: TransactionId = call.path_id("transaction_id", "transaction")?;
     // The id does not say through which connection it came; a tenant has few.
     let keys: Vec<TransactionKey> = configurations(app, &call.scope)
@@ -73,7 +97,7 @@ async fn configurations(app: &App, scope: &TenantScope) -> Result<Vec<Configurat
     let mut found = Vec::new();
     let mut start_after = None;
     loop {
-        let page = app.configurations.list(scope, PAGE, start_after).await.map_err(|error| unavailable(&error))?;
+        let page = app.configurations.list(scope, Filter::default(), PAGE, start_after).await.map_err(|error| unavailable(&error))?;
         found.extend(page.items.into_iter().map(|configuration| configuration.id));
         start_after = page.next;
         if start_after.is_none() {

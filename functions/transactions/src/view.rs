@@ -24,13 +24,6 @@ struct SalesView<'a> {
     record_id: Option<&'a str>,
 }
 
-/// A page of a listing.
-#[derive(Serialize)]
-pub struct Page<'a> {
-    pub items: Vec<TransactionView<'a>>,
-    pub next_cursor: Option<String>,
-}
-
 impl<'a> TransactionView<'a> {
     /// Shows what is stored.
     pub fn new(stored: &'a Stored) -> Self {

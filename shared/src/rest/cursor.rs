@@ -1,21 +1,86 @@
-//! Where a listing goes on: opaque, signed, and bound to the tenant and the filter that it was made for.
+//! Where a listing goes on: opaque, signed, ending, and bound to the tenant and the filter that it was made for.
 
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::domain::TenantScope;
+use crate::domain::{TenantId, TenantScope};
 use crate::problem::{FieldError, Problem};
 
 /// The application secret that signs cursors.
 #[derive(Deserialize)]
 pub struct CursorKey {
     key: Zeroizing<String>,
+}
+
+/// How long a cursor can be used: long enough for a person's pause, short enough to follow a rotated key.
+const CURSOR_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// Texts that only we can have written, until they end.
+pub struct Seal<'a> {
+    key: &'a CursorKey,
+    /// What the text is for; one made for something else is refused.
+    purpose: &'a [&'a str],
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<T> {
+    until: i64,
+    value: T,
+}
+
+impl<'a> Seal<'a> {
+    /// For one purpose.
+    pub fn new(key: &'a CursorKey, purpose: &'a [&'a str]) -> Self {
+        Self { key, purpose }
+    }
+
+    /// The text that stands for a value until then.
+    pub fn write(&self, value: &impl Serialize, until: Timestamp) -> Result<String, Problem> {
+        let sealed = Sealed { until: until.as_second(), value };
+        let bytes = serde_json::to_vec(&sealed).map_err(|_| Problem::internal())?;
+        let tag = hmac::sign(&self.signing_key(), &self.signed(&bytes));
+        Ok(URL_SAFE_NO_PAD.encode([tag.as_ref(), &bytes].concat()))
+    }
+
+    /// The value that a text stands for. `None`: not ours, for something else, or over.
+    pub fn read<T: DeserializeOwned>(&self, text: &str, now: Timestamp) -> Option<T> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (tag, bytes) = bytes.split_at_checked(32)?;
+        hmac::verify(&self.signing_key(), &self.signed(bytes), tag).ok()?;
+        let sealed: Sealed<T> = serde_json::from_slice(bytes).ok()?;
+        (now.as_second() < sealed.until).then_some(sealed.value)
+    }
+
+    /// As [`Seal::write`], for somebody who comes back without a token.
+    pub fn write_for(&self, scope: &TenantScope, value: &impl Serialize, until: Timestamp) -> Result<String, Problem> {
+        self.write(&(scope.tenant_id(), value), until)
+    }
+
+    /// What [`Seal::write_for`] wrote, and for whom: that we have signed it proves the tenant.
+    pub fn read_for<T: DeserializeOwned>(&self, text: &str, now: Timestamp) -> Option<(TenantScope, T)> {
+        let (tenant, value) = self.read::<(TenantId, T)>(text, now)?;
+        Some((TenantScope::new(tenant), value))
+    }
+
+    fn signing_key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.key.key.as_bytes())
+    }
+
+    fn signed(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut signed = Vec::new();
+        for part in self.purpose.iter().map(|part| part.as_bytes()).chain([bytes]) {
+            signed.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            signed.extend(part);
+        }
+        signed
+    }
 }
 
 /// Makes and reads the cursors of one listing.
@@ -34,31 +99,18 @@ impl<'a> Cursors<'a> {
 
     /// The text that stands for a position.
     pub fn write(&self, position: &impl Serialize) -> Result<String, Problem> {
-        let position = serde_json::to_vec(position).map_err(|_| Problem::internal())?;
-        let tag = hmac::sign(&self.signing_key(), &self.signed(&position));
-        Ok(URL_SAFE_NO_PAD.encode([tag.as_ref(), &position].concat()))
+        let until = Timestamp::now() + CURSOR_LIFETIME;
+        Seal::new(&self.key, &self.purpose()).write(position, until)
     }
 
     /// The position that a text stands for.
     pub fn read<T: DeserializeOwned>(&self, cursor: &str) -> Result<T, FieldError> {
-        let refused = || FieldError::new("cursor", "was not made for this listing");
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refused())?;
-        let (tag, position) = bytes.split_at_checked(32).ok_or_else(refused)?;
-        hmac::verify(&self.signing_key(), &self.signed(position), tag).map_err(|_| refused())?;
-        serde_json::from_slice(position).map_err(|_| refused())
+        let position = Seal::new(&self.key, &self.purpose()).read(cursor, Timestamp::now());
+        position.ok_or_else(|| FieldError::new("cursor", "was not made for this listing, or is too old"))
     }
 
-    fn signing_key(&self) -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, self.key.key.as_bytes())
-    }
-
-    fn signed(&self, position: &[u8]) -> Vec<u8> {
-        let mut signed = Vec::new();
-        for part in [self.scope.tenant_id().as_str().as_bytes(), self.filter.as_bytes(), position] {
-            signed.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            signed.extend(part);
-        }
-        signed
+    fn purpose(&self) -> [&str; 3] {
+        ["cursor", self.scope.tenant_id().as_str(), &self.filter]
     }
 }
 
@@ -82,5 +134,15 @@ mod tests {
             listing(&key, &mine, "date=1").read::<String>(&cursor.replace('a', "b")).is_err() || !cursor.contains('a')
         );
         assert!(listing(&key, &mine, "date=1").read::<String>("").is_err());
+    }
+
+    #[test]
+    fn a_sealed_text_ends_and_serves_one_purpose() {
+        let key = CursorKey { key: Zeroizing::new("k".into()) };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let text = Seal::new(&key, &["state"]).write(&7, at(100)).unwrap();
+        assert_eq!(Seal::new(&key, &["state"]).read(&text, at(99)), Some(7));
+        assert_eq!(Seal::new(&key, &["state"]).read::<u8>(&text, at(100)), None);
+        assert_eq!(Seal::new(&key, &["cursor"]).read::<u8>(&text, at(99)), None);
     }
 }

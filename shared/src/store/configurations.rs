@@ -1,27 +1,45 @@
 //! The configurations table: tenant / configuration.
 //!
-//! Beside its configuration every connected merchant has a *claim*, an item under the merchant's own key that names who
-//! is connected to it. It is written in the same transaction, so one merchant's sales can never arrive through two
-//! configurations and count twice; and it is the webhooks' way from a merchant to a configuration, one consistent read.
+//! Beside its configuration every connected account has a *claim*, an item under the account's own key that names who
+//! is connected to it. It is written in the same transaction, so one till's sales can never arrive through two
+//! configurations and count twice; and it is the webhooks' way from an account to a configuration, one consistent read.
+//! A configuration with a webhook URL of its own has a *door*, an item under the configuration's id alone, which holds
+//! what proves its deliveries and nothing else: the ingress may read doors and no configuration.
+
+mod change;
+mod credentials;
+mod door;
+mod removal;
+mod sealed;
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, bytes, text, unreadable};
+pub use change::{Change, Changes, CommitError};
+pub use credentials::{Lease, NewCredentials};
+pub use door::{Door, SealedWebhookSecret};
+pub use removal::Tombstone;
+pub use sealed::{SealedPosition, SealedSecret};
+
+use super::item::{Attributes, Item, number, text, time, unreadable};
 use super::{Page, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{
-    Configuration, ConfigurationId, ConfigurationStatus, Environment, MerchantId, ProviderKind, TenantId, TenantScope,
+    Configuration, ConfigurationId, ConfigurationStatus, Environment, ProviderKind, TenantId, TenantScope,
 };
 
 const TABLE: &str = "configurations";
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 const SEALED: &str = "sealed_credentials";
+/// The index of what is due spreads over so many partitions.
+const DUE_SHARDS: u8 = 4;
 
-/// The table.
+/// The table, for whoever changes no configuration.
+#[derive(Clone)]
 pub struct Configurations {
     client: Client,
     table: String,
@@ -34,19 +52,17 @@ pub struct SealedConfiguration {
     pub scope: TenantScope,
     /// What everybody may see.
     pub configuration: Configuration,
-    /// What the vault can open.
-    pub sealed_credentials: Vec<u8>,
+    /// What the vault can open, if anybody has connected.
+    pub sealed_credentials: Option<Vec<u8>>,
 }
 
-/// Why a configuration was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// Somebody is connected to this merchant already.
-    #[error("the merchant is connected already")]
-    MerchantTaken,
-    /// The table failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// Which configurations of a tenant to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter {
+    /// Of this provider only.
+    pub provider: Option<ProviderKind>,
+    /// Of this status only.
+    pub status: Option<ConfigurationStatus>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,146 +80,196 @@ impl Configurations {
         Self { client, table }
     }
 
-    /// Stores a new configuration and claims its merchant, both or neither.
-    pub async fn create(
-        &self,
-        scope: &TenantScope,
-        configuration: &Configuration,
-        sealed_credentials: Vec<u8>,
-    ) -> Result<(), CreateError> {
-        let row = Row {
-            tenant_id: scope.tenant_id().clone(),
-            configuration_id: configuration.id,
-            format: FORMAT,
-            configuration: configuration.clone(),
-        };
-        let mut item: Item = serde_dynamo::to_item(row).map_err(|error| unreadable(TABLE, error))?;
-        item.insert(SEALED.into(), bytes(sealed_credentials));
-        let mut claim = claim_key(configuration.provider, configuration.environment, &configuration.merchant.id);
-        claim.insert("claimed_by_tenant".into(), text(scope.tenant_id()));
-        claim.insert("claimed_by_configuration".into(), text(configuration.id));
-
-        let mut request = self.client.transact_write_items();
-        for item in [item, claim] {
-            let put = Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(item))
-                .condition_expression("attribute_not_exists(tenant_id)")
-                .build()
-                .map_err(|error| AwsError::new("create a configuration", error))
-                .map_err(StoreError::from)?;
-            request = request.transact_items(TransactWriteItem::builder().put(put).build());
-        }
-        request.send().await.map(drop).map_err(|error| {
-            // The configuration's own key is new, so only the claim's condition can have failed.
-            if error.as_service_error().is_some_and(is_refused) {
-                CreateError::MerchantTaken
-            } else {
-                StoreError::from(AwsError::new("create a configuration", error)).into()
-            }
-        })
-    }
-
     /// One configuration of a tenant.
     pub async fn find(&self, scope: &TenantScope, id: ConfigurationId) -> Result<Option<Configuration>, StoreError> {
         Ok(self.load(scope, id).await?.map(|found| found.configuration))
     }
 
-    /// A tenant's configurations, oldest first, from after `start_after`.
+    /// One configuration of a tenant, with what is sealed.
+    ///
+    /// ```compile_fail,E0061
+    /// # async fn of(all: &shared::store::configurations::Configurations, id: shared::domain::ConfigurationId) {
+    /// let _ = all.load(id).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::domain::{ConfigurationId, TenantScope};
+    /// # async fn of(all: &shared::store::configurations::Configurations, scope: TenantScope, id: ConfigurationId) {
+    /// let _ = all.load(&scope, id).await;
+    /// # }
+    /// ```
+    pub async fn load(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+    ) -> Result<Option<SealedConfiguration>, StoreError> {
+        let item = self.get(key(scope, id)).await?;
+        item.as_ref().map(read).transpose()
+    }
+
+    /// A tenant's configurations, oldest first, from after `start_after`. A filter is applied to what was read: a page
+    /// may be shorter than `limit`, and even empty, with more behind it.
     pub async fn list(
         &self,
         scope: &TenantScope,
+        filter: Filter,
         limit: i32,
         start_after: Option<ConfigurationId>,
     ) -> Result<Page<Configuration, ConfigurationId>, StoreError> {
-        let answer = self
+        let mut request = self
             .client
             .query()
             .table_name(&self.table)
             .key_condition_expression("tenant_id = :tenant")
             .expression_attribute_values(":tenant", text(scope.tenant_id()))
             .set_exclusive_start_key(start_after.map(|id| key(scope, id)))
-            .limit(limit)
-            .send()
-            .await
-            .map_err(|error| AwsError::new("list configurations", error))?;
+            .limit(limit);
+        let wanted = [
+            ("#provider = :provider", filter.provider.map(ProviderKind::as_str)),
+            ("#status = :status", filter.status.map(ConfigurationStatus::as_str)),
+        ];
+        let mut conditions = Vec::new();
+        for (condition, value) in wanted {
+            if let (Some(value), Some((name, placeholder))) = (value, condition.split_once(" = ")) {
+                conditions.push(condition);
+                request = request
+                    .expression_attribute_names(name, name.trim_start_matches('#'))
+                    .expression_attribute_values(placeholder, text(value));
+            }
+        }
+        if !conditions.is_empty() {
+            request = request.filter_expression(conditions.join(" AND "));
+        }
+        let answer = request.send().await.map_err(|error| AwsError::new("list configurations", error))?;
         let next = answer.last_evaluated_key().map(|item| Attributes { table: TABLE, item }.parsed("configuration_id"));
-        let items = answer.items().iter().map(|item| read(item).map(|row| row.configuration));
+        let items = answer.items().iter().map(|item| read(item).map(|found| found.configuration));
         Ok(Page { items: items.collect::<Result<_, _>>()?, next: next.transpose()? })
     }
 
-    /// The configuration that is connected to a merchant.
-    pub async fn find_by_merchant(
+    /// The configuration that is connected to an account (see [`Configuration::accounts`]).
+    pub async fn find_by_account(
         &self,
         provider: ProviderKind,
         environment: Environment,
-        merchant: &MerchantId,
+        account: &str,
     ) -> Result<Option<SealedConfiguration>, StoreError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(claim_key(provider, environment, merchant)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| AwsError::new("find a merchant's configuration", error))?;
-        let Some(claim) = answer.item else { return Ok(None) };
+        let Some(claim) = self.get(claim_key(provider, environment, account)).await? else { return Ok(None) };
         let claim = Attributes { table: TABLE, item: &claim };
         let scope = TenantScope::new(claim.parsed("claimed_by_tenant")?);
         self.load(&scope, claim.parsed("claimed_by_configuration")?).await
     }
 
-    /// Notes that the provider refuses the credentials of this version; a newer version is left alone.
-    pub async fn require_reauth(&self, scope: &TenantScope, refused: &Configuration) -> Result<(), StoreError> {
+    /// Notes that a delivery was worked on. Whoever has seen the configuration calls this about once a minute, not for
+    /// each delivery.
+    pub async fn note_webhook(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
+    }
+
+    /// Adds deliveries that nothing proved, and asks for a look at the configuration.
+    pub async fn note_signature_failures(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        count: u64,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let update = "SET health.last_signature_failure_at = :at, due_shard = :shard, due_at = :at \
+                      ADD health.signature_failures :count";
+        let values = [(":at", time(at)), (":count", number(count)), (":shard", due_shard(id))];
+        self.note(scope, id, update, values).await
+    }
+
+    /// Puts the configuration into the index of what is due where it belongs, or takes it out.
+    pub async fn correct_due(&self, scope: &TenantScope, configuration: &Configuration) -> Result<(), StoreError> {
+        let id = configuration.id;
+        match configuration.due_at() {
+            Some(due_at) => {
+                let values = [(":shard", due_shard(id)), (":due_at", time(due_at))];
+                self.note(scope, id, "SET due_shard = :shard, due_at = :due_at", values).await
+            }
+            None => self.stop_due(scope, id).await,
+        }
+    }
+
+    /// Takes it out of the index of what is due.
+    pub async fn stop_due(&self, scope: &TenantScope, id: ConfigurationId) -> Result<(), StoreError> {
+        self.note(scope, id, "REMOVE due_shard, due_at", []).await
+    }
+
+    /// Shards of the index of what is due.
+    pub fn due_shards() -> std::ops::Range<u8> {
+        0..DUE_SHARDS
+    }
+
+    /// Configurations that somebody must look after by now, the longest due first.
+    pub async fn list_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: i32,
+    ) -> Result<Vec<(TenantScope, ConfigurationId)>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-due-time")
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", time(now))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("list due configurations", error))?;
+        let found = answer.items().iter().map(|item| {
+            let item = Attributes { table: TABLE, item };
+            Ok((TenantScope::new(item.parsed("tenant_id")?), item.parsed("configuration_id")?))
+        });
+        found.collect()
+    }
+
+    async fn note<const N: usize>(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        update: &str,
+        values: [(&str, AttributeValue); N],
+    ) -> Result<(), StoreError> {
+        let values = values.map(|(name, value)| (name.to_owned(), value));
         let result = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(scope, refused.id)))
-            .update_expression("SET #status = :status, updated_at = :now, version = version + :one")
-            .condition_expression("version = :seen")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":status", text(ConfigurationStatus::ReauthRequired.as_str()))
-            .expression_attribute_values(":now", text(Timestamp::now()))
-            .expression_attribute_values(":one", AttributeValue::N("1".into()))
-            .expression_attribute_values(":seen", AttributeValue::N(refused.version.to_string()))
+            .set_key(Some(key(scope, id)))
+            .update_expression(update)
+            // A configuration that was removed meanwhile must not rise again as a mere note.
+            .condition_expression("attribute_exists(version)")
+            .set_expression_attribute_values((N > 0).then(|| HashMap::from(values)))
             .send()
             .await;
         match result {
             Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            Err(error) => Err(AwsError::new("mark a configuration", error).into()),
+            Err(error) => Err(AwsError::new("note on a configuration", error).into()),
             Ok(_) => Ok(()),
         }
     }
 
-    async fn load(&self, scope: &TenantScope, id: ConfigurationId) -> Result<Option<SealedConfiguration>, StoreError> {
+    async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let answer = self
             .client
             .get_item()
             .table_name(&self.table)
-            .set_key(Some(key(scope, id)))
+            .set_key(Some(key))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| AwsError::new("read a configuration", error))?;
-        let Some(item) = answer.item else { return Ok(None) };
-        let sealed_credentials = Attributes { table: TABLE, item: &item }.bytes(SEALED)?.to_vec();
-        let row = read(&item)?;
-        Ok(Some(SealedConfiguration {
-            scope: TenantScope::new(row.tenant_id),
-            configuration: row.configuration,
-            sealed_credentials,
-        }))
-    }
-}
-
-/// A transaction is also canceled by throttling and by conflicts, which pass.
-fn is_refused(error: &TransactWriteItemsError) -> bool {
-    if let TransactWriteItemsError::TransactionCanceledException(canceled) = error {
-        canceled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"))
-    } else {
-        false
+        Ok(answer.item)
     }
 }
 
@@ -212,11 +278,23 @@ fn key(scope: &TenantScope, id: ConfigurationId) -> Item {
 }
 
 /// No tenant has this key: a tenant's id holds no `#`.
-fn claim_key(provider: ProviderKind, environment: Environment, merchant: &MerchantId) -> Item {
-    let merchant = format!("merchant#{provider}#{}#{merchant}", environment.as_str());
-    Item::from([("tenant_id".into(), text(merchant)), ("configuration_id".into(), text("claim"))])
+fn claim_key(provider: ProviderKind, environment: Environment, account: &str) -> Item {
+    let account = format!("merchant#{provider}#{}#{account}", environment.as_str());
+    Item::from([("tenant_id".into(), text(account)), ("configuration_id".into(), text("claim"))])
 }
 
-fn read(item: &Item) -> Result<Row, StoreError> {
-    serde_dynamo::from_item(item.clone()).map_err(|error| unreadable(TABLE, error))
+fn due_shard(id: ConfigurationId) -> AttributeValue {
+    // The last digits of such an id are random.
+    let digit = id.to_string().bytes().last().unwrap_or_default();
+    text(digit % DUE_SHARDS)
+}
+
+fn read(item: &Item) -> Result<SealedConfiguration, StoreError> {
+    let sealed_credentials = item.get(SEALED).and_then(|value| value.as_b().ok()).map(|blob| blob.as_ref().to_vec());
+    let row: Row = serde_dynamo::from_item(item.clone()).map_err(|error| unreadable(TABLE, error))?;
+    Ok(SealedConfiguration {
+        scope: TenantScope::new(row.tenant_id),
+        configuration: row.configuration,
+        sealed_credentials,
+    })
 }

@@ -1,15 +1,18 @@
 //! Attributes in and out of items.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::StoreError;
+use super::{Purged, StoreError};
+use crate::aws::AwsError;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -37,6 +40,9 @@ pub(super) fn pack(value: &impl Serialize) -> Result<AttributeValue, StoreError>
     let json = serde_json::to_vec(value).map_err(|error| unreadable("a body", error))?;
     zstd::bulk::compress(&json, 3).map(bytes).map_err(|error| unreadable("a body", error))
 }
+
+/// DynamoDB's own limit for one batch of writes.
+const DELETES: i32 = 25;
 
 /// The largest body that [`pack`] can have made of a message.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -87,6 +93,49 @@ impl Attributes<'_> {
 
 pub(super) fn unreadable(table: &'static str, error: impl ToString) -> StoreError {
     StoreError::Unreadable { table, why: error.to_string() }
+}
+
+/// Removes every item of a partition, or as many as there is time for.
+pub(super) async fn purge(
+    client: &Client,
+    table: &str,
+    (partition, value): (&str, AttributeValue),
+    sort: &str,
+    deadline: Instant,
+) -> Result<Purged, StoreError> {
+    const OPERATION: &str = "purge a table";
+    let mut removed = 0;
+    let failed = |error| StoreError::from(AwsError::new(OPERATION, error));
+    while Instant::now() < deadline {
+        let answer = client
+            .query()
+            .table_name(table)
+            .key_condition_expression("#partition = :partition")
+            .projection_expression("#partition, #sort")
+            .expression_attribute_names("#partition", partition)
+            .expression_attribute_names("#sort", sort)
+            .expression_attribute_values(":partition", value.clone())
+            .consistent_read(true)
+            .limit(DELETES)
+            .send()
+            .await
+            .map_err(|error| AwsError::new(OPERATION, error))?;
+        let mut requests = Vec::new();
+        for item in answer.items() {
+            let delete = DeleteRequest::builder().set_key(Some(item.clone())).build().map_err(failed)?;
+            requests.push(WriteRequest::builder().delete_request(delete).build());
+        }
+        if requests.is_empty() {
+            return Ok(Purged { removed, is_done: true });
+        }
+        let wanted = requests.len();
+        let answer = client.batch_write_item().request_items(table, requests).send().await;
+        let answer = answer.map_err(|error| AwsError::new(OPERATION, error))?;
+        // What was throttled is found again by the next query.
+        let left = answer.unprocessed_items.unwrap_or_default().values().map(Vec::len).sum();
+        removed += u64::try_from(wanted.saturating_sub(left)).unwrap_or(u64::MAX);
+    }
+    Ok(Purged { removed, is_done: false })
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 mod decide;
 mod row;
 
+use std::time::Instant;
+
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -13,8 +15,8 @@ use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFai
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, number, text, time};
-use super::{Page, StoreError};
+use super::item::{Attributes, Item, number, purge, text, time};
+use super::{Page, Purged, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
@@ -392,6 +394,17 @@ impl Transactions {
             .map_err(|error| AwsError::new("list unacknowledged transactions", error))?;
         let items = answer.items().iter().map(read_key).collect::<Result<_, _>>()?;
         Ok(Page { items, next: answer.last_evaluated_key.map(DuePosition) })
+    }
+
+    /// Removes every transaction of a configuration, or as many as there is time for.
+    pub async fn purge(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        deadline: Instant,
+    ) -> Result<Purged, StoreError> {
+        let partition = ("configuration_key", text(configuration_key(scope, configuration)));
+        purge(&self.client, &self.table, partition, "transaction_id", deadline).await
     }
 
     /// The shards of the outbox.

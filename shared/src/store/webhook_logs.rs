@@ -3,14 +3,14 @@
 //! A row is written once, when a delivery has reached its final outcome. It keeps the raw body, so that whatever we
 //! made of it can be explained and done again; only a body that no item holds is left out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
-use super::StoreError;
-use super::item::{Item, bytes, number, text, time};
+use super::item::{Item, bytes, number, purge, text, time};
+use super::{Purged, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
 
@@ -152,6 +152,17 @@ impl WebhookLogs {
         }
     }
 
+    /// Removes every row of a configuration, or as many as there is time for.
+    pub async fn purge(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        deadline: Instant,
+    ) -> Result<Purged, StoreError> {
+        let owner = text(owner_key(&LogOwner::Configuration(scope.clone(), configuration)));
+        purge(&self.client, &self.table, ("log_key", owner), "event_id", deadline).await
+    }
+
     fn to_item(&self, row: &LogRow<'_>) -> Result<Item, StoreError> {
         let body = zstd::bulk::compress(row.body, 3).map_err(|error| super::item::unreadable(TABLE, error))?;
         let (outcome, code, detail) = match row.outcome {
@@ -192,10 +203,13 @@ impl WebhookLogs {
 }
 
 fn key(owner: &LogOwner, event: &EventId) -> Item {
-    let owner = match owner {
+    Item::from([("log_key".into(), text(owner_key(owner))), ("event_id".into(), text(event))])
+}
+
+fn owner_key(owner: &LogOwner) -> String {
+    match owner {
         LogOwner::Configuration(scope, id) => format!("{}#{id}", scope.tenant_id()),
         // No tenant has this key: a tenant's id holds no `#`, and no configuration is called like a provider.
         LogOwner::Unmatched(provider) => format!("unmatched#{provider}"),
-    };
-    Item::from([("log_key".into(), text(owner)), ("event_id".into(), text(event))])
+    }
 }

@@ -1,0 +1,48 @@
+//! What a tenant decides about a configuration, replaced as a whole. Provider and environment are what it is.
+
+use http::StatusCode;
+use shared::problem::Problem;
+use shared::rest::{Answer, Call};
+use shared::store::configurations::{Change, CommitError};
+
+use crate::create::read_decisions;
+use crate::{App, connect, find_to_change, refused, show};
+
+/// Replaces name and day starts, and the credentials if there are any in the request.
+pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let before = find_to_change(app, call).await?;
+    call.require_match(before.version)?;
+    let mut fields = call.fields()?;
+    let decisions = read_decisions(&mut fields);
+    let brought = connect::read(&mut fields, before.provider);
+    fields.finish()?;
+
+    let mut after = before.clone();
+    after.name = decisions.name.ok_or_else(Problem::internal)?;
+    after.day_start = decisions.day_start;
+    after.day_starts = decisions.day_starts;
+    after.apply_day_starts();
+    let sealed = match brought.flatten() {
+        Some(brought) => {
+            let credentials = connect::connect(app, &mut after, brought).await?;
+            Some(connect::seal(app, &call.scope, &mut after, &credentials).await?)
+        }
+        None => None,
+    };
+    if after == before && sealed.is_none() {
+        return show(StatusCode::OK, &before);
+    }
+    after.touch();
+    let actor = call.actor();
+    let change = Change { credentials: sealed, ..Change::of(&actor, "configuration.replaced", &before, &after) };
+    app.changes.commit(&call.scope, &change).await.map_err(moved_is_stale)?;
+    show(StatusCode::OK, &after)
+}
+
+/// The caller has named a version: somebody else's change at the same moment makes it a stale one.
+pub fn moved_is_stale(error: CommitError) -> Problem {
+    match error {
+        CommitError::Moved => Problem::precondition_failed(),
+        error => refused(error),
+    }
+}

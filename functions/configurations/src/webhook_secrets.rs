@@ -1,0 +1,109 @@
+//! Secrets that prove deliveries to a configuration's own webhook URL: several at a time, so that one can follow another
+//! without a delivery being lost.
+
+use http::StatusCode;
+use http::header::LOCATION;
+use jiff::{SignedDuration, Timestamp};
+use shared::domain::WebhookSecretSummary;
+use shared::problem::Problem;
+use shared::rest::{Answer, Call, is_line, unavailable};
+use shared::store::configurations::{Change, SealedWebhookSecret};
+use shared::vault::{Purpose, SealContext};
+use uuid::Uuid;
+
+use crate::connect::SecretText;
+use crate::{App, Repeat, find_to_change, refused, show};
+
+/// More than two are a rotation that somebody forgot; each costs every delivery one more signature.
+const MAX_ACTIVE: usize = 3;
+const MAX_LABEL: usize = 100;
+/// A week of overlap is enough for anybody who has begun a rotation.
+const MAX_OVERLAP_HOURS: u32 = 168;
+
+/// Adds a secret. The older ones end after `overlap_hours`, if that is given; until then all of them count.
+pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
+    let mut fields = call.fields()?;
+    let secret = fields.required::<SecretText>("secret").and_then(|secret| secret.check(&mut fields, "secret"));
+    let label = fields.optional::<String>("label");
+    if label.as_ref().is_some_and(|label| !is_line(label, MAX_LABEL)) {
+        fields.refuse("label", format!("is 1 to {MAX_LABEL} characters without control characters"));
+    }
+    let not_before = fields.optional::<Timestamp>("not_before");
+    let overlap = fields.optional::<u32>("overlap_hours");
+    if overlap.is_some_and(|hours| hours > MAX_OVERLAP_HOURS) {
+        fields.refuse("overlap_hours", format!("are {MAX_OVERLAP_HOURS} at most"));
+    }
+    fields.finish()?;
+    let Some(SecretText(secret)) = secret else { return Err(Problem::internal()) };
+
+    let before = find_to_change(app, call).await?;
+    let now = Timestamp::now();
+    let mut after = before.clone();
+    after.webhook_secrets.retain(|known| known.not_after.is_none_or(|end| end > now));
+    if let Some(hours) = overlap {
+        let end = now + SignedDuration::from_hours(i64::from(hours));
+        for known in &mut after.webhook_secrets {
+            known.not_after = Some(known.not_after.map_or(end, |earlier| earlier.min(end)));
+        }
+    }
+    if after.webhook_secrets.len() >= MAX_ACTIVE {
+        return Err(Problem::conflict("three secrets count already: remove one first"));
+    }
+    let id = Uuid::now_v7();
+    let not_before = not_before.unwrap_or(now);
+    after.webhook_secrets.push(WebhookSecretSummary { id, label, not_before, not_after: None });
+    after.reasons.retain(|reason| reason.code != shared::domain::ReasonCode::SignaturesFailing);
+    after.touch();
+
+    let context = SealContext {
+        scope: &call.scope,
+        configuration_id: after.id,
+        provider: after.provider,
+        purpose: Purpose::Webhook,
+    };
+    let sealed = app.vault.seal(context, &secret).await.map_err(|error| unavailable(&error))?;
+    let mut all = sealed_secrets(app, &after).await?;
+    all.push(SealedWebhookSecret { id, sealed, not_before, not_after: None });
+    let answer = show(StatusCode::CREATED, &after)?.header(LOCATION, format!("{}/{id}", call.path()));
+    let actor = call.actor();
+    let change = Change {
+        webhook_secrets: Some(all),
+        remember: answer.remembered(repeat),
+        ..Change::of(&actor, "configuration.webhook_secret_added", &before, &after)
+    };
+    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    Ok(answer)
+}
+
+/// Removes a secret at once: what it proves is refused from then on.
+pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let id: Uuid = call.path_id("secret_id", "webhook secret")?;
+    let before = find_to_change(app, call).await?;
+    let mut after = before.clone();
+    after.webhook_secrets.retain(|known| known.id != id);
+    if after.webhook_secrets.len() == before.webhook_secrets.len() {
+        return Err(Problem::not_found("webhook secret"));
+    }
+    after.touch();
+    let left = sealed_secrets(app, &after).await?;
+    let actor = call.actor();
+    let change =
+        Change { webhook_secrets: Some(left), ..Change::of(&actor, "configuration.webhook_secret_removed", &before, &after) };
+    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    show(StatusCode::OK, &after)
+}
+
+/// What is sealed of the secrets that the configuration names, with their validity as it says.
+async fn sealed_secrets(
+    app: &App,
+    configuration: &shared::domain::Configuration,
+) -> Result<Vec<SealedWebhookSecret>, Problem> {
+    let door = app.configurations.find_door(configuration.id).await.map_err(|error| unavailable(&error))?;
+    let mut secrets = door.map(|door| door.secrets).unwrap_or_default();
+    secrets.retain_mut(|secret| {
+        let known = configuration.webhook_secrets.iter().find(|known| known.id == secret.id);
+        secret.not_after = known.and_then(|known| known.not_after);
+        known.is_some()
+    });
+    Ok(secrets)
+}

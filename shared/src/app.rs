@@ -1,0 +1,88 @@
+//! What every function that deals with connections is made of, built once per execution environment.
+
+use std::sync::Arc;
+
+use crate::access::Tokens;
+use crate::aws::SdkConfig;
+use crate::providers::{ProviderError, ProviderHosts, Providers};
+use crate::secrets::Applications;
+use crate::settings::Reader;
+use crate::store::audit::AuditLog;
+use crate::store::configurations::{Changes, Configurations};
+use crate::store::coordination::Coordination;
+use crate::vault::Vault;
+
+/// What the deployment says.
+pub struct ConnectionSettings {
+    configurations_table: String,
+    audit_log_table: String,
+    coordination_table: String,
+    key_id: String,
+    hosts: ProviderHosts,
+    applications: Applications,
+}
+
+impl ConnectionSettings {
+    /// Reads the function's environment variables.
+    pub fn read(r: &Reader<'_>, config: &SdkConfig) -> Self {
+        Self {
+            configurations_table: r.text("CONFIGURATIONS_TABLE"),
+            audit_log_table: r.text("AUDIT_LOG_TABLE"),
+            coordination_table: r.text("COORDINATION_TABLE"),
+            key_id: r.text("KMS_KEY_ID"),
+            hosts: ProviderHosts {
+                square: r.optional("SQUARE_BASE_URL"),
+                toast: r.optional("TOAST_BASE_URL"),
+                lightspeed: r.optional("LIGHTSPEED_BASE_URL"),
+            },
+            applications: Applications::new(&aws_sdk_secretsmanager::Client::new(config), r),
+        }
+    }
+}
+
+/// Configurations, their secrets, and the providers behind them.
+pub struct Connections {
+    /// Read, and noted on.
+    pub configurations: Configurations,
+    /// Changed.
+    pub changes: Changes,
+    /// Who changed what.
+    pub audit: AuditLog,
+    /// What is remembered for a while.
+    pub coordination: Coordination,
+    /// What is sealed.
+    pub vault: Arc<Vault>,
+    /// Who is asked.
+    pub providers: Arc<Providers>,
+    /// What we are to them.
+    pub applications: Arc<Applications>,
+}
+
+impl Connections {
+    /// Connects to nobody yet.
+    pub fn new(config: &SdkConfig, settings: ConnectionSettings) -> Result<Self, ProviderError> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let configurations = Configurations::new(dynamodb.clone(), settings.configurations_table);
+        let coordination = Coordination::new(dynamodb.clone(), settings.coordination_table.clone());
+        let audit = AuditLog::new(dynamodb, settings.audit_log_table, settings.coordination_table);
+        Ok(Self {
+            changes: Changes::new(configurations.clone(), audit.clone(), coordination.clone()),
+            configurations,
+            audit,
+            coordination,
+            vault: Arc::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id)),
+            providers: Arc::new(Providers::new(settings.hosts)?),
+            applications: Arc::new(settings.applications),
+        })
+    }
+
+    /// Opens and renews credentials in the name of this function.
+    pub fn tokens(&self, function: &str) -> Tokens {
+        Tokens::new(
+            Arc::clone(&self.vault),
+            (self.configurations.clone(), self.changes.clone()),
+            (Arc::clone(&self.providers), Arc::clone(&self.applications)),
+            function,
+        )
+    }
+}

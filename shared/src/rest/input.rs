@@ -1,0 +1,188 @@
+//! A request's body and query, field by field: whatever is wrong with them is answered at once.
+
+use std::str::FromStr;
+
+use lambda_http::aws_lambda_events::query_map::QueryMap;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{Cursors, MAX_PAGE};
+use crate::problem::{FieldError, Problem};
+
+/// Nobody reads a longer list.
+const MAX_ERRORS: usize = 50;
+
+/// The fields of a JSON object that have not been read yet, and what was wrong with those that have.
+pub struct Fields {
+    path: String,
+    left: Map<String, Value>,
+    errors: Vec<FieldError>,
+}
+
+impl Fields {
+    pub(super) fn new(body: Value) -> Result<Self, Problem> {
+        let Value::Object(left) = body else {
+            return Err(Problem::invalid_fields(vec![FieldError::new("", "must be a JSON object")]));
+        };
+        Ok(Self { path: String::new(), left, errors: Vec::new() })
+    }
+
+    /// A field that must be there. `None` has been noted as an error.
+    pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.optional(name);
+        let pointer = self.pointer(name);
+        let is_noted = self.errors.iter().any(|error| {
+            let rest = error.pointer.strip_prefix(&pointer);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        if value.is_none() && !is_noted {
+            self.refuse(name, "is required");
+        }
+        value
+    }
+
+    /// A field that may be missing or null.
+    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        match serde_path_to_error::deserialize(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let pointer = format!("{}{}", self.pointer(name), super::pointer(error.path()));
+                // serde's messages name types and fields; the caller's own values in them go back to the caller only.
+                self.errors.push(FieldError::new(pointer, error.into_inner()));
+                None
+            }
+        }
+    }
+
+    /// An object inside, whose fields are read by `read`.
+    pub fn section<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?;
+        let Value::Object(left) = value else {
+            self.refuse(name, "must be an object");
+            return None;
+        };
+        let mut inner = Self { path: self.pointer(name), left, errors: Vec::new() };
+        let read = read(&mut inner);
+        inner.refuse_the_rest();
+        self.errors.append(&mut inner.errors);
+        Some(read)
+    }
+
+    /// Notes an error of our own about a field.
+    pub fn refuse(&mut self, name: &str, message: impl ToString) {
+        let pointer = self.pointer(name);
+        self.errors.push(FieldError::new(pointer, message));
+    }
+
+    /// Refuses the request if anything was wrong with it; unknown fields are.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        self.refuse_the_rest();
+        if self.errors.is_empty() {
+            return Ok(());
+        }
+        let more = self.errors.len().saturating_sub(MAX_ERRORS);
+        self.errors.truncate(MAX_ERRORS);
+        if more > 0 {
+            self.errors.push(FieldError::new("", format!("and {more} more")));
+        }
+        Err(Problem::invalid_fields(self.errors))
+    }
+
+    fn refuse_the_rest(&mut self) {
+        for name in std::mem::take(&mut self.left).into_iter().map(|(name, _)| name) {
+            self.refuse(&name, "is not a field of this request");
+        }
+    }
+
+    fn pointer(&self, name: &str) -> String {
+        format!("{}/{}", self.path, name.replace('~', "~0").replace('/', "~1"))
+    }
+}
+
+/// The parameters of a query, and what was wrong with those that have been read.
+pub struct Parameters {
+    values: QueryMap,
+    errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    pub(super) fn new(values: QueryMap) -> Self {
+        Self { values, errors: Vec::new() }
+    }
+
+    /// One of them; an empty one counts as absent. `expected` completes "must be ...".
+    pub fn get<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let value = self.values.first(name).filter(|value| !value.is_empty())?;
+        let parsed = value.parse().ok();
+        if parsed.is_none() {
+            self.errors.push(FieldError::new(name, format!("must be {expected}")));
+        }
+        parsed
+    }
+
+    /// How many items a page shall have.
+    pub fn limit(&mut self, default: i32) -> i32 {
+        const EXPECTED: &str = "a number from 1 to 100";
+        let limit = self.get("limit", EXPECTED).unwrap_or(default);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            self.errors.push(FieldError::new("limit", format!("must be {EXPECTED}")));
+        }
+        limit
+    }
+
+    /// Where the listing goes on.
+    pub fn cursor<T: DeserializeOwned>(&mut self, cursors: &Cursors<'_>) -> Option<T> {
+        let cursor = self.get::<String>("cursor", "a cursor")?;
+        cursors.read(&cursor).map_err(|error| self.errors.push(error)).ok()
+    }
+
+    /// Refuses the request if anything was wrong with it.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
+    }
+}
+
+/// Whether a text can be shown in one line: 1 to `most` characters, none of them a control character.
+pub fn is_line(text: &str, most: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= most && !text.chars().any(char::is_control)
+}
+
+/// Whether a text can be sent in a header: 1 to `most` visible ASCII characters.
+pub fn is_token(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn everything_that_is_wrong_is_named_at_once() {
+        let mut fields = Fields::new(json!({
+            "name": 7, "inner": { "count": "x", "more/or~less": 1 }, "colour": "blue", "null": null, "list": [1, "x"],
+        }))
+        .unwrap();
+        assert_eq!(fields.required::<String>("name"), None);
+        assert_eq!(fields.required::<String>("missing"), None);
+        assert_eq!(fields.optional::<String>("null"), None);
+        assert_eq!(fields.optional::<Vec<u8>>("list"), None);
+        assert_eq!(fields.section("inner", |inner| inner.required::<u8>("count")), Some(None));
+        let problem = fields.finish().unwrap_err();
+        let body: Value = serde_json::from_str(&problem.body("r")).unwrap();
+        let errors = body["errors"].as_array().unwrap();
+        let pointers: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+        assert_eq!(pointers, ["/name", "/missing", "/list/1", "/inner/count", "/inner/more~1or~0less", "/colour"]);
+    }
+
+    #[test]
+    fn a_long_list_of_errors_is_cut() {
+        let body: Map<String, Value> = (0..300).map(|n| (format!("field{n}"), json!(n))).collect();
+        let problem = Fields::new(body.into()).unwrap().finish().unwrap_err();
+        let body: Value = serde_json::from_str(&problem.body("r")).unwrap();
+        assert_eq!(body["errors"].as_array().unwrap().len(), MAX_ERRORS + 1);
+        assert_eq!(body["errors"][MAX_ERRORS]["message"], "and 250 more");
+        assert!(Fields::new(json!([])).is_err());
+    }
+}

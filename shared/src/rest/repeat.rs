@@ -1,0 +1,63 @@
+//! Requests that may be repeated: `Idempotency-Key`.
+
+use http::HeaderName;
+
+use super::{Answer, Call, is_token, unavailable};
+use crate::problem::{FieldError, Problem};
+use crate::store::audit::Actor;
+use crate::store::coordination::{Coordination, Recall, Remembered, Repeatable};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Longer than any UUID.
+const MAX_KEY: usize = 255;
+
+impl Call {
+    /// Does the work once for each `Idempotency-Key`: a repeat with the same payload is answered as the first was, one
+    /// with another payload is refused. The work must hand what it was given to the change that it makes, so that
+    /// change and answer are stored together.
+    pub async fn once(
+        &self,
+        coordination: &Coordination,
+        work: impl AsyncFnOnce(Option<&Repeatable>) -> Result<Answer, Problem>,
+    ) -> Result<Answer, Problem> {
+        let Some(key) = self.header(KEY) else { return work(None).await };
+        if !is_token(key, MAX_KEY) {
+            let message = format!("must be 1 to {MAX_KEY} visible ASCII characters");
+            return Err(Problem::invalid_fields(vec![FieldError::new("Idempotency-Key", message)]));
+        }
+        let operation = format!("{} {}", self.method(), self.path());
+        let request = Repeatable::new(&self.scope, &operation, key, self.body());
+        if let Some(answer) = recalled(coordination, &request).await? {
+            return Ok(answer);
+        }
+        match work(Some(&request)).await {
+            // Another did the same in the meantime.
+            Err(problem) if problem.is_repeated() => recalled(coordination, &request).await?.ok_or(problem),
+            result => result,
+        }
+    }
+
+    /// Who calls, for the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor { subject: self.subject.clone(), roles: self.roles(), request_id: self.request_id.clone() }
+    }
+}
+
+impl Answer {
+    /// Kept for whoever repeats the request.
+    pub fn remembered(&self, request: Option<&Repeatable>) -> Option<Remembered> {
+        Some(request?.answered(self.status, self.headers.clone(), self.body.clone()))
+    }
+}
+
+async fn recalled(coordination: &Coordination, request: &Repeatable) -> Result<Option<Answer>, Problem> {
+    match coordination.recall(request).await.map_err(|error| unavailable(&error))? {
+        Recall::New => Ok(None),
+        Recall::OtherPayload => Err(Problem::idempotency_key_reused()),
+        Recall::Repeat(Remembered { status, headers, body, .. }) => {
+            let answer = Answer { status, headers, media_type: "application/json", body };
+            Ok(Some(answer.header(REPLAYED, "true")))
+        }
+    }
+}

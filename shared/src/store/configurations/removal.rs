@@ -1,0 +1,123 @@
+//! The end of a configuration: its item, claims and door go, a tombstone and the audit rows stay.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use jiff::Timestamp;
+
+use super::change::Part;
+use super::door::door_key;
+use super::{Changes, CommitError, Configurations, Item, StoreError, TABLE, claim_key, due_shard, key};
+use crate::aws::AwsError;
+use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
+use crate::store::audit::Actor;
+use crate::store::item::{Attributes, number, text, time, unreadable};
+
+/// What is left of a configuration: ids, a time, and two counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// When the removal was complete.
+    pub deleted_at: Timestamp,
+    /// How many transactions it took along.
+    pub transactions: u64,
+    /// How many deliveries it took along.
+    pub deliveries: u64,
+}
+
+impl Configurations {
+    /// Notes how far a removal is, if nobody else has moved it on. `false`: somebody has.
+    pub async fn advance_removal(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        (seen, next): (&Deletion, &Deletion),
+    ) -> Result<bool, StoreError> {
+        let value: aws_sdk_dynamodb::types::AttributeValue =
+            serde_dynamo::to_attribute_value(next).map_err(|error| unreadable(TABLE, error))?;
+        let step: aws_sdk_dynamodb::types::AttributeValue =
+            serde_dynamo::to_attribute_value(seen.step).map_err(|error| unreadable(TABLE, error))?;
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(scope, id)))
+            .update_expression("SET deletion = :next, due_shard = :shard, due_at = :due_at")
+            .condition_expression("deletion.due_at = :seen AND deletion.#step = :step")
+            .expression_attribute_names("#step", "step")
+            .expression_attribute_values(":next", value)
+            .expression_attribute_values(":shard", due_shard(id))
+            .expression_attribute_values(":due_at", time(next.due_at))
+            .expression_attribute_values(":seen", text(seen.due_at))
+            .expression_attribute_values(":step", step)
+            .send()
+            .await;
+        match result {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
+                Ok(false)
+            }
+            Err(error) => Err(AwsError::new("note a removal's progress", error).into()),
+            Ok(_) => Ok(true),
+        }
+    }
+
+    /// Removes what is sealed of a configuration: after this nobody can act for its merchant through us.
+    pub async fn drop_secrets(&self, scope: &TenantScope, id: ConfigurationId) -> Result<(), StoreError> {
+        self.note(scope, id, "REMOVE sealed_credentials, lease_owner, lease_until", []).await?;
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(door_key(id)));
+        delete.send().await.map(drop).map_err(|error| AwsError::new("remove webhook secrets", error).into())
+    }
+
+    /// What remains of a removed configuration.
+    pub async fn find_tombstone(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+    ) -> Result<Option<Tombstone>, StoreError> {
+        let Some(item) = self.get(tombstone_key(scope, id)).await? else { return Ok(None) };
+        let item = Attributes { table: TABLE, item: &item };
+        Ok(Some(Tombstone {
+            deleted_at: item.parsed("deleted_at")?,
+            transactions: item.number("transactions")?,
+            deliveries: item.number("deliveries")?,
+        }))
+    }
+}
+
+impl Changes {
+    /// The last step of a removal. Answers that were kept for repeated requests are forgotten first: they show the
+    /// configuration.
+    pub async fn bury(
+        &self,
+        scope: &TenantScope,
+        removed: &Configuration,
+        deletion: &Deletion,
+        actor: &Actor,
+    ) -> Result<(), CommitError> {
+        let Some(item) = self.configurations.get(key(scope, removed.id)).await? else { return Ok(()) };
+        if let Some(keys) = item.get("remembered").and_then(|keys| keys.as_ss().ok()) {
+            self.coordination.forget(keys).await?;
+        }
+        let mut tombstone = tombstone_key(scope, removed.id);
+        tombstone.insert("deleted_at".into(), time(Timestamp::now()));
+        tombstone.insert("transactions".into(), number(deletion.transactions));
+        tombstone.insert("deliveries".into(), number(deletion.deliveries));
+        let failed = |error| StoreError::from(AwsError::new("bury a configuration", error));
+        let put = Put::builder().table_name(&self.configurations.table).set_item(Some(tombstone));
+        let put = TransactWriteItem::builder().put(put.build().map_err(failed)?).build();
+        let mut writes = vec![
+            (Part::Configuration, self.delete_if_unchanged(key(scope, removed.id), removed.version)?),
+            (Part::Tombstone, put),
+            (Part::Door, self.delete(door_key(removed.id))?),
+        ];
+        for account in removed.accounts() {
+            let claim = claim_key(removed.provider, removed.environment, account);
+            writes.push((Part::Claim, self.delete(claim)?));
+        }
+        let audited = ("configuration.deleted", removed.id, Vec::new());
+        self.transact(scope, actor, audited, writes).await
+    }
+}
+
+/// No tenant has this key, so no listing shows it.
+fn tombstone_key(scope: &TenantScope, id: ConfigurationId) -> Item {
+    let tenant = format!("tombstone#{}", scope.tenant_id());
+    Item::from([("tenant_id".into(), text(tenant)), ("configuration_id".into(), text(id))])
+}
