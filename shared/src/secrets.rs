@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::aws::AwsError;
-use crate::providers::WebhookSecret;
 
 /// How long a secret is used before it is read again.
 const FRESH_FOR: Duration = Duration::from_secs(300);
@@ -73,12 +71,4 @@ impl<T: DeserializeOwned> Secret<T> {
         serde_json::from_str(answer.secret_string().unwrap_or_default())
             .map_err(|error| AwsError::new(OPERATION, format!("not the documented JSON ({:?})", error.classify())))
     }
-}
-
-/// Our application at Square.
-#[derive(Deserialize)]
-pub struct SquareApplication {
-    /// What proves its webhooks.
-    #[serde(default)]
-    pub webhook_subscriptions: Vec<WebhookSecret>,
 }

@@ -7,30 +7,16 @@
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
-use jiff::Timestamp;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ProviderKind, TenantScope};
+use crate::providers::Credentials;
 
 /// The first byte of every sealed blob: the layout that follows.
 const LAYOUT: u8 = 1;
-
-/// What a provider gave us to act for a merchant. Never printed: there is no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Credentials {
-    /// For the Authorization header.
-    pub access_token: Zeroizing<String>,
-    /// Buys the next access token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refresh_token: Option<Zeroizing<String>>,
-    /// When the access token ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-}
 
 /// Whose credentials they are. Ids only: CloudTrail logs it in the clear.
 #[derive(Debug, Clone, Copy)]

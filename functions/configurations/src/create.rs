@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, DayStart, Environment, Location, ProviderKind, TenantScope,
+    UnknownProvider,
 };
 use shared::problem::{FieldError, Problem};
-use shared::providers::{AccessToken, ProviderError, ProviderErrorKind};
+use shared::providers::{Access, AccessToken, Credentials, ProviderError, ProviderErrorKind, Renewal};
 use shared::rest::unavailable;
 use shared::store::configurations::CreateError;
-use shared::vault::{Credentials, SealContext};
+use shared::vault::SealContext;
 use zeroize::Zeroizing;
 
 use crate::App;
@@ -41,7 +42,8 @@ const MAX_TOKEN: usize = 4096;
 pub async fn create(app: &App, scope: &TenantScope, input: Input) -> Result<Configuration, Problem> {
     let (provider, day_start) = check(&input)?;
     let token = AccessToken::new(input.credentials.access_token.as_str());
-    let described = app.providers.get(provider).describe_merchant(input.environment, &token).await;
+    let access = Access { environment: input.environment, token: &token };
+    let described = app.providers.get(provider).describe_merchant(&access, &[]).await;
     let described = described.map_err(|error| refusal(&error))?;
 
     let now = Timestamp::now();
@@ -70,8 +72,12 @@ pub async fn create(app: &App, scope: &TenantScope, input: Input) -> Result<Conf
     };
     let credentials = Credentials {
         access_token: input.credentials.access_token,
-        refresh_token: input.credentials.refresh_token,
+        obtained_at: now,
         expires_at: input.credentials.expires_at,
+        renewal: match input.credentials.refresh_token {
+            Some(refresh_token) => Renewal::RefreshToken { refresh_token, single_use: false },
+            None => Renewal::Never,
+        },
     };
     let context = SealContext { scope, configuration_id: configuration.id, provider };
     let sealed = app.vault.seal(context, &credentials).await.map_err(|error| unavailable(&error))?;
@@ -85,7 +91,11 @@ pub async fn create(app: &App, scope: &TenantScope, input: Input) -> Result<Conf
 /// Every wrong field at once.
 fn check(input: &Input) -> Result<(ProviderKind, DayStart), Problem> {
     let mut errors = Vec::new();
-    let provider = input.provider.parse();
+    // The others come with the rest of their control plane.
+    let provider = match input.provider.parse() {
+        Ok(ProviderKind::Toast | ProviderKind::Lightspeed) => Err(UnknownProvider),
+        provider => provider,
+    };
     if let Err(error) = &provider {
         errors.push(FieldError::new("/provider", error));
     }
@@ -125,6 +135,8 @@ fn refusal(error: &ProviderError) -> Problem {
         ProviderErrorKind::NotFound
         | ProviderErrorKind::Unavailable
         | ProviderErrorKind::Rejected { .. }
-        | ProviderErrorKind::Malformed => Problem::provider_failed(),
+        | ProviderErrorKind::Malformed
+        | ProviderErrorKind::SeveralMerchants
+        | ProviderErrorKind::Unsupported => Problem::provider_failed(),
     }
 }

@@ -38,7 +38,7 @@ async fn main() -> Result<(), Error> {
     let app = &App {
         configurations: Configurations::new(aws_sdk_dynamodb::Client::new(&config), table),
         vault: Vault::new(aws_sdk_kms::Client::new(&config), key_id),
-        providers: Providers::new(ProviderHosts { square })?,
+        providers: Providers::new(ProviderHosts { square, ..ProviderHosts::default() })?,
         cursor_key: Secret::new(aws_sdk_secretsmanager::Client::new(&config), cursor_secret),
     };
     run(service_fn(move |request| handle(app, request))).await

@@ -12,7 +12,7 @@ use shared::domain::{
     ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, MerchantId, ProviderKind, Transaction,
     TransactionId, TransactionStatus,
 };
-use shared::providers::{Expectation, Notification, RawOrder, Subject};
+use shared::providers::{Access, Expectation, Notification, OrderRef, Origin, RawOrder, Subject};
 use shared::queue::intake::{self, DeliveryMessage};
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::{Candidate, KnownCopy, PutOutcome};
@@ -56,7 +56,7 @@ impl<'a> Batch<'a> {
         let mut transactions = Vec::new();
         let result = match &parsed {
             Ok(notification) => {
-                let found = self.configuration(delivery.provider(), delivery.environment(), &notification.merchant_id);
+                let found = self.configuration(delivery.provider(), delivery.environment(), &notification.origin);
                 match found.await.map_err(Stop::from) {
                     Ok(Some(found)) => {
                         owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
@@ -132,7 +132,7 @@ impl<'a> Batch<'a> {
             app.logs.count_repeat(owner, &notification.event_id).await?;
             return Ok(Ended::Repeat);
         }
-        let Subject::Order { id, changed_at, expects } = &notification.subject else {
+        let Subject::Order { id, location, changed_at, expects } = &notification.subject else {
             return Err(Stop::Final(Outcome::Ignored("no_order")));
         };
         match found.configuration.status {
@@ -155,7 +155,8 @@ impl<'a> Batch<'a> {
             transactions.extend(copies.iter().map(|copy| copy.transaction_id));
             return Ok(Ended::Done);
         }
-        let raw = self.fetch(found, id).await?;
+        let order_ref = OrderRef { id: id.clone(), location: location.clone(), changed_at: *changed_at };
+        let raw = self.fetch(found, &order_ref).await?;
         let read = app.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
         if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
             return Err(Stop::Later(Later::unexpected("provider_lags")));
@@ -182,11 +183,12 @@ impl<'a> Batch<'a> {
         Ok(Ended::Done)
     }
 
-    async fn fetch(&self, found: &SealedConfiguration, id: &ExternalOrderId) -> Result<RawOrder, Stop> {
+    async fn fetch(&self, found: &SealedConfiguration, order: &OrderRef) -> Result<RawOrder, Stop> {
         let app = self.app;
         let token = app.access.open(found).await?;
         let provider = app.providers.get(found.configuration.provider);
-        let fetched = provider.fetch_order(found.configuration.environment, &token, id).await.map_err(Stop::from);
+        let access = Access { environment: found.configuration.environment, token: &token };
+        let fetched = provider.fetch_order(&access, order).await.map_err(Stop::from);
         if let Err(Stop::Disconnect(_)) = &fetched {
             tracing::error!(configuration.id = %found.configuration.id, tenant.id = %found.scope.tenant_id(), "the provider refuses the credentials");
             app.configurations.require_reauth(&found.scope, &found.configuration).await?;
@@ -198,8 +200,10 @@ impl<'a> Batch<'a> {
         &mut self,
         provider: ProviderKind,
         environment: Environment,
-        merchant: &MerchantId,
+        origin: &Origin,
     ) -> Result<Option<SealedConfiguration>, shared::store::StoreError> {
+        // A shop leads to nobody until the shops of a configuration are claimed as its merchant is.
+        let Origin::Merchant(merchant) = origin else { return Ok(None) };
         let key = (provider, environment, merchant.clone());
         if let Some(found) = self.configurations.get(&key) {
             return Ok(found.clone());

@@ -53,7 +53,11 @@ impl Settings {
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
             first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
-            hosts: ProviderHosts { square: r.optional("SQUARE_BASE_URL") },
+            hosts: ProviderHosts {
+                square: r.optional("SQUARE_BASE_URL"),
+                toast: r.optional("TOAST_BASE_URL"),
+                lightspeed: r.optional("LIGHTSPEED_BASE_URL"),
+            },
         }
     }
 }

@@ -120,7 +120,7 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::domain::ProviderKind;
+    use shared::domain::{Environment, ProviderKind};
     use shared::providers::{ProviderHosts, Providers, WebhookDelivery};
 
     #[test]
@@ -134,12 +134,13 @@ mod tests {
         });
         let body = request.body().unwrap();
         let received_at = jiff::Timestamp::UNIX_EPOCH;
-        let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at };
+        let environment = Environment::Production;
+        let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at, environment };
         let providers = Providers::new(ProviderHosts::default()).unwrap();
         let square = providers.get(ProviderKind::Square);
         let verified = square.verify_webhook(delivery, &[serde_json::from_value(secret).unwrap()]).unwrap();
         let notification = square.parse_notification(&verified).unwrap();
-        assert_eq!(notification.merchant_id.as_str(), "MERCHANT1");
+        assert_eq!(notification.origin.as_str(), "MERCHANT1");
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use shared::domain::ProviderKind;
+use shared::domain::{Environment, ProviderKind};
 use shared::problem::{Problem, is_json};
-use shared::providers::{Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery};
+use shared::providers::{Application, Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery};
 use shared::queue::SendError;
 use shared::queue::intake::IntakeQueue;
-use shared::secrets::{Secret, SquareApplication};
+use shared::secrets::Secret;
 use shared::telemetry::TraceParent;
 
 pub use event::{Request, Response};
@@ -27,7 +27,7 @@ pub struct App {
     /// Who can prove and read a delivery.
     pub providers: Providers,
     /// Our application at Square, whose subscriptions' keys sign all merchants' deliveries.
-    pub square: Secret<SquareApplication>,
+    pub square: Secret<Application>,
     /// Where deliveries go.
     pub intake: IntakeQueue,
 }
@@ -75,13 +75,18 @@ async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken
         return Err(Problem::unsupported_media_type());
     }
     let body = request.body().ok_or_else(Problem::malformed_json)?;
-    let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at: Timestamp::now() };
+    let delivery = WebhookDelivery {
+        headers: &request.headers,
+        body: &body,
+        received_at: Timestamp::now(),
+        environment: Environment::Production,
+    };
     let verified = verify(app, kind, delivery).await?;
     // An authentic delivery that cannot be read is taken all the same and shown as failed: a refusal would only make
     // the provider repeat it, and some then stop the whole subscription.
     let taken = match app.providers.get(kind).parse_notification(&verified) {
         Ok(notification) => {
-            Taken { event_id: notification.event_id.to_string(), merchant_id: notification.merchant_id.to_string() }
+            Taken { event_id: notification.event_id.to_string(), merchant_id: notification.origin.as_str().to_owned() }
         }
         Err(error) => {
             tracing::warn!(provider = %kind, error = %error, "took a delivery that cannot be read");
@@ -121,8 +126,10 @@ async fn verify<'d>(
     };
     let held = match kind {
         ProviderKind::Square => app.square.get().await.map_err(unavailable)?,
+        // Their secrets belong to a configuration, which has no URL of its own yet.
+        ProviderKind::Toast | ProviderKind::Lightspeed => return Err(Problem::not_found("provider")),
     };
-    let check = |keys: &Arc<SquareApplication>| provider.verify_webhook(delivery, &keys.webhook_subscriptions);
+    let check = |keys: &Arc<Application>| provider.verify_webhook(delivery, &keys.webhook_subscriptions);
     if let Ok(verified) = check(&held) {
         return Ok(verified);
     }

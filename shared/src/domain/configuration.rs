@@ -15,6 +15,10 @@ use super::{ConfigurationId, Location, LocationId, MerchantId};
 pub enum ProviderKind {
     /// Square.
     Square,
+    /// Toast.
+    Toast,
+    /// Lightspeed Restaurant, K-Series.
+    Lightspeed,
 }
 
 /// A name that is none of our providers'.
@@ -27,6 +31,8 @@ impl ProviderKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Square => "square",
+            Self::Toast => "toast",
+            Self::Lightspeed => "lightspeed",
         }
     }
 }
@@ -42,6 +48,8 @@ impl FromStr for ProviderKind {
     fn from_str(name: &str) -> Result<Self, UnknownProvider> {
         match name {
             "square" => Ok(Self::Square),
+            "toast" => Ok(Self::Toast),
+            "lightspeed" => Ok(Self::Lightspeed),
             _ => Err(UnknownProvider),
         }
     }

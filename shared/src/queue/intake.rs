@@ -9,7 +9,6 @@ use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
 
 use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
 use crate::aws::AwsError;
@@ -124,9 +123,7 @@ pub fn decode(message: &SqsMessage) -> Result<DeliveryMessage, UnreadableMessage
 
 /// The id of a delivery whose own cannot be read.
 pub fn hash_id(body: &[u8]) -> EventId {
-    let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    // Sixty-four hexadecimal digits and a prefix are always an id.
-    EventId::new(format!("sha256:{hash}")).unwrap_or_else(|_| unreachable!())
+    EventId::hash_of(body)
 }
 
 fn encode(body: &[u8]) -> Result<(&'static str, String), SendError> {

@@ -2,7 +2,8 @@
 
 use aws_sdk_kms::Client;
 use shared::domain::{ConfigurationId, ProviderKind, TenantScope};
-use shared::vault::{Credentials, SealContext, Vault, VaultError};
+use shared::providers::{Credentials, Renewal};
+use shared::vault::{SealContext, Vault, VaultError};
 use zeroize::Zeroizing;
 
 use crate::stack::{scope, stack};
@@ -14,8 +15,12 @@ fn vault() -> Vault {
 fn credentials() -> Credentials {
     Credentials {
         access_token: Zeroizing::new("EAAA-secret-token".into()),
-        refresh_token: Some(Zeroizing::new("EQAA-secret-refresh".into())),
+        obtained_at: "2026-02-14T08:00:00Z".parse().unwrap(),
         expires_at: None,
+        renewal: Renewal::RefreshToken {
+            refresh_token: Zeroizing::new("EQAA-secret-refresh".into()),
+            single_use: false,
+        },
     }
 }
 
@@ -30,7 +35,8 @@ async fn what_was_sealed_opens_for_its_owner() {
     assert!(!sealed.windows(12).any(|window| window == b"secret-token"));
     let opened = vault.open(context(&owner, id), &sealed).await.unwrap();
     assert_eq!(opened.access_token.as_str(), "EAAA-secret-token");
-    assert_eq!(opened.refresh_token.unwrap().as_str(), "EQAA-secret-refresh");
+    let Renewal::RefreshToken { refresh_token, .. } = opened.renewal else { panic!("another renewal") };
+    assert_eq!(refresh_token.as_str(), "EQAA-secret-refresh");
 }
 
 #[tokio::test]
