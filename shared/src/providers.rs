@@ -1,29 +1,40 @@
 //! The point-of-sale providers behind one trait.
 //!
-//! To add one: a variant of [`ProviderKind`], a file and a folder of four files here, a folder of fixtures. The
-//! compiler lists the matches that want an arm.
+//! To add one: a variant of [`ProviderKind`], a file and a folder here, a folder of fixtures. The compiler lists the
+//! matches that want an arm.
 
+mod credentials;
+mod delivery;
 pub mod error;
+#[cfg(feature = "client")]
+mod http;
+pub mod lightspeed;
+#[cfg(feature = "client")]
+mod merchant;
+mod query;
 pub mod square;
-
-use std::borrow::Cow;
+pub mod toast;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use zeroize::Zeroizing;
 
-use crate::domain::{
-    Configuration, Environment, EventId, ExternalOrderId, MerchantId, ProviderKind, SourceVersion, Transaction,
-};
 #[cfg(feature = "client")]
-use crate::domain::{Currency, LocationId, Merchant, TimeZoneName};
+use crate::domain::LocationId;
+use crate::domain::{Configuration, Environment, ProviderKind, Transaction};
+#[cfg(feature = "client")]
+pub use credentials::{Access, AccessToken};
+pub use credentials::{Application, Credentials, Renewal, Revocation};
+pub use delivery::{
+    DeliveryHeaders, Expectation, Notification, Origin, Subject, VerifiedDelivery, WebhookDelivery, WebhookSecret,
+};
 pub use error::{Disposition, PayloadError, PayloadProblem, ProviderError, ProviderErrorKind, SignatureMismatch};
+#[cfg(feature = "client")]
+pub use merchant::{DescribedLocation, MerchantDescription};
 
 /// Everything we ask of a point-of-sale provider.
 ///
-/// The first three methods are pure: bytes in, values out, no clock and no network. The others talk to the provider,
-/// make one attempt, and say through [`ProviderErrorKind`] what went wrong; whether to try again is the caller's
-/// decision. There are no default bodies: a provider that cannot do something says so in its own file.
+/// Some methods are pure: bytes in, values out, no clock and no network. The others talk to the provider, make one
+/// attempt, and say through [`ProviderErrorKind`] what went wrong; whether to try again is the caller's decision. There
+/// are no default bodies: a provider that cannot do something says so in its own file.
 #[cfg_attr(feature = "client", async_trait::async_trait)]
 pub trait PosProvider: Send + Sync {
     /// Proves that the provider sent these bytes, with one of the secrets that are valid now.
@@ -45,149 +56,71 @@ pub trait PosProvider: Send + Sync {
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError>;
 
+    /// Where a merchant agrees that we act for it. `None`: this provider has no OAuth.
+    fn authorize_url(
+        &self,
+        application: &Application,
+        environment: Environment,
+        redirect_uri: &str,
+        state: &str,
+    ) -> Option<String>;
+
+    /// From when on the access token should be renewed, if it ever should.
+    fn refresh_due_at(&self, credentials: &Credentials) -> Option<Timestamp>;
+
     /// Reads one order.
     #[cfg(feature = "client")]
-    async fn fetch_order(
-        &self,
-        environment: Environment,
-        token: &AccessToken,
-        id: &ExternalOrderId,
-    ) -> Result<RawOrder, ProviderError>;
+    async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError>;
 
     /// Reads whose token this is and which shops it reaches.
+    ///
+    /// `shops`: those to describe, where the provider cannot list them. The others list their own.
     #[cfg(feature = "client")]
     async fn describe_merchant(
         &self,
-        environment: Environment,
-        token: &AccessToken,
+        access: &Access<'_>,
+        shops: &[LocationId],
     ) -> Result<MerchantDescription, ProviderError>;
+
+    /// Turns the code that a merchant's consent gave into credentials.
+    #[cfg(feature = "client")]
+    async fn exchange_code(
+        &self,
+        application: &Application,
+        environment: Environment,
+        code: &str,
+        redirect_uri: &str,
+    ) -> Result<Credentials, ProviderError>;
+
+    /// Buys new credentials with the old ones. `Unauthorized`: only a person can.
+    #[cfg(feature = "client")]
+    async fn refresh_credentials(
+        &self,
+        application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Credentials, ProviderError>;
+
+    /// Gives the merchant's consent back.
+    #[cfg(feature = "client")]
+    async fn revoke_credentials(
+        &self,
+        application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Revocation, ProviderError>;
 }
 
-/// One webhook request exactly as it arrived.
-///
-/// Signatures cover bytes, not JSON: never decode and re-encode `body` before it has been verified.
-#[derive(Debug, Clone, Copy)]
-pub struct WebhookDelivery<'d> {
-    /// As they came.
-    pub headers: &'d DeliveryHeaders,
-    /// As it came.
-    pub body: &'d [u8],
-    /// For signatures that cover a time. A value, so that checks need no clock.
-    pub received_at: Timestamp,
-}
-
-/// The headers of a delivery; names are compared without case.
-#[derive(Debug, Clone, Default)]
-pub struct DeliveryHeaders(Vec<(String, String)>);
-
-impl DeliveryHeaders {
-    /// The first value of a header.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for DeliveryHeaders {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
-        Self(headers.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
-    }
-}
-
-/// What proves a provider's webhooks, from the application secret.
-#[derive(Clone, Deserialize)]
-pub struct WebhookSecret {
-    /// The provider's id of the subscription.
-    pub id: String,
-    /// The URL that was registered, byte for byte: Square signs it together with the body.
-    pub notification_url: String,
-    /// The key.
-    pub signature_key: Zeroizing<String>,
-}
-
-/// A delivery of which we know that the provider sent it.
-///
-/// Only a provider's `verify_webhook` and our own intake queue can make one, so reading an unverified body does not
-/// compile.
-#[derive(Debug, Clone)]
-pub struct VerifiedDelivery<'d> {
-    pub(crate) provider: ProviderKind,
-    pub(crate) environment: Environment,
-    pub(crate) body: Cow<'d, [u8]>,
-    pub(crate) received_at: Timestamp,
-    pub(crate) signature: String,
-    pub(crate) secret_id: String,
-}
-
-impl VerifiedDelivery<'_> {
-    /// Who sent it.
-    pub fn provider(&self) -> ProviderKind {
-        self.provider
-    }
-
-    /// From which of its worlds.
-    pub fn environment(&self) -> Environment {
-        self.environment
-    }
-
-    /// The bytes.
-    pub fn body(&self) -> &[u8] {
-        &self.body
-    }
-
-    /// When it arrived.
-    pub fn received_at(&self) -> Timestamp {
-        self.received_at
-    }
-
-    /// As presented, so that whoever reads the queue can check again.
-    pub fn signature(&self) -> &str {
-        &self.signature
-    }
-
-    /// Which secret proved it.
-    pub fn secret_id(&self) -> &str {
-        &self.secret_id
-    }
-}
-
-/// "Something changed", verified and read.
+/// An order to be read.
+#[cfg(feature = "client")]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notification {
-    /// Repeats of a delivery keep it.
-    pub event_id: EventId,
-    /// In the provider's words.
-    pub event_type: String,
-    /// Whose till.
-    pub merchant_id: MerchantId,
-    /// What changed.
-    pub subject: Subject,
-}
-
-/// What changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    /// An order, which must now be read.
-    Order {
-        /// Which.
-        id: ExternalOrderId,
-        /// When it changed, if the event says so: a copy read well after this needs no second reading.
-        changed_at: Option<Timestamp>,
-        /// What a copy must show to be at least as new as the event.
-        expects: Expectation,
-    },
-    /// Nothing that could move a sale.
-    Nothing,
-}
-
-/// What a copy of an order must show. Providers answer from replicas that lag by seconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Expectation {
-    /// The event names nothing to look for.
-    Any,
-    /// At least this version.
-    Version(SourceVersion),
-    /// This payment among the order's.
-    Payment(String),
+pub struct OrderRef {
+    /// Which.
+    pub id: crate::domain::ExternalOrderId,
+    /// In which shop, where that is known. Toast and Lightspeed are asked shop by shop.
+    pub location: Option<LocationId>,
+    /// About when it changed, where that is known. Lightspeed finds a sale by the time of its closing.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// The provider's record of an order, as they keep it.
@@ -199,64 +132,51 @@ pub struct RawOrder {
     pub observed_at: Timestamp,
 }
 
-/// An access token, opened and ready to be sent to its provider.
-#[cfg(feature = "client")]
-#[derive(Clone)]
-pub struct AccessToken(Zeroizing<String>);
-
-#[cfg(feature = "client")]
-impl AccessToken {
-    /// Takes the plain token.
-    pub fn new(token: impl Into<String>) -> Self {
-        Self(Zeroizing::new(token.into()))
-    }
-
-    /// For the Authorization header, and nothing else.
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-/// Whose token it is and which shops it reaches.
-#[cfg(feature = "client")]
-#[derive(Debug, Clone)]
-pub struct MerchantDescription {
-    /// Whose.
-    pub merchant: Merchant,
-    /// Which shops.
-    pub locations: Vec<DescribedLocation>,
-}
-
-/// A shop as the provider describes it; when its day starts is the tenant's to say.
-#[cfg(feature = "client")]
-#[derive(Debug, Clone)]
-pub struct DescribedLocation {
-    /// The provider's id.
-    pub id: LocationId,
-    /// As the merchant calls it.
-    pub name: String,
-    /// Where its clock hangs.
-    pub time_zone: TimeZoneName,
-    /// What its till is kept in.
-    pub currency: Currency,
-}
-
 /// All providers, made once per execution environment.
 pub struct Providers {
     square: square::Square,
+    toast: toast::Toast,
+    lightspeed: lightspeed::Lightspeed,
 }
 
 impl Providers {
     /// Connects to nobody yet.
+    #[cfg(feature = "client")]
     pub fn new(hosts: ProviderHosts) -> Result<Self, ProviderError> {
-        Ok(Self { square: square::Square::new(hosts.square)? })
+        let client = http::client(ProviderKind::Square)?;
+        Ok(Self {
+            square: square::Square::new(hosts.square, client.clone()),
+            toast: toast::Toast::new(hosts.toast, client.clone()),
+            lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed, client),
+        })
+    }
+
+    /// For functions that call nobody.
+    #[cfg(not(feature = "client"))]
+    pub fn new(hosts: ProviderHosts) -> Result<Self, ProviderError> {
+        Ok(Self {
+            square: square::Square::new(hosts.square),
+            toast: toast::Toast::new(),
+            lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed),
+        })
     }
 
     /// The one of this kind.
     pub fn get(&self, kind: ProviderKind) -> &dyn PosProvider {
         match kind {
             ProviderKind::Square => &self.square,
+            ProviderKind::Toast => &self.toast,
+            ProviderKind::Lightspeed => &self.lightspeed,
         }
+    }
+}
+
+/// What a token must be allowed to do for our work, in the provider's words.
+pub fn required_scopes(kind: ProviderKind) -> &'static [&'static str] {
+    match kind {
+        ProviderKind::Square => &square::REQUIRED_SCOPES,
+        ProviderKind::Toast => &toast::REQUIRED_SCOPES,
+        ProviderKind::Lightspeed => &lightspeed::REQUIRED_SCOPES,
     }
 }
 
@@ -265,4 +185,26 @@ impl Providers {
 pub struct ProviderHosts {
     /// Replaces both of Square's.
     pub square: Option<String>,
+    /// Replaces both of Toast's.
+    pub toast: Option<String>,
+    /// Replaces both of Lightspeed's.
+    pub lightspeed: Option<String>,
+}
+
+/// A provider's two worlds, or what stands in for both.
+#[derive(Debug, Clone)]
+struct Hosts {
+    production: &'static str,
+    sandbox: &'static str,
+    /// A parameter of the deployment.
+    instead: Option<String>,
+}
+
+impl Hosts {
+    fn of(&self, environment: Environment) -> &str {
+        self.instead.as_deref().map(|host| host.trim_end_matches('/')).unwrap_or(match environment {
+            Environment::Production => self.production,
+            Environment::Sandbox => self.sandbox,
+        })
+    }
 }

@@ -21,6 +21,7 @@ pub use route::{Route, find_route};
 
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{Problem, is_json};
+use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// The longest page of a listing: DynamoDB's own limit for one read of many items.
 pub const MAX_PAGE: i32 = 100;
@@ -304,6 +305,26 @@ pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Problem {
     }
     tracing::error!(error = causes.join(": "), "a dependency failed");
     Problem::unavailable()
+}
+
+/// Logs what a provider said to credentials, and answers it.
+pub fn refused_by_provider(error: &ProviderError) -> Problem {
+    tracing::warn!(error = ?error, "a provider did not take credentials");
+    match error.kind {
+        ProviderErrorKind::Unauthorized => Problem::provider_refused("the provider refuses the credentials"),
+        ProviderErrorKind::Forbidden => {
+            Problem::permission_missing("the credentials do not permit to read the merchant's profile")
+        }
+        ProviderErrorKind::NotFound => Problem::provider_refused("the credentials reach no such shop"),
+        ProviderErrorKind::SeveralMerchants => {
+            Problem::provider_refused("the credentials reach several businesses: authorize for one of them")
+        }
+        ProviderErrorKind::Unsupported => Problem::not_supported("the provider does not offer this"),
+        ProviderErrorKind::RateLimited { .. } => Problem::unavailable(),
+        ProviderErrorKind::Unavailable | ProviderErrorKind::Rejected { .. } | ProviderErrorKind::Malformed => {
+            Problem::provider_failed()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -42,11 +42,10 @@ pub struct Authorization {
 pub async fn authorize(app: &App, call: &Call) -> Result<Answer, Problem> {
     let configuration = find_to_change(app, call).await?;
     let provider = configuration.provider;
-    let redirect_uri = app.public_url.clone().unwrap_or_else(|| call.base_url());
     let state = State {
         configuration_id: configuration.id,
         nonce: Uuid::new_v4(),
-        redirect_uri: format!("{redirect_uri}/api/v1/oauth/{provider}/callback"),
+        redirect_uri: format!("{}/api/v1/oauth/{provider}/callback", app.base_url(call)),
         subject: call.subject.clone(),
         roles: call.roles(),
     };

@@ -6,9 +6,9 @@ use shared::access::seal_context;
 use shared::domain::{Configuration, CredentialsSummary, LocationId, ProviderKind, TenantScope};
 use shared::problem::Problem;
 use shared::providers::{
-    Access, AccessToken, Credentials, MerchantDescription, ProviderError, ProviderErrorKind, Renewal,
+    Access, AccessToken, Credentials, MerchantDescription, Renewal,
 };
-use shared::rest::{Fields, is_token, unavailable};
+use shared::rest::{Fields, is_token, refused_by_provider, unavailable};
 use zeroize::Zeroizing;
 
 use crate::App;
@@ -88,13 +88,13 @@ pub async fn connect(app: &App, configuration: &mut Configuration, brought: Brou
         Renewal::Login { .. } => {
             let application = app.applications.get(configuration.provider).await.map_err(|error| unavailable(&error))?;
             let logged_in = provider.refresh_credentials(&application, environment, &brought.credentials).await;
-            logged_in.map_err(|error| refusal(&error))?
+            logged_in.map_err(|error| refused_by_provider(&error))?
         }
         Renewal::Never | Renewal::RefreshToken { .. } => brought.credentials,
     };
     let token = AccessToken::new(credentials.access_token.as_str());
     let described = provider.describe_merchant(&Access { environment, token: &token }, &brought.shops).await;
-    accept(configuration, &described.map_err(|error| refusal(&error))?)?;
+    accept(configuration, &described.map_err(|error| refused_by_provider(&error))?)?;
     Ok(credentials)
 }
 
@@ -122,7 +122,7 @@ pub async fn exchange(
     let application = app.applications.get(configuration.provider).await.map_err(|error| unavailable(&error))?;
     let provider = app.providers.get(configuration.provider);
     let exchanged = provider.exchange_code(&application, configuration.environment, code, redirect_uri).await;
-    let credentials = exchanged.map_err(|error| refusal(&error))?;
+    let credentials = exchanged.map_err(|error| refused_by_provider(&error))?;
     connect(app, configuration, Brought { credentials, shops: Vec::new() }).await
 }
 
@@ -140,20 +140,4 @@ pub async fn seal(
         refresh_due_at: app.providers.get(configuration.provider).refresh_due_at(credentials),
     });
     app.vault.seal(seal_context(scope, configuration), credentials).await.map_err(|error| unavailable(&error))
-}
-
-fn refusal(error: &ProviderError) -> Problem {
-    tracing::warn!(error = ?error, "a provider did not take credentials");
-    match error.kind {
-        ProviderErrorKind::Unauthorized => Problem::provider_refused("the provider refused the credentials"),
-        ProviderErrorKind::Forbidden => {
-            Problem::permission_missing("the credentials do not permit to read the merchant's profile")
-        }
-        ProviderErrorKind::Unsupported => Problem::not_supported("the provider does not offer this"),
-        ProviderErrorKind::NotFound => Problem::provider_refused("the credentials reach no such restaurant"),
-        ProviderErrorKind::RateLimited { .. } => Problem::unavailable(),
-        ProviderErrorKind::Unavailable | ProviderErrorKind::Rejected { .. } | ProviderErrorKind::Malformed => {
-            Problem::provider_failed()
-        }
-    }
 }

@@ -40,6 +40,11 @@ impl App {
     pub fn new(connections: Connections, signing_key: Secret<CursorKey>, public_url: Option<String>) -> Self {
         Self { connections, signing_key, public_url }
     }
+
+    /// Where the world reaches this API, without `/api/v1`.
+    fn base_url(&self, question: &Question) -> String {
+        self.public_url.clone().unwrap_or_else(|| question.base_url())
+    }
 }
 
 impl Deref for App {

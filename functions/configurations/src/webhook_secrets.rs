@@ -6,7 +6,8 @@ use http::header::LOCATION;
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::WebhookSecretSummary;
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, is_line, unavailable};
+use shared::providers::WebhookSecret;
+use shared::rest::{Answer, Call, is_line, is_token, unavailable};
 use shared::store::configurations::{Change, SealedWebhookSecret};
 use shared::vault::{Purpose, SealContext};
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use crate::{App, Repeat, find_to_change, refused, show};
 /// More than two are a rotation that somebody forgot; each costs every delivery one more signature.
 const MAX_ACTIVE: usize = 3;
 const MAX_LABEL: usize = 100;
+const MAX_URL: usize = 1000;
 /// A week of overlap is enough for anybody who has begun a rotation.
 const MAX_OVERLAP_HOURS: u32 = 168;
 
@@ -29,6 +31,10 @@ pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, P
         fields.refuse("label", format!("is 1 to {MAX_LABEL} characters without control characters"));
     }
     let not_before = fields.optional::<Timestamp>("not_before");
+    let url = fields.optional::<String>("notification_url");
+    if url.as_ref().is_some_and(|url| !is_token(url, MAX_URL) || !url.starts_with("https://")) {
+        fields.refuse("notification_url", format!("is an https URL of at most {MAX_URL} characters"));
+    }
     let overlap = fields.optional::<u32>("overlap_hours");
     if overlap.is_some_and(|hours| hours > MAX_OVERLAP_HOURS) {
         fields.refuse("overlap_hours", format!("are {MAX_OVERLAP_HOURS} at most"));
@@ -60,6 +66,14 @@ pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, P
         configuration_id: after.id,
         provider: after.provider,
         purpose: Purpose::Webhook,
+    };
+    let own_url = || format!("{}/api/v1/webhooks/{}/{}", app.base_url(call), after.provider, after.id);
+    let secret = WebhookSecret {
+        id: id.to_string(),
+        notification_url: url.unwrap_or_else(own_url),
+        signature_key: secret,
+        not_before: Some(not_before),
+        not_after: None,
     };
     let sealed = app.vault.seal(context, &secret).await.map_err(|error| unavailable(&error))?;
     let mut all = sealed_secrets(app, &after).await?;

@@ -13,7 +13,7 @@ use shared::app::Connections;
 use shared::domain::{Configuration, ConfigurationId, ConfigurationStatus, Location, Merchant, ReasonCode};
 use shared::problem::Problem;
 use shared::providers::{Access, AccessToken, MerchantDescription, ProviderError, ProviderErrorKind};
-use shared::rest::{Answer, Call, Role, Route, answer, find_route, unavailable};
+use shared::rest::{Answer, Call, Role, Route, answer, find_route, refused_by_provider, unavailable};
 use shared::store::configurations::SealedConfiguration;
 
 /// What this function does.
@@ -134,9 +134,9 @@ async fn describe(app: &App, found: &SealedConfiguration) -> Result<MerchantDesc
                 let stated = app.tokens.state_reason(&found.scope, &found.configuration, reason, detail).await;
                 stated.map_err(|error| unavailable(&error))?;
             }
-            described.map_err(|error| refusal(&error))
+            described.map_err(|error| refused_by_provider(&error))
         }
-        described => described.map_err(|error| refusal(&error)),
+        described => described.map_err(|error| refused_by_provider(&error)),
     }
 }
 
@@ -157,25 +157,9 @@ fn no_token(error: TokenError) -> Problem {
             Problem::provider_refused("there are no credentials that the provider takes: authorize or replace them")
         }
         TokenError::BeingRenewed => Problem::unavailable(),
-        TokenError::Provider(error) => refusal(error),
+        TokenError::Provider(error) => refused_by_provider(error),
         TokenError::Vault(error) => unavailable(error),
         TokenError::Aws(error) => unavailable(error),
         TokenError::Store(error) => unavailable(error),
-    }
-}
-
-fn refusal(error: &ProviderError) -> Problem {
-    tracing::warn!(error = ?error, "a provider did not describe its merchant");
-    match error.kind {
-        ProviderErrorKind::Unauthorized => Problem::provider_refused("the provider refuses the credentials"),
-        ProviderErrorKind::Forbidden => {
-            Problem::permission_missing("the credentials do not permit to read the merchant's profile")
-        }
-        ProviderErrorKind::RateLimited { .. } => Problem::unavailable(),
-        ProviderErrorKind::NotFound
-        | ProviderErrorKind::Unavailable
-        | ProviderErrorKind::Unsupported
-        | ProviderErrorKind::Rejected { .. }
-        | ProviderErrorKind::Malformed => Problem::provider_failed(),
     }
 }

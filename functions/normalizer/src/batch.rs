@@ -9,11 +9,15 @@ use std::time::Instant;
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
-    ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, MerchantId, ProviderKind, Transaction,
-    TransactionId, TransactionStatus,
+    Configuration, ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, ProviderKind, ReasonCode,
+    TenantScope, Transaction, TransactionId, TransactionStatus,
 };
-use shared::providers::{Expectation, Notification, RawOrder, Subject};
+use shared::providers::{
+    Access, AccessToken, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
+    VerifiedDelivery,
+};
 use shared::queue::intake::{self, DeliveryMessage};
+use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::{Candidate, KnownCopy, PutOutcome};
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome};
@@ -27,36 +31,45 @@ const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// After so many attempts an order is taken as it is, though a payment that was announced is not in it.
 const PATIENCE: u32 = 4;
 
-type Merchant = (ProviderKind, Environment, MerchantId);
+/// How often it is noted that a configuration's webhooks work.
+const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+
+/// What leads to a configuration: the account that a delivery names, or the configuration to whose URL it came.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Lead {
+    Account(ProviderKind, Environment, String),
+    Owner(TenantScope, ConfigurationId),
+}
 
 /// What one batch has found out so far.
 pub struct Batch<'a> {
     app: &'a App,
-    configurations: HashMap<Merchant, Option<SealedConfiguration>>,
+    configurations: HashMap<Lead, Option<SealedConfiguration>>,
     orders: HashMap<(ConfigurationId, ExternalOrderId), Vec<Transaction>>,
+    noted: HashMap<ConfigurationId, Timestamp>,
 }
 
 impl<'a> Batch<'a> {
     /// A batch has found out nothing yet.
     pub fn new(app: &'a App) -> Self {
-        Self { app, configurations: HashMap::new(), orders: HashMap::new() }
+        Self { app, configurations: HashMap::new(), orders: HashMap::new(), noted: HashMap::new() }
     }
 
     /// Takes one message to its end, or says that it must come again. One log line each.
     pub async fn work(&mut self, message: &SqsMessage) -> Result<(), Later> {
         let started = Instant::now();
-        let DeliveryMessage { delivery, trace } = intake::decode(message).map_err(|error| {
+        let DeliveryMessage { delivery, owner: proven_for, trace } = intake::decode(message).map_err(|error| {
             // Nobody but us writes to this queue. It comes again until the dead-letter queue keeps it.
             tracing::error!(message.id = message.message_id, error = %error, "a message of the intake queue is unreadable");
             Later::unexpected("unreadable_message")
         })?;
-        let parsed = self.app.providers.get(delivery.provider()).parse_notification(&delivery);
+        let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| intake::hash_id(delivery.body()), |n| n.event_id.clone());
         let mut transactions = Vec::new();
         let result = match &parsed {
             Ok(notification) => {
-                let found = self.configuration(delivery.provider(), delivery.environment(), &notification.merchant_id);
+                let found = self.configuration(&delivery, proven_for, &notification.origin);
                 match found.await.map_err(Stop::from) {
                     Ok(Some(found)) => {
                         owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
@@ -71,7 +84,7 @@ impl<'a> Batch<'a> {
         let outcome = match result {
             Ok(Ended::Repeat) => None,
             Ok(Ended::Done) => Some(Outcome::Done),
-            Err(Stop::Final(outcome) | Stop::Disconnect(outcome)) => Some(outcome),
+            Err(Stop::Final(outcome)) => Some(outcome),
             Err(Stop::Later(later)) => {
                 tracing::warn!(message.id = message.message_id, event.id = %event_id, trace = %trace, code = later.code, "a delivery must come again");
                 return Err(later);
@@ -132,16 +145,22 @@ impl<'a> Batch<'a> {
             app.logs.count_repeat(owner, &notification.event_id).await?;
             return Ok(Ended::Repeat);
         }
-        let Subject::Order { id, changed_at, expects } = &notification.subject else {
+        let Subject::Order { id, location, changed_at, expects } = &notification.subject else {
             return Err(Stop::Final(Outcome::Ignored("no_order")));
         };
+        if !is_about(&notification.origin, &found.configuration) {
+            return Err(Stop::Final(Outcome::Ignored("other_merchant")));
+        }
         match found.configuration.status {
-            ConfigurationStatus::Active => {}
+            ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
+            ConfigurationStatus::Paused => return Err(Stop::Final(Outcome::Ignored("paused"))),
+            ConfigurationStatus::Deleting => return Err(Stop::Final(Outcome::Ignored("deleting"))),
             ConfigurationStatus::ReauthRequired => {
                 let detail = "the configuration must be connected again".to_owned();
                 return Err(Stop::Final(Outcome::Failed { code: "reauth_required", detail }));
             }
         }
+        self.note_webhook(found).await?;
         let order = (found.configuration.id, id.clone());
         if let Some(read) = self.orders.get(&order)
             && is_shown(expects, read)
@@ -155,8 +174,9 @@ impl<'a> Batch<'a> {
             transactions.extend(copies.iter().map(|copy| copy.transaction_id));
             return Ok(Ended::Done);
         }
-        let raw = self.fetch(found, id).await?;
-        let read = app.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
+        let order_ref = OrderRef { id: id.clone(), location: location.clone(), changed_at: *changed_at };
+        let raw = self.fetch(found, &order_ref).await?;
+        let read = app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
         if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
             return Err(Stop::Later(Later::unexpected("provider_lags")));
         }
@@ -182,31 +202,88 @@ impl<'a> Batch<'a> {
         Ok(Ended::Done)
     }
 
-    async fn fetch(&self, found: &SealedConfiguration, id: &ExternalOrderId) -> Result<RawOrder, Stop> {
-        let app = self.app;
-        let token = app.access.open(found).await?;
-        let provider = app.providers.get(found.configuration.provider);
-        let fetched = provider.fetch_order(found.configuration.environment, &token, id).await.map_err(Stop::from);
-        if let Err(Stop::Disconnect(_)) = &fetched {
-            tracing::error!(configuration.id = %found.configuration.id, tenant.id = %found.scope.tenant_id(), "the provider refuses the credentials");
-            app.configurations.require_reauth(&found.scope, &found.configuration).await?;
+    /// Reads an order, with renewed credentials if the ones we have are refused. When those are refused too, a person
+    /// must connect again.
+    async fn fetch(&self, found: &SealedConfiguration, order: &OrderRef) -> Result<RawOrder, Stop> {
+        let tokens = &self.app.tokens;
+        let mut fetched = self.fetch_with(found, &tokens.current(found).await?, order).await;
+        if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
+            fetched = self.fetch_with(found, &tokens.after_refusal(found).await?, order).await;
         }
-        fetched
+        let reason = if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
+            Some(ReasonCode::CredentialsRefused)
+        } else if is_refused(&fetched, ProviderErrorKind::Forbidden) {
+            Some(ReasonCode::PermissionMissing)
+        } else {
+            None
+        };
+        if let (Err(error), Some(reason)) = (&fetched, reason) {
+            tracing::error!(configuration.id = %found.configuration.id, tenant.id = %found.scope.tenant_id(), error = %error, "the provider refuses the credentials");
+            tokens.state_reason(&found.scope, &found.configuration, reason, &error.to_string()).await?;
+        }
+        Ok(fetched?)
+    }
+
+    async fn fetch_with(
+        &self,
+        found: &SealedConfiguration,
+        token: &AccessToken,
+        order: &OrderRef,
+    ) -> Result<RawOrder, ProviderError> {
+        let Configuration { provider, environment, .. } = found.configuration;
+        let access = Access { environment, token };
+        self.app.connections.providers.get(provider).fetch_order(&access, order).await
+    }
+
+    /// Notes about once a minute that the webhooks of a configuration work.
+    async fn note_webhook(&mut self, found: &SealedConfiguration) -> Result<(), StoreError> {
+        let (id, now) = (found.configuration.id, Timestamp::now());
+        let last = self.noted.get(&id).copied().or(found.configuration.health.last_webhook_at);
+        if last.is_none_or(|last| now.duration_since(last) >= NOTE_EVERY) {
+            self.app.connections.configurations.note_webhook(&found.scope, id, now).await?;
+            self.noted.insert(id, now);
+        }
+        Ok(())
     }
 
     async fn configuration(
         &mut self,
-        provider: ProviderKind,
-        environment: Environment,
-        merchant: &MerchantId,
-    ) -> Result<Option<SealedConfiguration>, shared::store::StoreError> {
-        let key = (provider, environment, merchant.clone());
-        if let Some(found) = self.configurations.get(&key) {
+        delivery: &VerifiedDelivery<'_>,
+        proven_for: Option<(TenantScope, ConfigurationId)>,
+        origin: &Origin,
+    ) -> Result<Option<SealedConfiguration>, StoreError> {
+        let lead = match (proven_for, origin) {
+            (Some((scope, id)), _) => Lead::Owner(scope, id),
+            (None, Origin::Merchant(_) | Origin::Location(_)) => {
+                Lead::Account(delivery.provider(), delivery.environment(), origin.as_str().to_owned())
+            }
+            (None, Origin::Url) => return Ok(None),
+        };
+        if let Some(found) = self.configurations.get(&lead) {
             return Ok(found.clone());
         }
-        let found = self.app.configurations.find_by_merchant(provider, environment, merchant).await?;
-        self.configurations.insert(key, found.clone());
+        let configurations = &self.app.connections.configurations;
+        let found = match &lead {
+            Lead::Owner(scope, id) => configurations.load(scope, *id).await?,
+            Lead::Account(provider, environment, account) => {
+                configurations.find_by_account(*provider, *environment, account).await?
+            }
+        };
+        self.configurations.insert(lead, found.clone());
         Ok(found)
+    }
+}
+
+fn is_refused(fetched: &Result<RawOrder, ProviderError>, kind: ProviderErrorKind) -> bool {
+    fetched.as_ref().is_err_and(|error| error.kind == kind)
+}
+
+/// Whether a delivery is about this configuration's own tills: a secret of one tenant proves nothing about another's.
+fn is_about(origin: &Origin, configuration: &Configuration) -> bool {
+    match origin {
+        Origin::Merchant(id) => configuration.merchant.as_ref().is_some_and(|merchant| merchant.id == *id),
+        Origin::Location(id) => configuration.location(id).is_some(),
+        Origin::Url => true,
     }
 }
 

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::SignedDuration;
 use lambda_runtime::LambdaEvent;
-use shared::access::Access;
-use shared::providers::{ProviderError, ProviderHosts, Providers};
+use shared::access::Tokens;
+use shared::app::{ConnectionSettings, Connections};
+use shared::aws::SdkConfig;
+use shared::providers::ProviderError;
 use shared::queue::intake::IntakeQueue;
 use shared::queue::sales::SalesQueue;
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
 use shared::settings::Reader;
-use shared::store::configurations::Configurations;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
-use shared::vault::Vault;
 
 use batch::Batch;
 use work::Later;
@@ -30,41 +30,36 @@ const RESERVE: Duration = Duration::from_millis(700);
 
 /// What the deployment says.
 pub struct Settings {
-    configurations_table: String,
+    connections: ConnectionSettings,
     transactions_table: String,
     webhook_logs_table: String,
     webhook_log_retention_days: u32,
-    key_id: String,
     intake_queue_url: String,
     sales_queue_url: String,
     first_resend_after: SignedDuration,
-    hosts: ProviderHosts,
 }
 
 impl Settings {
     /// Reads the function's environment variables.
-    pub fn read(r: &Reader<'_>) -> Self {
+    pub fn read(r: &Reader<'_>, config: &SdkConfig) -> Self {
         Self {
-            configurations_table: r.text("CONFIGURATIONS_TABLE"),
+            connections: ConnectionSettings::read(r, config),
             transactions_table: r.text("TRANSACTIONS_TABLE"),
             webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
-            key_id: r.text("KMS_KEY_ID"),
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
             first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
-            hosts: ProviderHosts { square: r.optional("SQUARE_BASE_URL") },
         }
     }
 }
 
 /// Everything that the work needs, made once per execution environment.
 pub struct App {
-    configurations: Configurations,
+    connections: Connections,
+    tokens: Tokens,
     transactions: Transactions,
     logs: WebhookLogs,
-    access: Access,
-    providers: Providers,
     intake: IntakeQueue,
     sales: SalesQueue,
     first_resend_after: SignedDuration,
@@ -72,15 +67,15 @@ pub struct App {
 
 impl App {
     /// Opens nothing yet.
-    pub fn new(config: &shared::aws::SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
+    pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
+        let connections = Connections::new(config, settings.connections)?;
         Ok(Self {
-            configurations: Configurations::new(dynamodb.clone(), settings.configurations_table),
+            tokens: connections.tokens("normalizer"),
+            connections,
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
-            access: Access::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id)),
-            providers: Providers::new(settings.hosts)?,
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
             sales: SalesQueue::new(sqs, settings.sales_queue_url),
             first_resend_after: settings.first_resend_after,

@@ -10,7 +10,7 @@ use shared::settings::Reader;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
-    let settings = Reader::from_env(Settings::read)?;
-    let app = &App::new(&shared::aws::config_from_env()?, settings)?;
+    let config = shared::aws::config_from_env()?;
+    let app = &App::new(&config, Reader::from_env(|r| Settings::read(r, &config))?)?;
     run(service_fn(async |event| handle_batch(app, event).await.map_err(Error::from))).await
 }

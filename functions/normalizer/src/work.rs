@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
+use shared::access::TokenError;
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
 use shared::store::StoreError;
@@ -48,8 +49,6 @@ pub enum Stop {
     Later(Later),
     /// It has ended, and a row says how.
     Final(Outcome),
-    /// As `Final`, and the configuration is of no use until a person has connected again.
-    Disconnect(Outcome),
 }
 
 impl From<StoreError> for Stop {
@@ -70,14 +69,19 @@ impl From<SendError> for Stop {
     }
 }
 
-impl From<VaultError> for Stop {
-    fn from(error: VaultError) -> Self {
+impl From<TokenError> for Stop {
+    fn from(error: TokenError) -> Self {
         log(&error);
         match error {
-            VaultError::Kms(_) => Self::Later(Later::unexpected("key_service_unavailable")),
-            VaultError::NotAuthentic | VaultError::NotSealed => {
-                Self::Final(failed("credentials_not_authentic", &error))
+            TokenError::Provider(error) => error.into(),
+            TokenError::Store(error) => error.into(),
+            TokenError::BeingRenewed => Self::Later(Later::unexpected("credentials_being_renewed")),
+            TokenError::Aws(_) => Self::Later(Later::unexpected("secrets_unavailable")),
+            TokenError::Vault(VaultError::Kms(_) | VaultError::NotSealed) => {
+                Self::Later(Later::unexpected("key_service_unavailable"))
             }
+            TokenError::Vault(VaultError::NotAuthentic) => Self::Final(failed("credentials_not_authentic", &error)),
+            TokenError::ReauthRequired => Self::Final(failed("reauth_required", &error)),
         }
     }
 }
@@ -94,8 +98,7 @@ impl From<ProviderError> for Stop {
         let outcome = || failed(error.kind.code(), &error);
         match error.kind.disposition() {
             Disposition::Retry { after } => Self::Later(Later { code: error.kind.code(), after }),
-            Disposition::Disconnect => Self::Disconnect(outcome()),
-            Disposition::Fail => Self::Final(outcome()),
+            Disposition::Disconnect | Disposition::Fail => Self::Final(outcome()),
         }
     }
 }

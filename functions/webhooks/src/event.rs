@@ -29,6 +29,7 @@ pub struct Request {
 #[derive(Debug, Deserialize)]
 struct PathParameters {
     pos_system: Option<String>,
+    configuration_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,6 +42,11 @@ struct RequestContext {
 impl Request {
     pub(crate) fn provider_name(&self) -> &str {
         self.path_parameters.as_ref().and_then(|path| path.pos_system.as_deref()).unwrap_or_default()
+    }
+
+    /// Whose own URL it came to, if not to the one that all share.
+    pub(crate) fn configuration_id(&self) -> Option<&str> {
+        self.path_parameters.as_ref()?.configuration_id.as_deref()
     }
 
     pub(crate) fn request_id(&self) -> &str {
@@ -120,7 +126,7 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::domain::ProviderKind;
+    use shared::domain::{Environment, ProviderKind};
     use shared::providers::{ProviderHosts, Providers, WebhookDelivery};
 
     #[test]
@@ -134,12 +140,13 @@ mod tests {
         });
         let body = request.body().unwrap();
         let received_at = jiff::Timestamp::UNIX_EPOCH;
-        let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at };
+        let environment = Environment::Production;
+        let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at, environment };
         let providers = Providers::new(ProviderHosts::default()).unwrap();
         let square = providers.get(ProviderKind::Square);
         let verified = square.verify_webhook(delivery, &[serde_json::from_value(secret).unwrap()]).unwrap();
         let notification = square.parse_notification(&verified).unwrap();
-        assert_eq!(notification.merchant_id.as_str(), "MERCHANT1");
+        assert_eq!(notification.origin.as_str(), "MERCHANT1");
     }
 
     #[test]

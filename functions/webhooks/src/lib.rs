@@ -3,20 +3,25 @@
 //! The one write (to SQS) stands before the answer and nothing else does, so there is no half-done state: either the
 //! delivery is on the queue, or the provider hears an error and comes again.
 
+mod doors;
 mod event;
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use shared::domain::ProviderKind;
+use shared::domain::{Environment, ProviderKind, TenantScope};
 use shared::problem::{Problem, is_json};
-use shared::providers::{Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery};
+use shared::providers::{
+    Application, Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
+};
 use shared::queue::SendError;
 use shared::queue::intake::IntakeQueue;
-use shared::secrets::{Secret, SquareApplication};
+use shared::secrets::Applications;
 use shared::telemetry::TraceParent;
+use zeroize::Zeroizing;
 
+pub use doors::Doors;
 pub use event::{Request, Response};
 
 /// Larger than any order we have heard of (Toast's exceed 600 KB), smaller than what Lambda takes as an event.
@@ -26,8 +31,10 @@ const MAX_BODY: usize = 5 * 1024 * 1024;
 pub struct App {
     /// Who can prove and read a delivery.
     pub providers: Providers,
-    /// Our application at Square, whose subscriptions' keys sign all merchants' deliveries.
-    pub square: Secret<SquareApplication>,
+    /// Our application at each provider: its subscriptions' keys prove what comes to the URL that all share.
+    pub applications: Applications,
+    /// What proves the rest.
+    pub doors: Doors,
     /// Where deliveries go.
     pub intake: IntakeQueue,
 }
@@ -75,13 +82,25 @@ async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken
         return Err(Problem::unsupported_media_type());
     }
     let body = request.body().ok_or_else(Problem::malformed_json)?;
-    let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at: Timestamp::now() };
-    let verified = verify(app, kind, delivery).await?;
+    let delivery = WebhookDelivery {
+        headers: &request.headers,
+        body: &body,
+        received_at: Timestamp::now(),
+        environment: Environment::Production,
+    };
+    let (verified, owner) = match request.configuration_id() {
+        None => (verify(app, kind, delivery).await?, None),
+        Some(id) => {
+            let (verified, scope) = verify_at_door(app, kind, id, delivery).await?;
+            (verified, Some(scope))
+        }
+    };
+    let owner = owner.as_ref().zip(request.configuration_id().and_then(|id| id.parse().ok()));
     // An authentic delivery that cannot be read is taken all the same and shown as failed: a refusal would only make
     // the provider repeat it, and some then stop the whole subscription.
     let taken = match app.providers.get(kind).parse_notification(&verified) {
         Ok(notification) => {
-            Taken { event_id: notification.event_id.to_string(), merchant_id: notification.merchant_id.to_string() }
+            Taken { event_id: notification.event_id.to_string(), merchant_id: notification.origin.as_str().to_owned() }
         }
         Err(error) => {
             tracing::warn!(provider = %kind, error = %error, "took a delivery that cannot be read");
@@ -89,7 +108,7 @@ async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken
         }
     };
     let fairness_key = fairness_key(kind, &taken.merchant_id);
-    match app.intake.send_delivery(&verified, &fairness_key, trace).await {
+    match app.intake.send_delivery(&verified, owner, &fairness_key, trace).await {
         Ok(()) => Ok(taken),
         Err(SendError::TooLarge) => {
             tracing::error!(provider = %kind, bytes = body.len(), "a delivery is larger than the queue carries");
@@ -107,8 +126,8 @@ fn fairness_key(kind: ProviderKind, merchant_id: &str) -> String {
     format!("{kind}:{}", merchant_id.get(..100).unwrap_or(merchant_id))
 }
 
-/// Checks with the keys that we hold, and once more with fresh ones: a key that was just rotated is the usual reason
-/// for a signature that does not match.
+/// Checks with the keys that we hold, once more with fresh ones, then with those before the last rotation: a key that
+/// was just rotated is the usual reason for a signature that does not match.
 async fn verify<'d>(
     app: &App,
     kind: ProviderKind,
@@ -119,16 +138,60 @@ async fn verify<'d>(
         tracing::error!(error = ?error, "the webhook keys could not be read");
         Problem::unavailable()
     };
-    let held = match kind {
-        ProviderKind::Square => app.square.get().await.map_err(unavailable)?,
-    };
-    let check = |keys: &Arc<SquareApplication>| provider.verify_webhook(delivery, &keys.webhook_subscriptions);
-    if let Ok(verified) = check(&held) {
+    let secret = app.applications.secret(kind);
+    let check = |keys: &Arc<Application>| provider.verify_webhook(delivery, &keys.webhook_subscriptions).ok();
+    let held = secret.get().await.map_err(unavailable)?;
+    if let Some(verified) = check(&held) {
         return Ok(verified);
     }
-    match app.square.reload(&held).await.map_err(unavailable)? {
-        Some(fresh) => check(&fresh),
-        None => Err(SignatureMismatch),
+    if let Some(fresh) = secret.reload(&held).await.map_err(unavailable)?
+        && let Some(verified) = check(&fresh)
+    {
+        return Ok(verified);
     }
-    .map_err(|SignatureMismatch| Problem::unauthorized("the delivery is not signed as it should be"))
+    let previous = secret.previous().await.map_err(unavailable)?;
+    previous.as_ref().and_then(check).ok_or_else(unproven)
+}
+
+/// Checks with a configuration's own secrets. A door that does not exist is answered like a wrong signature, after the
+/// same work.
+async fn verify_at_door<'d>(
+    app: &App,
+    kind: ProviderKind,
+    id: &str,
+    delivery: WebhookDelivery<'d>,
+) -> Result<(VerifiedDelivery<'d>, TenantScope), Problem> {
+    let provider = app.providers.get(kind);
+    let door = match id.parse() {
+        Ok(id) => app.doors.find(id).await.map_err(|error| {
+            tracing::error!(error = ?error, "a configuration's webhook secrets could not be read");
+            Problem::unavailable()
+        })?,
+        Err(_) => None,
+    };
+    let Some(door) = door.filter(|door| door.provider == kind) else {
+        let decoy = WebhookSecret {
+            id: String::new(),
+            notification_url: "https://example.com".to_owned(),
+            signature_key: Zeroizing::new("a key of nobody".to_owned()),
+            not_before: None,
+            not_after: Some(Timestamp::MIN),
+        };
+        let _ = provider.verify_webhook(delivery, &[decoy]);
+        return Err(unproven());
+    };
+    let delivery = WebhookDelivery { environment: door.environment, ..delivery };
+    match provider.verify_webhook(delivery, &door.secrets) {
+        Ok(verified) => Ok((verified, door.scope.clone())),
+        Err(SignatureMismatch) => {
+            if let Ok(id) = id.parse() {
+                app.doors.count_failure(&door, id).await;
+            }
+            Err(unproven())
+        }
+    }
+}
+
+fn unproven() -> Problem {
+    Problem::unauthorized("the delivery is not signed as it should be")
 }

@@ -19,7 +19,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     """`names` (SHA-256 of the package -> function) is filled by the deployer."""
     send_small_answers_at_once()
     quiet_emulator()
-    evaluate_encryption_context()
+    evaluate_request_context()
     refer_to_secrets_by_arn()
     write_numbers_as_text()
     write_function_logs(logs, names)
@@ -37,25 +37,37 @@ def quiet_emulator() -> None:
     logging.getLogger().setLevel(logging.WARNING)
 
 
-def evaluate_encryption_context() -> None:
-    """IAM conditions on `kms:EncryptionContext:*` compare with the request's context instead of with nothing."""
+def evaluate_request_context() -> None:
+    """IAM conditions on `kms:EncryptionContext:*` and `dynamodb:LeadingKeys` compare with what the request says."""
     from ministack.core import iam_actions
 
     tag_context = iam_actions.request_tag_context
 
-    def with_encryption_context(service, iam_action, body, params):
+    def with_request_context(service, iam_action, body, params):
         context = tag_context(service, iam_action, body, params)
-        if service != "kms":
-            return context
         try:
-            given = json.loads(body or b"{}").get("EncryptionContext") or {}
-        except (ValueError, AttributeError):
+            request = json.loads(body or b"{}")
+        except ValueError:
             return context
-        context = {**context, "kms:encryptioncontextkeys": list(given)}
-        context.update({f"kms:encryptioncontext:{key}".lower(): value for key, value in given.items()})
+        if service == "kms":
+            return {**context, **encryption_context(request)}
+        if service == "dynamodb" and (key := request.get("Key") or request.get("Item")):
+            return {**context, "dynamodb:leadingkeys": leading_keys(key)}
         return context
 
-    iam_actions.request_tag_context = with_encryption_context
+    iam_actions.request_tag_context = with_request_context
+
+
+def encryption_context(request: dict) -> dict:
+    given = request.get("EncryptionContext") or request.get("SourceEncryptionContext") or {}
+    named = {f"kms:encryptioncontext:{key}".lower(): value for key, value in given.items()}
+    return {"kms:encryptioncontextkeys": list(given), **named}
+
+
+def leading_keys(key: dict) -> list[str]:
+    """The value of the partition key: of our tables, whichever of these names the item has."""
+    names = ("tenant_id", "configuration_key", "log_key", "key")
+    return [value for name in names if name in key for value in key[name].values()]
 
 
 def refer_to_secrets_by_arn() -> None:

@@ -60,7 +60,16 @@ class Deployer:
             "api_url": self.api_url(outputs),
             "outputs": outputs,
             "functions": {binary: physical[logical] for logical, binary in functions.items() if logical in physical},
+            "environments": {
+                binary: self.environment(physical[logical]) for logical, binary in functions.items() if logical in physical
+            },
         }
+
+    def environment(self, function: str) -> dict[str, str]:
+        """What the template gives the function, for tests that run its code in their own process."""
+        configuration = self.client("lambda").get_function_configuration(FunctionName=function)
+        variables = configuration.get("Environment", {}).get("Variables", {})
+        return {name: str(value) for name, value in variables.items()}
 
     def wait_for_emulator(self) -> None:
         deadline = time.monotonic() + 30

@@ -73,6 +73,7 @@ struct Announcement {
     api_url: Option<String>,
     outputs: BTreeMap<String, String>,
     functions: BTreeMap<String, String>,
+    environments: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A running local stack. It ends when this value is dropped, and also when this process dies in any way.
@@ -142,6 +143,12 @@ impl Stack {
     #[must_use]
     pub fn outputs(&self) -> &BTreeMap<String, String> {
         &self.announcement.outputs
+    }
+
+    /// A variable that the template gives a function, for who runs its code outside of it.
+    #[must_use]
+    pub fn variable(&self, function: &str, name: &str) -> Option<&str> {
+        self.announcement.environments.get(function)?.get(name).map(String::as_str)
     }
 
     /// URL of the emulator.

@@ -17,6 +17,10 @@ use super::{ConfigurationId, DayStart, Location, LocationId, MerchantId};
 pub enum ProviderKind {
     /// Square.
     Square,
+    /// Toast.
+    Toast,
+    /// Lightspeed Restaurant, K-Series.
+    Lightspeed,
 }
 
 /// A name that is none of our providers'.
@@ -29,6 +33,8 @@ impl ProviderKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Square => "square",
+            Self::Toast => "toast",
+            Self::Lightspeed => "lightspeed",
         }
     }
 }
@@ -44,6 +50,8 @@ impl FromStr for ProviderKind {
     fn from_str(name: &str) -> Result<Self, UnknownProvider> {
         match name {
             "square" => Ok(Self::Square),
+            "toast" => Ok(Self::Toast),
+            "lightspeed" => Ok(Self::Lightspeed),
             _ => Err(UnknownProvider),
         }
     }
@@ -362,6 +370,9 @@ impl Configuration {
     pub fn accounts(&self) -> BTreeSet<&str> {
         match self.provider {
             ProviderKind::Square => self.merchant.iter().map(|merchant| merchant.id.as_str()).collect(),
+            ProviderKind::Toast | ProviderKind::Lightspeed => {
+                self.locations.iter().map(|location| location.id.as_str()).collect()
+            }
         }
     }
 

@@ -145,6 +145,14 @@ impl ConfigurationId {
     }
 }
 
+impl EventId {
+    /// For a notification without an id of its own: repeats of the same bytes keep it.
+    pub fn hash_of(body: &[u8]) -> Self {
+        let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("sha256:{hash}"))
+    }
+}
+
 impl TransactionId {
     /// The one id that this order of this configuration can have.
     pub fn derive(
@@ -180,7 +188,7 @@ impl TransactionId {
 pub struct TenantScope(TenantId);
 
 impl TenantScope {
-    #[cfg(any(feature = "store", feature = "rest"))]
+    #[cfg(any(feature = "store", feature = "rest", feature = "queue"))]
     pub(crate) fn new(tenant: TenantId) -> Self {
         Self(tenant)
     }

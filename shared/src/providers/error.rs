@@ -55,6 +55,12 @@ pub enum ProviderErrorKind {
     /// The answer arrived and we could not read it.
     #[error("unreadable answer")]
     Malformed,
+    /// The credentials reach more than one merchant: which one is meant, we do not guess.
+    #[error("the credentials reach more than one merchant")]
+    SeveralMerchants,
+    /// The provider has no such call, or cannot make it of what it was given.
+    #[error("not supported by the provider")]
+    Unsupported,
 }
 
 /// What becomes of the work.
@@ -80,7 +86,7 @@ impl ProviderErrorKind {
             // parks it.
             Self::Unavailable | Self::NotFound => Disposition::Retry { after: None },
             Self::Unauthorized | Self::Forbidden => Disposition::Disconnect,
-            Self::Rejected { .. } | Self::Malformed => Disposition::Fail,
+            Self::Rejected { .. } | Self::Malformed | Self::SeveralMerchants | Self::Unsupported => Disposition::Fail,
         }
     }
 
@@ -94,6 +100,8 @@ impl ProviderErrorKind {
             Self::Unavailable => "provider_unavailable",
             Self::Rejected { .. } => "request_refused",
             Self::Malformed => "unreadable_answer",
+            Self::SeveralMerchants => "several_merchants",
+            Self::Unsupported => "unsupported",
         }
     }
 }
@@ -128,6 +136,9 @@ pub enum PayloadProblem {
     /// Amounts that no till rings up.
     #[error("amount out of range")]
     AmountOutOfRange,
+    /// A shape that we know of and do not take.
+    #[error("not supported")]
+    Unsupported,
 }
 
 impl PayloadProblem {
@@ -140,6 +151,7 @@ impl PayloadProblem {
             Self::MixedCurrencies => "mixed_currencies",
             Self::UnknownLocation => "unknown_location",
             Self::AmountOutOfRange => "amount_out_of_range",
+            Self::Unsupported => "unsupported",
         }
     }
 }

@@ -5,36 +5,55 @@
 //! own, with `returns` in place of lines.
 
 #[cfg(feature = "client")]
+mod account;
+#[cfg(feature = "client")]
 mod client;
 mod normalize;
 mod webhook;
 mod wire;
 
-use crate::domain::{Configuration, Transaction};
+use jiff::{SignedDuration, Timestamp};
+
 #[cfg(feature = "client")]
-use crate::domain::{Environment, ExternalOrderId};
+use super::http::Http;
 #[cfg(feature = "client")]
-use crate::providers::{AccessToken, MerchantDescription};
-use crate::providers::{
-    Notification, PayloadError, PosProvider, ProviderError, RawOrder, SignatureMismatch, VerifiedDelivery,
-    WebhookDelivery, WebhookSecret,
+use super::{Access, MerchantDescription, OrderRef, ProviderError, Revocation};
+use super::{
+    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
+use crate::domain::{Configuration, Environment, Transaction};
+#[cfg(feature = "client")]
+use crate::domain::{LocationId, ProviderKind};
+
+/// Without these no sale can be read.
+pub(super) const REQUIRED_SCOPES: [&str; 4] = ["ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
+/// For marking as sold out. Asked for along with the others: a merchant is not to consent twice.
+const WRITE_BACK_SCOPES: [&str; 2] = ["INVENTORY_READ", "INVENTORY_WRITE"];
+
+/// "Renew every seven days or sooner" (Square's page on refreshing tokens), though a token lives for thirty.
+const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Square, see the module.
 pub struct Square {
+    hosts: Hosts,
     #[cfg(feature = "client")]
-    client: client::Client,
+    http: Http,
 }
 
 impl Square {
-    /// `host` replaces Square's own, for functions that call it.
-    pub(super) fn new(host: Option<String>) -> Result<Self, ProviderError> {
-        #[cfg(not(feature = "client"))]
-        drop(host);
-        Ok(Self {
+    /// `host` replaces both of Square's own.
+    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: reqwest::Client) -> Self {
+        let hosts = Hosts {
+            production: "https://connect.squareup.com",
+            sandbox: "https://connect.squareupsandbox.com",
+            instead: host,
+        };
+        Self {
             #[cfg(feature = "client")]
-            client: client::Client::new(host)?,
-        })
+            http: Http::new(ProviderKind::Square, hosts.clone(), client),
+            hosts,
+        }
     }
 }
 
@@ -60,22 +79,79 @@ impl PosProvider for Square {
         normalize::transactions(&order.body, configuration)
     }
 
-    #[cfg(feature = "client")]
-    async fn fetch_order(
+    /// `session=false`: the merchant chooses its account even if a browser is still logged in to another.
+    fn authorize_url(
         &self,
+        application: &Application,
         environment: Environment,
-        token: &AccessToken,
-        id: &ExternalOrderId,
-    ) -> Result<RawOrder, ProviderError> {
-        self.client.fetch_order(environment, token, id).await
+        redirect_uri: &str,
+        state: &str,
+    ) -> Option<String> {
+        let host = self.hosts.of(environment);
+        let scopes = [REQUIRED_SCOPES.as_slice(), &WRITE_BACK_SCOPES].concat().join(" ");
+        let parameters = [
+            ("client_id", application.application_id.as_str()),
+            ("scope", &scopes),
+            ("session", "false"),
+            ("state", state),
+            ("redirect_uri", redirect_uri),
+        ];
+        Some(format!("{host}/oauth2/authorize?{}", query::encode(&parameters)))
+    }
+
+    /// Nothing renews a token that was typed in. One that is short-lived is renewed after three quarters of its life.
+    fn refresh_due_at(&self, credentials: &Credentials) -> Option<Timestamp> {
+        match credentials.renewal {
+            Renewal::RefreshToken { .. } => {
+                let usual = credentials.after(RENEW_AFTER);
+                Some(credentials.at_three_quarters().map_or(usual, |early| early.min(usual)))
+            }
+            Renewal::Never | Renewal::Login { .. } => None,
+        }
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
+        client::fetch_order(&self.http, access, order).await
     }
 
     #[cfg(feature = "client")]
     async fn describe_merchant(
         &self,
-        environment: Environment,
-        token: &AccessToken,
+        access: &Access<'_>,
+        _shops: &[LocationId],
     ) -> Result<MerchantDescription, ProviderError> {
-        self.client.describe_merchant(environment, token).await
+        account::describe_merchant(&self.http, access).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn exchange_code(
+        &self,
+        application: &Application,
+        environment: Environment,
+        code: &str,
+        redirect_uri: &str,
+    ) -> Result<Credentials, ProviderError> {
+        account::exchange_code(&self.http, application, environment, code, redirect_uri).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn refresh_credentials(
+        &self,
+        application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Credentials, ProviderError> {
+        account::refresh_credentials(&self.http, application, environment, credentials).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn revoke_credentials(
+        &self,
+        application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Revocation, ProviderError> {
+        account::revoke_credentials(&self.http, application, environment, credentials).await
     }
 }

@@ -9,11 +9,10 @@ use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
 
 use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
 use crate::aws::AwsError;
-use crate::domain::{Environment, EventId};
+use crate::domain::{ConfigurationId, Environment, EventId, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::telemetry::TraceParent;
 
@@ -38,6 +37,8 @@ pub struct IntakeQueue {
 pub struct DeliveryMessage {
     /// Proven when it arrived.
     pub delivery: VerifiedDelivery<'static>,
+    /// Whose secret proved it, if it came to a configuration's own URL: it can be about nobody else's sales.
+    pub owner: Option<(TenantScope, ConfigurationId)>,
     /// The trace that it belongs to.
     pub trace: TraceParent,
 }
@@ -54,6 +55,7 @@ impl IntakeQueue {
     pub async fn send_delivery(
         &self,
         delivery: &VerifiedDelivery<'_>,
+        owner: Option<(&TenantScope, ConfigurationId)>,
         fairness_key: &str,
         trace: &TraceParent,
     ) -> Result<(), SendError> {
@@ -72,7 +74,8 @@ impl IntakeQueue {
             ("traceparent", trace.as_str()),
         ];
         let mut request = self.client.send_message().queue_url(&self.url).message_body(body);
-        for (name, value) in attributes {
+        let owner = owner.map(|(scope, id)| format!("{}#{id}", scope.tenant_id()));
+        for (name, value) in attributes.into_iter().chain(owner.as_deref().map(|owner| ("configuration", owner))) {
             request = request.message_attributes(name, attribute(value)?);
         }
         let sent = request.message_group_id(fairness_key).send().await;
@@ -118,15 +121,20 @@ pub fn decode(message: &SqsMessage) -> Result<DeliveryMessage, UnreadableMessage
             signature: attribute("signature")?.to_owned(),
             secret_id: attribute("secret_id")?.to_owned(),
         },
+        owner: attribute("configuration").ok().map(owner_of).transpose()?,
         trace: TraceParent::from_header(attribute("traceparent").ok()),
     })
 }
 
+fn owner_of(text: &str) -> Result<(TenantScope, ConfigurationId), UnreadableMessage> {
+    let parsed = text.split_once('#').and_then(|(tenant, id)| Some((tenant.parse().ok()?, id.parse().ok()?)));
+    let (tenant, id) = parsed.ok_or_else(|| UnreadableMessage("unknown configuration".to_owned()))?;
+    Ok((TenantScope::new(tenant), id))
+}
+
 /// The id of a delivery whose own cannot be read.
 pub fn hash_id(body: &[u8]) -> EventId {
-    let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
-    // Sixty-four hexadecimal digits and a prefix are always an id.
-    EventId::new(format!("sha256:{hash}")).unwrap_or_else(|_| unreachable!())
+    EventId::hash_of(body)
 }
 
 fn encode(body: &[u8]) -> Result<(&'static str, String), SendError> {

@@ -7,9 +7,12 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod accounts;
 mod imports;
+mod proofs;
 mod schemas;
 mod square;
 mod stack;
 mod transactions;
 mod vault;
+mod vendor;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use shared::domain::{Configuration, DiscrepancyKind, ProviderKind, Transaction};
+use shared::domain::{Configuration, DiscrepancyKind, Environment, ProviderKind, Transaction};
 use shared::providers::{
     DeliveryHeaders, PayloadError, PayloadProblem, ProviderHosts, Providers, RawOrder, WebhookDelivery,
 };
@@ -201,7 +201,8 @@ fn is_signed(url: &str, key: &str, signature: &str, body: &[u8]) -> bool {
         serde_json::json!({ "id": "wbhk_2", "notification_url": "https://other.example.com", "signature_key": "k" });
     let secrets = [serde_json::from_value(other).unwrap(), serde_json::from_value(secret).unwrap()];
     let headers: DeliveryHeaders = [("X-Square-HmacSha256-Signature", signature)].into_iter().collect();
-    let delivery = WebhookDelivery { headers: &headers, body, received_at: Timestamp::UNIX_EPOCH };
+    let (received_at, environment) = (Timestamp::UNIX_EPOCH, Environment::Production);
+    let delivery = WebhookDelivery { headers: &headers, body, received_at, environment };
     let verified = providers().get(ProviderKind::Square).verify_webhook(delivery, &secrets);
     verified.is_ok_and(|verified| verified.secret_id() == "wbhk_1")
 }

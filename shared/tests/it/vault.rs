@@ -2,7 +2,8 @@
 
 use aws_sdk_kms::Client;
 use shared::domain::{ConfigurationId, ProviderKind, TenantScope};
-use shared::vault::{Credentials, SealContext, Vault, VaultError};
+use shared::providers::{Credentials, Renewal};
+use shared::vault::{Purpose, SealContext, Vault, VaultError};
 use zeroize::Zeroizing;
 
 use crate::stack::{scope, stack};
@@ -14,13 +15,17 @@ fn vault() -> Vault {
 fn credentials() -> Credentials {
     Credentials {
         access_token: Zeroizing::new("EAAA-secret-token".into()),
-        refresh_token: Some(Zeroizing::new("EQAA-secret-refresh".into())),
+        obtained_at: "2026-02-14T08:00:00Z".parse().unwrap(),
         expires_at: None,
+        renewal: Renewal::RefreshToken {
+            refresh_token: Zeroizing::new("EQAA-secret-refresh".into()),
+            single_use: false,
+        },
     }
 }
 
 fn context(scope: &TenantScope, configuration_id: ConfigurationId) -> SealContext<'_> {
-    SealContext { scope, configuration_id, provider: ProviderKind::Square }
+    SealContext { scope, configuration_id, provider: ProviderKind::Square, purpose: Purpose::Credentials }
 }
 
 #[tokio::test]
@@ -28,9 +33,10 @@ async fn what_was_sealed_opens_for_its_owner() {
     let (vault, owner, id) = (vault(), scope("t_1"), ConfigurationId::generate());
     let sealed = vault.seal(context(&owner, id), &credentials()).await.unwrap();
     assert!(!sealed.windows(12).any(|window| window == b"secret-token"));
-    let opened = vault.open(context(&owner, id), &sealed).await.unwrap();
+    let opened: Credentials = vault.open(context(&owner, id), &sealed).await.unwrap();
     assert_eq!(opened.access_token.as_str(), "EAAA-secret-token");
-    assert_eq!(opened.refresh_token.unwrap().as_str(), "EQAA-secret-refresh");
+    let Renewal::RefreshToken { refresh_token, .. } = opened.renewal else { panic!("another renewal") };
+    assert_eq!(refresh_token.as_str(), "EQAA-secret-refresh");
 }
 
 #[tokio::test]
@@ -39,7 +45,7 @@ async fn what_was_sealed_opens_for_nobody_else() {
     let (id, other_id) = (ConfigurationId::generate(), ConfigurationId::generate());
     let sealed = vault.seal(context(&owner, id), &credentials()).await.unwrap();
     for context in [context(&other, id), context(&owner, other_id)] {
-        assert!(matches!(vault.open(context, &sealed).await, Err(VaultError::NotAuthentic)));
+        assert!(matches!(vault.open::<Credentials>(context, &sealed).await, Err(VaultError::NotAuthentic)));
     }
 }
 
@@ -51,6 +57,6 @@ async fn one_altered_byte_keeps_it_closed() {
     for at in [0, sealed.len() - 60, sealed.len() - 20, sealed.len() - 1] {
         let mut altered = sealed.clone();
         altered[at] ^= 1;
-        assert!(matches!(vault.open(context(&owner, id), &altered).await, Err(VaultError::NotAuthentic)), "byte {at}");
+        assert!(matches!(vault.open::<Credentials>(context(&owner, id), &altered).await, Err(VaultError::NotAuthentic)), "byte {at}");
     }
 }

@@ -4,16 +4,15 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sha2::Sha256;
 
-use crate::domain::{Environment, EventId, ExternalOrderId, MerchantId, ProviderKind, SourceVersion};
+use crate::domain::{Environment, EventId, ExternalOrderId, LocationId, MerchantId, ProviderKind, SourceVersion};
+use crate::providers::delivery::{is_mac, proving_secret};
 use crate::providers::error::read_json;
 use crate::providers::{
-    Expectation, Notification, PayloadError, PayloadProblem, SignatureMismatch, Subject, VerifiedDelivery,
+    Expectation, Notification, Origin, PayloadError, PayloadProblem, SignatureMismatch, Subject, VerifiedDelivery,
     WebhookDelivery, WebhookSecret,
 };
 
@@ -21,27 +20,22 @@ const SIGNATURE: &str = "x-square-hmacsha256-signature";
 const ENVIRONMENT: &str = "square-environment";
 
 /// base64(HMAC-SHA256(key as text, registered URL + raw body)), without a separator (square-python-sdk,
-/// `webhooks_helper`). Every secret is tried, so the time does not tell which one matched.
+/// `webhooks_helper`).
 pub(super) fn verify<'d>(
     delivery: WebhookDelivery<'d>,
     secrets: &[WebhookSecret],
 ) -> Result<VerifiedDelivery<'d>, SignatureMismatch> {
     let presented = delivery.headers.get(SIGNATURE).unwrap_or_default();
     let mac = STANDARD.decode(presented).unwrap_or_default();
-    let mut matched = None;
-    for secret in secrets {
-        if is_signed(secret, delivery.body, &mac) {
-            matched = Some(secret.id.clone());
-        }
-    }
+    let secret_id = proving_secret(secrets, delivery.received_at, |secret| is_signed(secret, delivery.body, &mac))?;
     Ok(VerifiedDelivery {
         provider: ProviderKind::Square,
-        // Production is assumed: a sandbox delivery that does not say so finds no merchant there.
         environment: match delivery.headers.get(ENVIRONMENT) {
             Some(name) if name.eq_ignore_ascii_case("sandbox") => Environment::Sandbox,
-            _ => Environment::Production,
+            Some(name) if name.eq_ignore_ascii_case("production") => Environment::Production,
+            _ => delivery.environment,
         },
-        secret_id: matched.ok_or(SignatureMismatch)?,
+        secret_id,
         body: Cow::Borrowed(delivery.body),
         received_at: delivery.received_at,
         signature: presented.to_owned(),
@@ -50,11 +44,8 @@ pub(super) fn verify<'d>(
 
 /// Square's own helper refuses an empty body, key or URL; so do we.
 fn is_signed(secret: &WebhookSecret, body: &[u8], mac: &[u8]) -> bool {
-    let Ok(mut hmac) = Hmac::<Sha256>::new_from_slice(secret.signature_key.as_bytes()) else { return false };
-    hmac.update(secret.notification_url.as_bytes());
-    hmac.update(body);
-    let is_complete = !(body.is_empty() || secret.signature_key.is_empty() || secret.notification_url.is_empty());
-    hmac.verify_slice(mac).is_ok() && is_complete
+    let is_complete = !(body.is_empty() || secret.notification_url.is_empty());
+    is_mac(&secret.signature_key, &[secret.notification_url.as_bytes(), body], mac) && is_complete
 }
 
 #[derive(Deserialize)]
@@ -81,6 +72,7 @@ struct PaymentObject {
 struct Payment {
     id: String,
     order_id: Option<String>,
+    location_id: Option<String>,
     status: Option<String>,
     updated_at: Option<String>,
 }
@@ -93,6 +85,7 @@ struct RefundObject {
 #[derive(Deserialize)]
 struct Refund {
     order_id: Option<String>,
+    location_id: Option<String>,
     updated_at: Option<String>,
 }
 
@@ -105,6 +98,7 @@ struct OrderObject {
 #[derive(Deserialize)]
 struct OrderChange {
     order_id: String,
+    location_id: Option<String>,
     version: Option<i64>,
     updated_at: Option<String>,
     created_at: Option<String>,
@@ -119,22 +113,22 @@ pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
             let payment = read_data::<PaymentObject>(&envelope)?.payment;
             let is_paid = payment.status.as_deref() == Some("COMPLETED");
             let expects = if is_paid { Expectation::Payment(payment.id) } else { Expectation::Any };
-            order(payment.order_id, payment.updated_at, expects)?
+            order(payment.order_id, payment.location_id, payment.updated_at, expects)?
         }
         "refund.created" | "refund.updated" => {
             let refund = read_data::<RefundObject>(&envelope)?.refund;
-            order(refund.order_id, refund.updated_at, Expectation::Any)?
+            order(refund.order_id, refund.location_id, refund.updated_at, Expectation::Any)?
         }
         "order.created" | "order.updated" | "order.fulfillment.updated" => {
             let change = read_data::<OrderObject>(&envelope)?.order;
             let expects = change.version.map_or(Expectation::Any, |v| Expectation::Version(SourceVersion(v)));
-            order(Some(change.order_id), change.updated_at.or(change.created_at), expects)?
+            order(Some(change.order_id), change.location_id, change.updated_at.or(change.created_at), expects)?
         }
         _ => Subject::Nothing,
     };
     Ok(Notification {
         event_id: EventId::new(envelope.event_id).map_err(|_| invalid("event_id"))?,
-        merchant_id: MerchantId::new(envelope.merchant_id).map_err(|_| invalid("merchant_id"))?,
+        origin: Origin::Merchant(MerchantId::new(envelope.merchant_id).map_err(|_| invalid("merchant_id"))?),
         event_type: envelope.event_type,
         subject,
     })
@@ -149,12 +143,18 @@ fn read_data<'a, T: Deserialize<'a>>(envelope: &Envelope<'a>) -> Result<T, Paylo
 }
 
 /// A payment without an order (an invoice's deposit, say) moves no sale.
-fn order(id: Option<String>, changed_at: Option<String>, expects: Expectation) -> Result<Subject, PayloadError> {
+fn order(
+    id: Option<String>,
+    location: Option<String>,
+    changed_at: Option<String>,
+    expects: Expectation,
+) -> Result<Subject, PayloadError> {
     let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(Subject::Nothing) };
     let id = ExternalOrderId::new(id).map_err(|_| invalid("data.object"))?;
     // Official samples have times that are none; without one the order is simply read.
     let changed_at = changed_at.and_then(|text| text.parse::<Timestamp>().ok());
-    Ok(Subject::Order { id, changed_at, expects })
+    let location = location.and_then(|id| LocationId::new(id).ok());
+    Ok(Subject::Order { id, location, changed_at, expects })
 }
 
 fn invalid(path: &str) -> PayloadError {
@@ -176,6 +176,7 @@ mod tests {
         let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
         let lead = |id: &str, changed_at, expects| Subject::Order {
             id: ExternalOrderId::new(id).unwrap(),
+            location: None,
             changed_at,
             expects,
         };

@@ -205,3 +205,18 @@ pub(super) struct Location {
     pub timezone: Option<String>,
     pub currency: Option<String>,
 }
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct TokenAnswer {
+    pub access_token: zeroize::Zeroizing<String>,
+    pub expires_at: Option<Timestamp>,
+    pub refresh_token: Option<zeroize::Zeroizing<String>>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct TokenStatusAnswer {
+    #[serde(default)]
+    pub scopes: std::collections::BTreeSet<String>,
+}

@@ -305,8 +305,8 @@ fn changed_fields(change: &Change<'_>) -> Vec<String> {
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let unremarkable = ["version", "updated_at", "created_at", "health"];
     let differs = |name: &&&String| {
-        let is_set = |value: Option<&Value>| value.filter(|value| !value.is_null());
-        is_set(before.get(**name)) != is_set(after.get(**name)) && !unremarkable.contains(&name.as_str())
+        let value = |fields: &serde_json::Map<String, Value>| fields.get(**name).filter(|it| !it.is_null()).cloned();
+        value(&before) != value(&after) && !unremarkable.contains(&name.as_str())
     };
     names.iter().filter(differs).map(|name| (*name).clone()).collect()
 }

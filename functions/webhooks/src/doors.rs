@@ -1,0 +1,126 @@
+//! What proves deliveries to a configuration's own URL: read once a minute, opened once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use shared::domain::{ConfigurationId, Environment, ProviderKind, TenantScope};
+use shared::providers::WebhookSecret;
+use shared::store::StoreError;
+use shared::store::configurations::{Configurations, Door};
+use shared::vault::{Purpose, SealContext, Vault, VaultError};
+
+/// How long a door is used before it is read again: a removed secret proves nothing after this.
+const FRESH_FOR: Duration = Duration::from_secs(60);
+/// A stranger who tries ids must not fill the memory.
+const MAX_KNOWN: usize = 1000;
+/// How often failures are written down: a stranger must not buy writes.
+const NOTE_EVERY: Duration = Duration::from_secs(60);
+
+/// All doors that this execution environment has seen.
+pub struct Doors {
+    configurations: Configurations,
+    vault: Vault,
+    known: Mutex<HashMap<ConfigurationId, (Instant, Option<Arc<OpenDoor>>)>>,
+    failures: Mutex<HashMap<ConfigurationId, Failures>>,
+}
+
+/// A door with its secrets opened.
+pub struct OpenDoor {
+    /// Whose.
+    pub scope: TenantScope,
+    /// Who may call it.
+    pub provider: ProviderKind,
+    /// From which of its worlds.
+    pub environment: Environment,
+    /// What proves a call.
+    pub secrets: Vec<WebhookSecret>,
+}
+
+#[derive(Default)]
+struct Failures {
+    noted_at: Option<Instant>,
+    count: u64,
+}
+
+/// Why a door stays closed for now.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The table failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A secret could not be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Doors {
+    /// Reads nothing yet.
+    pub fn new(configurations: Configurations, vault: Vault) -> Self {
+        Self { configurations, vault, known: Mutex::default(), failures: Mutex::default() }
+    }
+
+    /// The door of a configuration, if it has one.
+    pub async fn find(&self, id: ConfigurationId) -> Result<Option<Arc<OpenDoor>>, DoorError> {
+        let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+        if let Some((read_at, door)) = &before
+            && read_at.elapsed() < FRESH_FOR
+        {
+            return Ok(door.clone());
+        }
+        let found = match self.configurations.find_door(id).await? {
+            Some(door) => Some(Arc::new(self.open(id, door, before.and_then(|(_, door)| door)).await?)),
+            None => None,
+        };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(id, (Instant::now(), found.clone()));
+        Ok(found)
+    }
+
+    /// Opens what was not open before: one KMS call for each new secret.
+    async fn open(
+        &self,
+        configuration_id: ConfigurationId,
+        door: Door,
+        before: Option<Arc<OpenDoor>>,
+    ) -> Result<OpenDoor, DoorError> {
+        let mut secrets = Vec::new();
+        for sealed in door.secrets {
+            let id = sealed.id.to_string();
+            let known = before.as_ref().and_then(|door| door.secrets.iter().find(|known| known.id == id).cloned());
+            let opened = match known {
+                Some(known) => known,
+                None => {
+                    let (scope, provider) = (&door.scope, door.provider);
+                    let context = SealContext { scope, configuration_id, provider, purpose: Purpose::Webhook };
+                    self.vault.open::<WebhookSecret>(context, &sealed.sealed).await?
+                }
+            };
+            let (not_before, not_after) = (Some(sealed.not_before), sealed.not_after);
+            secrets.push(WebhookSecret { id, not_before, not_after, ..opened });
+        }
+        Ok(OpenDoor { scope: door.scope, provider: door.provider, environment: door.environment, secrets })
+    }
+
+    /// Counts a delivery that nothing proved. The first is written down at once, the others of a minute together.
+    pub async fn count_failure(&self, door: &OpenDoor, id: ConfigurationId) {
+        let count = {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let failures = failures.entry(id).or_default();
+            failures.count += 1;
+            if failures.noted_at.is_some_and(|noted_at| noted_at.elapsed() < NOTE_EVERY) {
+                return;
+            }
+            failures.noted_at = Some(Instant::now());
+            std::mem::take(&mut failures.count)
+        };
+        let noted = self.configurations.note_signature_failures(&door.scope, id, count, Timestamp::now()).await;
+        if let Err(error) = noted {
+            tracing::warn!(configuration.id = %id, error = ?error, "unproven deliveries could not be counted");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Lightspeed Restaurant, K-Series.
+//!
+//! What its tills push is unsigned: a name and password, or a key inside the body, is all that proves it. So a push
+//! only rings the bell, and every sale is read from the Financial API, which knows closed sales alone. Corrections are
+//! sales of their own.
+
+#[cfg(feature = "client")]
+mod account;
+mod webhook;
+
+use jiff::{SignedDuration, Timestamp};
+
+#[cfg(feature = "client")]
+use super::http::Http;
+#[cfg(feature = "client")]
+use super::{Access, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation};
+use super::{
+    Application, Credentials, Hosts, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
+    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
+};
+use crate::domain::{Configuration, Environment, Transaction};
+#[cfg(feature = "client")]
+use crate::domain::{LocationId, ProviderKind};
+
+/// Sales and businesses; names and SKUs.
+pub(super) const REQUIRED_SCOPES: [&str; 2] = ["financial-api", "items"];
+
+/// Where a token does not say when it ends: three quarters of the documented hour.
+const RENEW_AFTER: SignedDuration = SignedDuration::from_mins(45);
+
+/// Lightspeed, see the module.
+pub struct Lightspeed {
+    hosts: Hosts,
+    #[cfg(feature = "client")]
+    http: Http,
+}
+
+impl Lightspeed {
+    /// `host` replaces both of Lightspeed's own.
+    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: reqwest::Client) -> Self {
+        let hosts = Hosts {
+            production: "https://api.lsk.lightspeed.app",
+            sandbox: "https://api.trial.lsk.lightspeed.app",
+            instead: host,
+        };
+        Self {
+            #[cfg(feature = "client")]
+            http: Http::new(ProviderKind::Lightspeed, hosts.clone(), client),
+            hosts,
+        }
+    }
+}
+
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+impl PosProvider for Lightspeed {
+    fn verify_webhook<'d>(
+        &self,
+        delivery: WebhookDelivery<'d>,
+        secrets: &[WebhookSecret],
+    ) -> Result<VerifiedDelivery<'d>, SignatureMismatch> {
+        webhook::verify(delivery, secrets)
+    }
+
+    fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError> {
+        webhook::parse(delivery.body(), delivery.received_at())
+    }
+
+    fn normalize_order(
+        &self,
+        _order: &RawOrder,
+        _configuration: &Configuration,
+    ) -> Result<Vec<Transaction>, PayloadError> {
+        Err(PayloadError::new("", PayloadProblem::Unsupported))
+    }
+
+    fn authorize_url(
+        &self,
+        application: &Application,
+        environment: Environment,
+        redirect_uri: &str,
+        state: &str,
+    ) -> Option<String> {
+        let host = self.hosts.of(environment);
+        let scopes = REQUIRED_SCOPES.join(" ");
+        let parameters = [
+            ("response_type", "code"),
+            ("client_id", application.application_id.as_str()),
+            ("scope", &scopes),
+            ("redirect_uri", redirect_uri),
+            ("state", state),
+        ];
+        Some(format!("{host}/oauth/authorize?{}", query::encode(&parameters)))
+    }
+
+    fn refresh_due_at(&self, credentials: &Credentials) -> Option<Timestamp> {
+        match credentials.renewal {
+            Renewal::RefreshToken { .. } => {
+                Some(credentials.at_three_quarters().unwrap_or_else(|| credentials.after(RENEW_AFTER)))
+            }
+            Renewal::Never | Renewal::Login { .. } => None,
+        }
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_order(&self, _access: &Access<'_>, _order: &OrderRef) -> Result<RawOrder, ProviderError> {
+        Err(self.http.refuse("fetch_order", ProviderErrorKind::Unsupported))
+    }
+
+    #[cfg(feature = "client")]
+    async fn describe_merchant(
+        &self,
+        access: &Access<'_>,
+        _shops: &[LocationId],
+    ) -> Result<MerchantDescription, ProviderError> {
+        account::describe_merchant(&self.http, access).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn exchange_code(
+        &self,
+        application: &Application,
+        environment: Environment,
+        code: &str,
+        redirect_uri: &str,
+    ) -> Result<Credentials, ProviderError> {
+        account::exchange_code(&self.http, application, environment, code, redirect_uri).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn refresh_credentials(
+        &self,
+        application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Credentials, ProviderError> {
+        account::refresh_credentials(&self.http, application, environment, credentials).await
+    }
+
+    /// There is no such call: the merchant removes the application in the back office, and a refresh token that is not
+    /// used ends after fourteen days.
+    #[cfg(feature = "client")]
+    async fn revoke_credentials(
+        &self,
+        _application: &Application,
+        _environment: Environment,
+        _credentials: &Credentials,
+    ) -> Result<Revocation, ProviderError> {
+        Ok(Revocation::Unsupported)
+    }
+}
+
+/// An id that is written as text in one place and as a number in another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text(String);
+
+impl<'de> serde::Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text or a whole number")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+            fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+            fn visit_i64<E>(self, number: i64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

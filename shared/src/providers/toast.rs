@@ -1,0 +1,156 @@
+//! Toast.
+//!
+//! There is no OAuth: a restaurant group hands us a name and a secret, and a login gives a token for a day. Every call
+//! names one restaurant in a header. What a token reaches can be listed for Toast's partners only, and that list holds
+//! the restaurants of every customer, so a tenant names its own.
+
+#[cfg(feature = "client")]
+mod account;
+#[cfg(feature = "client")]
+mod client;
+mod webhook;
+
+use jiff::{SignedDuration, Timestamp};
+
+#[cfg(feature = "client")]
+use super::{Access, Hosts, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http};
+use super::{
+    Application, Credentials, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
+    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
+};
+use crate::domain::{Configuration, Environment, Transaction};
+#[cfg(feature = "client")]
+use crate::domain::{LocationId, ProviderKind};
+
+/// Without these no sale can be read. `orders.channel:read` would show our own orders alone.
+pub(super) const REQUIRED_SCOPES: [&str; 3] = ["menus:read", "orders:read", "restaurants:read"];
+
+/// Toast gives a new token only in the last minute of the old one, and refuses who asks too often.
+const RENEW_BEFORE_END: SignedDuration = SignedDuration::from_secs(50);
+
+/// Which restaurant a call is about.
+#[cfg(feature = "client")]
+const RESTAURANT: &str = "toast-restaurant-external-id";
+
+/// Toast, see the module.
+pub struct Toast {
+    #[cfg(feature = "client")]
+    http: Http,
+}
+
+impl Toast {
+    /// `host` replaces both of Toast's own.
+    #[cfg(feature = "client")]
+    pub(super) fn new(host: Option<String>, client: reqwest::Client) -> Self {
+        let hosts = Hosts {
+            production: "https://ws-api.toasttab.com",
+            // Unverified: Toast gives the host of its sandbox to each partner.
+            sandbox: "https://ws-sandbox-api.toasttab.com",
+            instead: host,
+        };
+        Self { http: Http::new(ProviderKind::Toast, hosts, client) }
+    }
+
+    #[cfg(not(feature = "client"))]
+    pub(super) fn new() -> Self {
+        Self {}
+    }
+}
+
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+impl PosProvider for Toast {
+    fn verify_webhook<'d>(
+        &self,
+        delivery: WebhookDelivery<'d>,
+        secrets: &[WebhookSecret],
+    ) -> Result<VerifiedDelivery<'d>, SignatureMismatch> {
+        webhook::verify(delivery, secrets)
+    }
+
+    fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError> {
+        webhook::parse(delivery.body())
+    }
+
+    fn normalize_order(
+        &self,
+        _order: &RawOrder,
+        _configuration: &Configuration,
+    ) -> Result<Vec<Transaction>, PayloadError> {
+        Err(PayloadError::new("", PayloadProblem::Unsupported))
+    }
+
+    /// No OAuth, see the module.
+    fn authorize_url(
+        &self,
+        _application: &Application,
+        _environment: Environment,
+        _redirect_uri: &str,
+        _state: &str,
+    ) -> Option<String> {
+        None
+    }
+
+    fn refresh_due_at(&self, credentials: &Credentials) -> Option<Timestamp> {
+        match credentials.renewal {
+            Renewal::Login { .. } => {
+                let end = credentials.expires_at?;
+                Some(end.checked_sub(RENEW_BEFORE_END).unwrap_or(Timestamp::MIN))
+            }
+            Renewal::Never | Renewal::RefreshToken { .. } => None,
+        }
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
+        client::fetch_order(&self.http, access, order).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn describe_merchant(
+        &self,
+        access: &Access<'_>,
+        shops: &[LocationId],
+    ) -> Result<MerchantDescription, ProviderError> {
+        account::describe_merchant(&self.http, access, shops).await
+    }
+
+    /// No OAuth, no code.
+    #[cfg(feature = "client")]
+    async fn exchange_code(
+        &self,
+        _application: &Application,
+        _environment: Environment,
+        _code: &str,
+        _redirect_uri: &str,
+    ) -> Result<Credentials, ProviderError> {
+        Err(self.http.refuse("exchange_code", ProviderErrorKind::Unsupported))
+    }
+
+    /// A login. Toast answers with the token that is still valid until its last minute.
+    #[cfg(feature = "client")]
+    async fn refresh_credentials(
+        &self,
+        _application: &Application,
+        environment: Environment,
+        credentials: &Credentials,
+    ) -> Result<Credentials, ProviderError> {
+        account::login(&self.http, environment, credentials).await
+    }
+
+    /// There is no such call: the restaurant deletes the credentials in Toast Web, the token ends within a day.
+    #[cfg(feature = "client")]
+    async fn revoke_credentials(
+        &self,
+        _application: &Application,
+        _environment: Environment,
+        _credentials: &Credentials,
+    ) -> Result<Revocation, ProviderError> {
+        Ok(Revocation::Unsupported)
+    }
+}
+
+/// Toast writes `2026-02-14T08:00:00.123+0000`, whose offset lacks the colon of RFC 3339.
+fn modified_at(text: &str) -> Option<Timestamp> {
+    let zoned = |text: &str| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok();
+    text.parse().ok().or_else(|| zoned(text))
+}
