@@ -7,20 +7,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::square::Square;
-use crate::{Faults, RefundKind, Refused, SaleKind};
+use crate::clock::rfc3339;
+use crate::shops::Vendor;
+use crate::town::Town;
+use crate::{Client, Faults, RefundKind, Refused, SaleKind};
 
-const ROUTES: [&str; 17] = [
+/// `?vendor=toast` or `?vendor=lightspeed` where it makes a difference; Square without it.
+const ROUTES: [&str; 20] = [
     "GET    /_admin/progress",
     "GET    /_admin/application",
     "GET    /_admin/merchants",
@@ -31,7 +35,10 @@ const ROUTES: [&str; 17] = [
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
     "POST   /_admin/subscriptions {\"notification_url\": \"http://...\"}",
-    "GET    /_admin/faults",
+    "DELETE /_admin/tokens?vendor=",
+    "GET    /_admin/calls?vendor=",
+    "GET    /_admin/client?vendor=&merchant_id=",
+    "GET    /_admin/faults?vendor=",
     "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...}",
     "DELETE /_admin/faults",
     "POST   /_admin/clock {\"advance_seconds\": 2592000}",
@@ -40,15 +47,15 @@ const ROUTES: [&str; 17] = [
     "GET    /_admin",
 ];
 
-pub fn router(square: Arc<Square>) -> Router {
+pub fn router(town: Arc<Town>) -> Router {
     Router::new()
         .route("/_admin", get(overview))
-        .route("/_admin/progress", get(async |State(square): Desk| Json(square.progress())))
-        .route("/_admin/application", get(async |State(square): Desk| Json(square.application())))
-        .route("/_admin/merchants", get(async |State(square): Desk| Json(square.merchants())))
-        .route("/_admin/ledger", get(async |State(square): Desk| Json(square.ledger())))
-        .route("/_admin/events", get(async |State(square): Desk| Json(square.events())))
-        .route("/_admin/deliveries", get(async |State(square): Desk| Json(square.post.deliveries())))
+        .route("/_admin/progress", get(async |State(town): Desk| Json(town.square.progress())))
+        .route("/_admin/application", get(async |State(town): Desk| Json(town.square.application())))
+        .route("/_admin/merchants", get(async |State(town): Desk, at: At| Json(town.merchants(at.vendor()))))
+        .route("/_admin/ledger", get(async |State(town): Desk| Json(town.square.ledger())))
+        .route("/_admin/events", get(async |State(town): Desk| Json(town.square.events())))
+        .route("/_admin/deliveries", get(async |State(town): Desk| Json(town.square.post.deliveries())))
         .route("/_admin/play", post(play))
         .route("/_admin/history", post(history))
         .route("/_admin/sales", post(ring_up))
@@ -57,12 +64,39 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/_admin/grants/{merchant_id}", delete(revoke))
         .route("/_admin/subscriptions", post(subscribe))
         .route("/_admin/faults", get(faults).put(set_faults).delete(clear_faults))
+        .route("/_admin/tokens", delete(expire_tokens))
+        .route("/_admin/calls", get(async |State(town): Desk, at: At| Json(town.calls(at.vendor()))))
+        .route("/_admin/client", get(client))
         .route("/_admin/clock", post(clock))
         .route("/_admin/wait", post(wait))
-        .with_state(square)
+        .with_state(town)
 }
 
-type Desk = State<Arc<Square>>;
+type Desk = State<Arc<Town>>;
+
+/// Which provider is meant.
+#[derive(Debug, Default, Deserialize)]
+struct At {
+    vendor: Option<Vendor>,
+    merchant_id: Option<String>,
+}
+
+impl At {
+    fn vendor(&self) -> Vendor {
+        self.vendor.unwrap_or(Vendor::Square)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for At {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        let query = axum::extract::Query::<Self>::try_from_uri(&parts.uri);
+        let axum::extract::Query(at) =
+            query.map_err(|error| Refused(format!("the query was not understood: {error}")))?;
+        Ok(at)
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -74,8 +108,8 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(format!("the body was not understood: {error}")))
 }
 
-async fn overview(State(square): Desk) -> Json<Value> {
-    Json(json!({"progress": square.progress(), "faults": square.faults.get(), "routes": ROUTES}))
+async fn overview(State(town): Desk) -> Json<Value> {
+    Json(json!({"progress": town.square.progress(), "faults": town.square.door.faults.get(), "routes": ROUTES}))
 }
 
 #[derive(Deserialize)]
@@ -84,10 +118,10 @@ struct Play {
     sales: usize,
 }
 
-async fn play(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn play(State(town): Desk, body: Bytes) -> Result<Response, Refused> {
     let Play { sales } = read(&body)?;
-    square.play(sales);
-    Ok((StatusCode::ACCEPTED, Json(square.progress())).into_response())
+    town.square.play(sales);
+    Ok((StatusCode::ACCEPTED, Json(town.square.progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -97,10 +131,10 @@ struct History {
     opens_at: Timestamp,
 }
 
-async fn history(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn history(State(town): Desk, body: Bytes) -> Result<Response, Refused> {
     let History { sales, opens_at } = read(&body)?;
-    square.stock_history(sales, opens_at);
-    Ok((StatusCode::CREATED, Json(square.progress())).into_response())
+    town.square.stock_history(sales, opens_at);
+    Ok((StatusCode::CREATED, Json(town.square.progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -110,9 +144,9 @@ struct OneSale {
     location_id: Option<String>,
 }
 
-async fn ring_up(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn ring_up(State(town): Desk, body: Bytes) -> Result<Response, Refused> {
     let OneSale { kind, location_id } = read(&body)?;
-    let rung_up = square.ring_up(kind, location_id.as_deref())?;
+    let rung_up = town.square.ring_up(kind, location_id.as_deref())?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -122,9 +156,9 @@ struct OneRefund {
     kind: RefundKind,
 }
 
-async fn refund(State(square): Desk, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn refund(State(town): Desk, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
     let OneRefund { kind } = read(&body)?;
-    let rung_up = square.refund(&order_id, kind)?;
+    let rung_up = town.square.refund(&order_id, kind)?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -136,15 +170,15 @@ struct Connect {
     scopes: Vec<String>,
 }
 
-async fn grant(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn grant(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let Connect { merchant_id, scopes } = read(&body)?;
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-    let grant = square.grant(merchant_id.as_deref(), &scopes)?;
+    let grant = town.grant(at.vendor(), merchant_id.as_deref(), &scopes)?;
     Ok((StatusCode::CREATED, Json(grant)).into_response())
 }
 
-async fn revoke(State(square): Desk, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
-    square.revoke(&merchant_id, "MERCHANT")?;
+async fn revoke(State(town): Desk, at: At, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
+    town.revoke(at.vendor(), &merchant_id)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -154,23 +188,40 @@ struct Subscribe {
     notification_url: String,
 }
 
-async fn subscribe(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn subscribe(State(town): Desk, body: Bytes) -> Result<Response, Refused> {
     let Subscribe { notification_url } = read(&body)?;
-    let subscription = square.subscribe_to_sales(&notification_url);
+    let subscription = town.square.subscribe_to_sales(&notification_url);
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
 
-async fn faults(State(square): Desk) -> Json<Faults> {
-    Json(square.faults.get())
+async fn expire_tokens(State(town): Desk, at: At) -> StatusCode {
+    town.expire_tokens(at.vendor());
+    StatusCode::NO_CONTENT
 }
 
-async fn set_faults(State(square): Desk, body: Bytes) -> Result<Json<Faults>, Refused> {
-    square.faults.set(read(&body)?);
-    Ok(Json(square.faults.get()))
+async fn client(State(town): Desk, at: At) -> Result<Json<Client>, Refused> {
+    Ok(Json(match at.vendor() {
+        Vendor::Square => {
+            let application = town.square.application();
+            Client { id: application.id, secret: application.secret }
+        }
+        Vendor::Toast => town.toast.client(at.merchant_id.as_deref())?,
+        Vendor::Lightspeed => town.lightspeed.client(),
+    }))
 }
 
-async fn clear_faults(State(square): Desk) -> StatusCode {
-    square.faults.set(Faults::default());
+async fn faults(State(town): Desk, at: At) -> Json<Faults> {
+    Json(town.door(at.vendor()).faults.get())
+}
+
+async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Faults>, Refused> {
+    let faults = &town.door(at.vendor()).faults;
+    faults.set(read(&body)?);
+    Ok(Json(faults.get()))
+}
+
+async fn clear_faults(State(town): Desk, at: At) -> StatusCode {
+    town.door(at.vendor()).faults.set(Faults::default());
     StatusCode::NO_CONTENT
 }
 
@@ -180,10 +231,10 @@ struct Advance {
     advance_seconds: u32,
 }
 
-async fn clock(State(square): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
+async fn clock(State(town): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
     let Advance { advance_seconds } = read(&body)?;
-    let now = square.advance_clock(SignedDuration::from_secs(i64::from(advance_seconds)));
-    Ok(Json(json!({"now": now})))
+    let now = town.advance_clock(Duration::from_secs(u64::from(advance_seconds)));
+    Ok(Json(json!({"now": rfc3339(now)})))
 }
 
 #[derive(Deserialize)]
@@ -196,11 +247,11 @@ fn a_minute() -> u64 {
     60_000
 }
 
-async fn wait(State(square): Desk, uri: Uri) -> Result<Response, Refused> {
+async fn wait(State(town): Desk, uri: Uri) -> Result<Response, Refused> {
     let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
         .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-    Ok(match square.wait_until_quiet(Duration::from_millis(patience.timeout_ms)).await {
-        Ok(()) => Json(square.progress()).into_response(),
+    Ok(match town.square.wait_until_quiet(Duration::from_millis(patience.timeout_ms)).await {
+        Ok(()) => Json(town.square.progress()).into_response(),
         Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
     })
 }

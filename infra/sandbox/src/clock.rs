@@ -6,44 +6,60 @@
 //! clock stands still and only the shops move it: timestamps are those of a
 //! whole morning, the same in every run.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+/// One for all providers: a day that has passed for one has passed for the others.
 #[derive(Debug)]
-pub struct Clock {
+pub struct Clock(Mutex<Hands>);
+
+#[derive(Debug)]
+struct Hands {
     standing: Option<Timestamp>,
     ahead: SignedDuration,
 }
 
 impl Clock {
     pub fn new(standing: Option<Timestamp>) -> Self {
-        Self { standing, ahead: SignedDuration::ZERO }
+        Self(Mutex::new(Hands { standing, ahead: SignedDuration::ZERO }))
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn now(&self) -> Timestamp {
-        let now = self.standing.unwrap_or_else(Timestamp::now);
-        later(now, self.ahead)
+        let hands = self.hands();
+        later(hands.standing.unwrap_or_else(Timestamp::now), hands.ahead)
     }
 
     /// A standing clock follows what happens in the shops, never backwards.
-    pub fn reach(&mut self, stamp: Timestamp) {
-        if let Some(standing) = &mut self.standing {
+    pub fn reach(&self, stamp: Timestamp) {
+        if let Some(standing) = &mut self.hands().standing {
             *standing = stamp.max(*standing);
         }
     }
 
-    pub fn advance(&mut self, by: SignedDuration) {
-        match &mut self.standing {
+    pub fn advance(&self, by: SignedDuration) -> Timestamp {
+        let mut hands = self.hands();
+        match &mut hands.standing {
             Some(standing) => *standing = later(*standing, by),
-            None => self.ahead = self.ahead.saturating_add(by),
+            None => hands.ahead = hands.ahead.saturating_add(by),
         }
+        drop(hands);
+        self.now()
     }
 
     /// A tempo for what begins at this moment, when a thousand seconds of a
     /// shop take `1000 / speed` seconds.
     pub fn pace(&self, speed: f64) -> Pace {
-        Pace { start: Moment { stamp: self.now(), due: Instant::now() }, speed, squeezed: self.standing.is_none() }
+        Pace {
+            start: Moment { stamp: self.now(), due: Instant::now() },
+            speed,
+            squeezed: self.hands().standing.is_none(),
+        }
     }
 }
 

@@ -11,42 +11,50 @@
 mod admin;
 mod catalogue;
 mod clock;
+mod consent;
 mod customer;
 mod delivery;
+mod door;
 mod faults;
 mod ledger;
+mod lightspeed;
 mod money;
 mod receipt;
 mod seed;
+mod shops;
 mod square;
 mod till;
+mod toast;
+mod town;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
-pub use faults::{Failure, Faults};
+pub use door::Calls;
+pub use faults::{Failure, Faults, Slowness};
 pub use ledger::{EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
-pub use square::{Application, EventRecord, Grant, Location, Merchant, Subscription};
+pub use shops::{Client, Location, Merchant, Vendor};
+pub use square::{Application, EventRecord, Grant, Subscription};
 
-use square::Square;
+use town::Town;
 
 /// How a sandbox behaves; the default is a pleasant morning with some bad manners.
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
     /// The same seed makes the same day.
     pub seed: u64,
-    /// Port on 127.0.0.1; `None` takes a free one.
+    /// Square's port on 127.0.0.1, Toast's and Lightspeed's are the next two; `None` takes free ones.
     pub port: Option<u16>,
     /// How many times faster than life the shops and the retries run.
     pub speed: f64,
-    /// Shops of each merchant, at most 12.
+    /// Shops of each merchant, at most 12; some providers have fewer.
     pub shops: usize,
     /// Merchants, at most 3.
     pub merchants: usize,
@@ -141,8 +149,9 @@ pub struct Progress {
 /// A running simulator; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
-    square: Arc<Square>,
-    address: SocketAddr,
+    town: Arc<Town>,
+    /// In the order of [`Vendor::ALL`].
+    addresses: [SocketAddr; 3],
     shutdown: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -153,123 +162,201 @@ impl Sandbox {
         options.check().map_err(std::io::Error::other)?;
         // Another provider may have been installed by the program; either will do for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let [square, toast, lightspeed] = [0, 1, 2].map(|offset| {
+            let port = options.port.map_or(0, |port| port.saturating_add(offset));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            listener.set_nonblocking(true)?;
+            std::io::Result::Ok(listener)
+        });
+        let listeners = [square?, toast?, lightspeed?];
+        let [square, toast, lightspeed] = &listeners;
+        let addresses = [square.local_addr()?, toast.local_addr()?, lightspeed.local_addr()?];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let square = Square::open(options, runtime.handle().clone()).map_err(std::io::Error::other)?;
-        let app = square::router(Arc::clone(&square)).merge(admin::router(Arc::clone(&square)));
+        let town = Town::open(&options, runtime.handle()).map_err(std::io::Error::other)?;
+        let apps = [
+            square::router(Arc::clone(&town.square)),
+            toast::router(Arc::clone(&town.toast)),
+            lightspeed::router(Arc::clone(&town.lightspeed)),
+        ]
+        .map(|app| app.merge(admin::router(Arc::clone(&town))));
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-                    return;
-                };
-                tokio::select! {
-                    _ = axum::serve(listener, app) => {}
-                    _ = ended => {}
+                for (listener, app) in listeners.into_iter().zip(apps) {
+                    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                        return;
+                    };
+                    tokio::spawn(async move { axum::serve(listener, app).await });
                 }
+                let _ = ended.await;
             });
             // Sales and deliveries that are still under way end here.
             runtime.shutdown_background();
         })?;
-        Ok(Self { square, address, shutdown: Some(shutdown), thread: Some(thread) })
+        Ok(Self { town, addresses, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     /// Base URL of the Square API, without a slash at the end.
     pub fn square_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url(Vendor::Square)
+    }
+
+    /// Base URL of the Toast API, without a slash at the end.
+    pub fn toast_url(&self) -> String {
+        self.url(Vendor::Toast)
+    }
+
+    /// Base URL of the Lightspeed API, without a slash at the end.
+    pub fn lightspeed_url(&self) -> String {
+        self.url(Vendor::Lightspeed)
+    }
+
+    /// Base URL of a provider's API, without a slash at the end.
+    pub fn url(&self, vendor: Vendor) -> String {
+        let [square, toast, lightspeed] = self.addresses;
+        let address = match vendor {
+            Vendor::Square => square,
+            Vendor::Toast => toast,
+            Vendor::Lightspeed => lightspeed,
+        };
+        format!("http://{address}")
+    }
+
+    /// The credentials a group of restaurants (the first one by default) has handed out at Toast.
+    pub fn toast_client(&self, group: Option<&str>) -> Result<Client, Refused> {
+        self.town.toast.client(group)
+    }
+
+    /// The application that is registered at Lightspeed.
+    pub fn lightspeed_client(&self) -> Client {
+        self.town.lightspeed.client()
+    }
+
+    /// Who sells with this provider, and where.
+    pub fn merchants_of(&self, vendor: Vendor) -> Vec<Merchant> {
+        self.town.merchants(vendor)
+    }
+
+    /// Connects a merchant (the first one by default) the short way round OAuth
+    /// or the login. No scopes are all scopes; Toast has no refresh token.
+    pub fn grant_of(&self, vendor: Vendor, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        self.town.grant(vendor, merchant_id, scopes)
+    }
+
+    /// The merchant disconnects the application; at Toast he deletes the credentials.
+    pub fn revoke_of(&self, vendor: Vendor, merchant_id: &str) -> Result<(), Refused> {
+        self.town.revoke(vendor, merchant_id)
+    }
+
+    /// Ends all access tokens of a provider now; refresh tokens and credentials stay good.
+    pub fn expire_tokens(&self, vendor: Vendor) {
+        self.town.expire_tokens(vendor);
+    }
+
+    /// How often a provider was called, and for how many tokens.
+    pub fn calls(&self, vendor: Vendor) -> Calls {
+        self.town.calls(vendor)
+    }
+
+    /// Replaces all faults of a provider.
+    pub fn set_faults_of(&self, vendor: Vendor, faults: Faults) {
+        self.town.door(vendor).faults.set(faults);
+    }
+
+    /// A provider's faults in force, with what is left of them.
+    pub fn faults_of(&self, vendor: Vendor) -> Faults {
+        self.town.door(vendor).faults.get()
     }
 
     /// The application that is registered at the provider.
     pub fn application(&self) -> Application {
-        self.square.application()
+        self.town.square.application()
     }
 
     /// The merchants and their shops.
     pub fn merchants(&self) -> Vec<Merchant> {
-        self.square.merchants()
+        self.town.merchants(Vendor::Square)
     }
 
     /// Connects a merchant (the first one by default) the short way round OAuth.
     pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.square.grant(merchant_id, scopes)
+        self.town.square.grant(merchant_id, scopes)
     }
 
     /// The merchant disconnects the application.
     pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.square.revoke(merchant_id, "MERCHANT")
+        self.town.square.revoke(merchant_id, "MERCHANT")
     }
 
     /// Subscribes a URL to all events of sales.
     pub fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.square.subscribe_to_sales(notification_url)
+        self.town.square.subscribe_to_sales(notification_url)
     }
 
     /// Plays a morning of so many sales over all shops; returns at once.
     pub fn play(&self, sales: usize) {
-        self.square.play(sales);
+        self.town.square.play(sales);
     }
 
     /// Puts a morning of the past on the shelf: all sales are there at once,
     /// dated from `opens_at` on, and nobody is notified.
     pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        self.square.stock_history(sales, opens_at);
+        self.town.square.stock_history(sales, opens_at);
     }
 
     /// Rings up one sale at a seeded shop.
     pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
-        self.square.ring_up(kind, None)
+        self.town.square.ring_up(kind, None)
     }
 
     /// Rings up one sale at this shop.
     pub fn ring_up_at(&self, kind: SaleKind, location_id: &str) -> Result<RungUp, Refused> {
-        self.square.ring_up(kind, Some(location_id))
+        self.town.square.ring_up(kind, Some(location_id))
     }
 
     /// Gives money back for a sale that was rung up before.
     pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        self.square.refund(order_id, kind)
+        self.town.square.refund(order_id, kind)
     }
 
-    /// Replaces all faults.
+    /// Replaces all faults of Square.
     pub fn set_faults(&self, faults: Faults) {
-        self.square.faults.set(faults);
+        self.town.square.door.faults.set(faults);
     }
 
-    /// The faults in force, with what is left of them.
+    /// Square's faults in force, with what is left of them.
     pub fn faults(&self) -> Faults {
-        self.square.faults.get()
+        self.town.square.door.faults.get()
     }
 
     /// Turns the clock forward: tokens expire, nothing else happens.
     pub fn advance_clock(&self, by: Duration) {
-        self.square.advance_clock(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
+        self.town.advance_clock(by);
     }
 
     /// How far everything is.
     pub fn progress(&self) -> Progress {
-        self.square.progress()
+        self.town.square.progress()
     }
 
     /// The log of all notifications, in the order in which they came to be.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.square.post.deliveries()
+        self.town.square.post.deliveries()
     }
 
     /// Everything that happened, with the exact bytes of its notification.
     pub fn events(&self) -> Vec<EventRecord> {
-        self.square.events()
+        self.town.square.events()
     }
 
     /// What really was sold.
     pub fn ledger(&self) -> Vec<LedgerEntry> {
-        self.square.ledger()
+        self.town.square.ledger()
     }
 
     /// Waits until no sale is under way and every notification has its end.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        self.square.wait_until_quiet(timeout).await
+        self.town.square.wait_until_quiet(timeout).await
     }
 
     /// Closes the shops; dropping does the same.

@@ -15,7 +15,12 @@ fn main() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(options.clone()).context("failed to start the sandbox")?;
     let (url, application) = (sandbox.square_url(), sandbox.application());
     let mut out = std::io::stdout();
-    writeln!(out, "Square        {url}")?;
+    writeln!(
+        out,
+        "Square        {url}\nToast         {}\nLightspeed    {}",
+        sandbox.toast_url(),
+        sandbox.lightspeed_url()
+    )?;
     writeln!(out, "control desk  {url}/_admin")?;
     writeln!(out, "application   {} (secret {})", application.id, application.secret)?;
     for merchant in sandbox.merchants() {

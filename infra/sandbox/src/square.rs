@@ -14,7 +14,6 @@ mod reads;
 mod refund;
 mod script;
 mod search;
-mod shops;
 mod webhooks;
 
 use std::collections::BTreeMap;
@@ -24,22 +23,24 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::clock::{Clock, Pace, rfc3339};
+use crate::catalogue::{BUSINESSES, SHOPS};
+use crate::clock::{Clock, Pace};
+use crate::consent::Consents;
 use crate::customer::{SaleKind, Wish};
 use crate::delivery::{DeliveryState, PostOffice, Terms};
-use crate::faults::FaultBox;
+use crate::door::Door;
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::seed::{Draws, Seed};
+use crate::shops::{Business, Businesses, Merchant, Shop};
 use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions, StillBusy};
 
-use oauth::Grants;
+pub use answers::bearer;
 pub use oauth::{Application, Grant};
 use script::{Counter, Ends, Sale, Step};
-pub use shops::{Location, Merchant};
 pub use webhooks::{EventRecord, Subscription};
 
 /// The version of Square's API that is spoken here.
@@ -67,13 +68,13 @@ type Shelf = BTreeMap<String, Copies>;
 
 #[derive(Debug)]
 struct World {
-    clock: Clock,
+    clock: Arc<Clock>,
     orders: Shelf,
     payments: Shelf,
     refunds: Shelf,
     sales: BTreeMap<String, Sale>,
     ledger: Ledger,
-    grants: Grants,
+    grants: Consents,
     subscriptions: Vec<webhooks::Registered>,
     events: Vec<EventRecord>,
     planned: usize,
@@ -88,9 +89,9 @@ struct World {
 pub struct Square {
     options: SandboxOptions,
     seed: Seed,
-    merchants: Vec<Merchant>,
+    pub businesses: Businesses,
     world: Mutex<World>,
-    pub faults: Arc<FaultBox>,
+    pub door: Door,
     pub post: Arc<PostOffice>,
     agenda_changed: Notify,
 }
@@ -122,22 +123,36 @@ pub fn router(square: Arc<Square>) -> Router {
         .with_state(square)
 }
 
+fn businesses(seed: Seed, options: &SandboxOptions) -> Businesses {
+    let business = |name: &&'static str| {
+        let plans = SHOPS.iter().take(options.shops).collect();
+        Business::new(seed.draws(&format!("merchant/{name}")).capitals(13), name, plans, |plan| {
+            seed.draws(&format!("location/{name}/{}", plan.name)).capitals(13)
+        })
+    };
+    Businesses(BUSINESSES.iter().take(options.merchants).map(business).collect())
+}
+
 impl Square {
-    pub fn open(options: SandboxOptions, runtime: tokio::runtime::Handle) -> Result<Arc<Self>, reqwest::Error> {
+    pub fn open(
+        options: SandboxOptions,
+        clock: Arc<Clock>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Arc<Self>, reqwest::Error> {
         let seed = Seed(options.seed);
-        let faults = Arc::new(FaultBox::default());
+        let door = Door::new("/oauth2/", "/oauth2/token");
         let terms =
             Terms { speed: options.speed, retry_window: options.retry_window, answer_within: options.answer_within };
         let at_once = options.concurrent_deliveries;
-        let post = PostOffice::new(runtime.clone(), Arc::clone(&faults), at_once, terms)?;
+        let post = PostOffice::new(runtime.clone(), Arc::clone(&door.faults), at_once, terms)?;
         let world = World {
-            clock: Clock::new(options.now),
+            clock,
             orders: Shelf::new(),
             payments: Shelf::new(),
             refunds: Shelf::new(),
             sales: BTreeMap::new(),
             ledger: Ledger::default(),
-            grants: Grants::default(),
+            grants: Consents::default(),
             subscriptions: Vec::new(),
             events: Vec::new(),
             planned: 0,
@@ -147,16 +162,20 @@ impl Square {
             noted: 0,
         };
         let square = Arc::new(Self {
-            merchants: shops::merchants(seed, &options),
+            businesses: businesses(seed, &options),
             options,
             seed,
             world: Mutex::new(world),
-            faults,
+            door,
             post: Arc::new(post),
             agenda_changed: Notify::new(),
         });
         runtime.spawn(Arc::clone(&square).clerk());
         Ok(square)
+    }
+
+    pub(super) fn merchant(&self, id: Option<&str>) -> Result<&Merchant, Refused> {
+        self.businesses.merchant(id)
     }
 
     /// A panic elsewhere must not take the simulator down: what it holds is still good enough.
@@ -165,7 +184,7 @@ impl Square {
     }
 
     fn replica_lag(&self) -> Duration {
-        Duration::from_millis(self.faults.get().replica_lag_ms)
+        Duration::from_millis(self.door.faults.get().replica_lag_ms)
     }
 
     /// Plans the next sale. Its number, not the moment, decides what it is.
@@ -177,16 +196,16 @@ impl Square {
         location_id: Option<&str>,
         wish: impl FnOnce(&mut Draws) -> Wish,
     ) -> Result<(Vec<Step>, RungUp), Refused> {
-        let mut shops = self.shops();
+        let mut shops: Vec<Shop<'_>> = self.businesses.shops().collect();
         if let Some(id) = location_id {
-            shops.retain(|(_, location, _)| location.id == id);
+            shops.retain(|shop| shop.location.id == id);
             if shops.is_empty() {
                 return Err(Refused(format!("there is no location {id}")));
             }
         }
         let mut draws = self.seed.draws(&format!("sale/{}", world.planned));
         world.planned += 1;
-        let (merchant, location, plan) = *draws.pick(&shops);
+        let Shop { merchant, location, plan } = *draws.pick(&shops);
         let team: Vec<String> =
             (0..4).map(|member| self.seed.draws(&format!("team/{}/{member}", merchant.id)).letters(16)).collect();
         let wish = wish(&mut draws);
@@ -329,12 +348,6 @@ impl Square {
         for event in step.events {
             self.announce(world, &step.merchant_id, &event, step.at.stamp);
         }
-    }
-
-    pub fn advance_clock(&self, by: SignedDuration) -> String {
-        let mut world = self.world();
-        world.clock.advance(by);
-        rfc3339(world.clock.now())
     }
 
     pub fn ledger(&self) -> Vec<LedgerEntry> {

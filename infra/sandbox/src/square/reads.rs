@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::answers::{ApiError, Asker, read_query};
 use super::json::Build;
 use super::paging::{Item, time_of};
-use super::{Location, Merchant, Shelf, World};
-use crate::catalogue::ShopPlan;
+use super::{Shelf, World};
 use crate::clock::later;
+use crate::shops::Shop;
 
 const OPENED: &str = "2024-03-01T09:00:00.000Z";
 const MOST: usize = 100;
@@ -36,15 +36,12 @@ impl Asker {
     }
 
     fn locations(&self) -> Vec<Value> {
-        let shops = self.square.shops().into_iter();
-        shops
-            .filter(|(merchant, _, _)| merchant.id == self.merchant_id)
-            .map(|(merchant, location, plan)| location_json(merchant, location, plan))
-            .collect()
+        let shops = self.square.businesses.shops();
+        shops.filter(|shop| shop.merchant.id == self.merchant_id).map(location_json).collect()
     }
 }
 
-fn location_json(merchant: &Merchant, location: &Location, plan: &ShopPlan) -> Value {
+fn location_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
     json!({
         "id": location.id,
         "name": location.name,

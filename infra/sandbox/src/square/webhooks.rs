@@ -146,7 +146,8 @@ impl Square {
             delay += millis(&mut draws, 5_000, 90_000);
         }
         let copies = if draws.happens(self.options.duplicates_percent) { 2 } else { 1 };
-        let lost = draws.happens(self.options.loss_percent) || self.faults.take(|faults| &mut faults.lose_webhooks);
+        let lost =
+            draws.happens(self.options.loss_percent) || self.door.faults.take(|faults| &mut faults.lose_webhooks);
         let parcel = registered.parcel(&record.body, at);
         for copy in 0..copies {
             let delivery = Delivery {

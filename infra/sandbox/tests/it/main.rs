@@ -7,6 +7,7 @@
     reason = "a test that meets something else has failed"
 )]
 
+mod accounts;
 mod day;
 mod faults;
 mod oauth;
