@@ -1,7 +1,7 @@
 //! The two HTTP APIs that demo and tests talk to: ours, and Square's where the books are checked.
 
 use anyhow::{Context as _, bail};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use sandbox::Merchant;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -84,6 +84,16 @@ impl Api {
                 next => cursor = next,
             }
         }
+    }
+
+    /// What the merchant's browser does after the vendor's page: it calls us without a token.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn come_back(&self, provider: &str, query: &[(&str, &str)]) -> anyhow::Result<Response> {
+        let (root, _) = self.base.split_once("/tenants/").context("the API's URL has no tenant")?;
+        let request = self.http.get(format!("{root}/oauth/{provider}/callback")).query(query);
+        request.send().await.context("failed to come back from the vendor's page")
     }
 
     /// A request below the tenant's path, `/transactions` say, with the token.

@@ -20,7 +20,7 @@ mod stack;
 mod wait;
 
 pub use identity::{AUDIENCE, Flaw, ISSUER, Identity, NoRandomness, claims};
-pub use opening::{Bakery, TENANT};
+pub use opening::{Bakery, TENANT, connect_by_oauth, consent};
 pub use options::{StackOptions, workspace};
 pub use processes::FunctionProcess;
 pub use proxy::{Call, Fault, Proxy};

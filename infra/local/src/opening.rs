@@ -1,10 +1,10 @@
 //! Opening day: what an operator does once, and what a customer does to connect a till.
 
 use anyhow::{Context as _, bail};
-use reqwest::{StatusCode, Url, header::LOCATION};
+use reqwest::{Method, StatusCode, Url, header::LOCATION};
 use sandbox::Sandbox;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 use crate::{
@@ -15,7 +15,6 @@ use crate::{
 /// The tenant whose bakery is connected.
 pub const TENANT: &str = "bakery";
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
-const REDIRECT_URI: &str = "http://127.0.0.1/connected";
 
 /// A bakery that sells: its till's vendor, our service, and the connection between the two.
 ///
@@ -38,14 +37,20 @@ impl Bakery {
     /// # Errors
     /// When a part does not start, or a step is not answered as it should be.
     pub async fn open(sandbox: Sandbox, mut options: StackOptions) -> anyhow::Result<Self> {
-        options.parameters.insert("SquareBaseUrl".to_owned(), sandbox.square_url());
+        let hosts = [
+            ("SquareBaseUrl", sandbox.square_url()),
+            ("ToastBaseUrl", sandbox.toast_url()),
+            ("LightspeedBaseUrl", sandbox.lightspeed_url()),
+        ];
+        options.parameters.extend(hosts.map(|(name, url)| (name.to_owned(), url)));
         let stack = Stack::start(&options)?;
         let identity = Identity::new().context("failed to make the identity provider's key")?;
         stack.put_secret("JwksSecretId", &identity.jwks()).await.context("failed to store the JWKS")?;
-        subscribe(&sandbox, &stack).await?;
-        let credentials = connect(&sandbox).await?;
+        register(&sandbox, &stack).await?;
         let mut bakery = Self { sandbox, stack, identity, configuration_id: String::new() };
-        bakery.configuration_id = configure(&bakery.api()?, &credentials).await?;
+        let configuration =
+            json!({ "provider": "square", "environment": "sandbox", "name": "Demo bakery", "day_start": "04:00" });
+        bakery.configuration_id = connect_by_oauth(&bakery.api()?, &configuration).await?;
         Ok(bakery)
     }
 
@@ -67,20 +72,12 @@ impl Bakery {
     }
 }
 
-/// What Square answers to a code, and what our API takes as credentials.
-#[derive(Serialize, Deserialize)]
-struct Tokens {
-    access_token: String,
-    refresh_token: String,
-    expires_at: String,
-}
-
-/// The operator: subscribes our URL at Square and puts what Square answered into the application's secret.
-async fn subscribe(sandbox: &Sandbox, stack: &Stack) -> anyhow::Result<()> {
+/// The operator: subscribes our URL at Square and puts what the vendors have answered into our applications' secrets.
+async fn register(sandbox: &Sandbox, stack: &Stack) -> anyhow::Result<()> {
     let application = sandbox.application();
     let notification_url = format!("{}/api/v1/webhooks/square", stack.api_url());
     let subscription = sandbox.subscribe(&notification_url);
-    let secret = json!({
+    let square = json!({
         "application_id": application.id,
         "application_secret": application.secret,
         "webhook_subscriptions": [{
@@ -89,49 +86,45 @@ async fn subscribe(sandbox: &Sandbox, stack: &Stack) -> anyhow::Result<()> {
             "signature_key": subscription.signature_key,
         }],
     });
-    stack.put_secret("SquareSecretId", &secret).await.context("failed to store the Square application's secret")
+    let client = sandbox.lightspeed_client();
+    let lightspeed = json!({ "application_id": client.id, "application_secret": client.secret });
+    for (secret, value) in [("SquareSecretId", square), ("LightspeedSecretId", lightspeed)] {
+        stack.put_secret(secret, &value).await.with_context(|| format!("failed to store {secret}"))?;
+    }
+    Ok(())
 }
 
-/// The customer: agrees at Square, and the code that comes back becomes tokens.
-async fn connect(sandbox: &Sandbox) -> anyhow::Result<Tokens> {
-    let (http, square, application) = (api::client()?, sandbox.square_url(), sandbox.application());
-    let consent = http
-        .get(format!("{square}/oauth2/authorize"))
-        .query(&[
-            ("client_id", application.id.as_str()),
-            ("scope", "MERCHANT_PROFILE_READ ORDERS_READ PAYMENTS_READ"),
-            ("state", "opening-day"),
-            ("redirect_uri", REDIRECT_URI),
-        ])
-        .send()
-        .await
-        .context("failed to ask for consent")?;
+/// The customer: makes a configuration, agrees at the vendor, and comes back. Returns the configuration's id.
+///
+/// # Errors
+/// When a step is not answered as it should be.
+pub async fn connect_by_oauth(api: &Api, configuration: &Value) -> anyhow::Result<String> {
+    let id = api.create_configuration(configuration).await?;
+    let (code, state) = consent(api, &id).await?;
+    let provider = configuration.get("provider").and_then(Value::as_str).unwrap_or_default();
+    let answer = api.come_back(provider, &[("code", &code), ("state", &state)]).await?;
+    if answer.status() != StatusCode::OK {
+        bail!("coming back was answered with {} {}", answer.status(), answer.text().await.unwrap_or_default());
+    }
+    Ok(id)
+}
+
+/// Agrees at the vendor. Returns what its page sends the browser back with: the code and our state.
+///
+/// # Errors
+/// When a step is not answered as it should be.
+pub async fn consent(api: &Api, configuration_id: &str) -> anyhow::Result<(String, String)> {
+    #[derive(Deserialize)]
+    struct Authorization {
+        authorization_url: String,
+    }
+    let request = api.request(Method::POST, &format!("/configurations/{configuration_id}/authorize"));
+    let authorization: Authorization = api::answer_of(request, StatusCode::OK, "ask where to agree").await?;
+    let consent = api::client()?.get(authorization.authorization_url).send().await.context("failed to agree")?;
     let target = consent.headers().get(LOCATION).and_then(|target| target.to_str().ok());
     let Some(target) = target.and_then(|target| Url::parse(target).ok()) else {
         bail!("consent was answered with {} and no redirect", consent.status());
     };
     let answer = |name: &str| target.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    if answer("state").as_deref() != Some("opening-day") {
-        bail!("the consent's state is not the one we sent");
-    }
-    let request = http.post(format!("{square}/oauth2/token")).json(&json!({
-        "client_id": application.id,
-        "client_secret": application.secret,
-        "grant_type": "authorization_code",
-        "code": answer("code"),
-        "redirect_uri": REDIRECT_URI,
-    }));
-    api::answer_of(request, StatusCode::OK, "exchange the code").await
-}
-
-/// The customer: creates the configuration with these tokens. Returns its id.
-async fn configure(api: &Api, tokens: &Tokens) -> anyhow::Result<String> {
-    let configuration = json!({
-        "provider": "square",
-        "environment": "sandbox",
-        "name": "Demo bakery",
-        "day_start": "04:00",
-        "credentials": tokens,
-    });
-    api.create_configuration(&configuration).await
+    answer("code").zip(answer("state")).context("the vendor sends no code back")
 }
