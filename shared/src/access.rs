@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, CredentialsSummary, ReasonCode, TenantScope};
-use crate::providers::{AccessToken, Credentials, ProviderError, ProviderErrorKind, Providers};
+use crate::providers::{AccessToken, Credentials, Disposition, ProviderError, Providers};
 use crate::secrets::Applications;
 use crate::store::StoreError;
 use crate::store::audit::Actor;
@@ -226,9 +226,9 @@ impl Tokens {
     async fn not_renewed(&self, found: &SealedConfiguration, lease: &Lease, error: ProviderError) -> TokenError {
         let (scope, configuration) = (&found.scope, &found.configuration);
         tracing::warn!(tenant.id = %scope.tenant_id(), configuration.id = %configuration.id, error = %error, "credentials were not renewed");
-        let code = match error.kind {
-            ProviderErrorKind::Unauthorized | ProviderErrorKind::Forbidden => ReasonCode::CredentialsRefused,
-            _ => ReasonCode::RefreshFailing,
+        let code = match error.kind.disposition() {
+            Disposition::Disconnect => ReasonCode::CredentialsRefused,
+            Disposition::Retry { .. } | Disposition::Fail => ReasonCode::RefreshFailing,
         };
         if let Err(error) = self.state_reason(scope, configuration, code, &error.to_string()).await {
             return error.into();

@@ -195,11 +195,8 @@ impl Problem {
 
     /// After how many seconds it may go better.
     pub fn retry_after(&self) -> Option<u32> {
-        match self.kind {
-            Kind::Unavailable | Kind::ProviderFailed => Some(5),
-            Kind::Repeated => Some(1),
-            _ => None,
-        }
+        let is_away = matches!(self.kind, Kind::Unavailable | Kind::ProviderFailed);
+        if is_away { Some(5) } else { self.is_repeated().then_some(1) }
     }
 
     /// The stable word for programs.

@@ -5,9 +5,7 @@ use serde::Deserialize;
 use shared::access::seal_context;
 use shared::domain::{Configuration, CredentialsSummary, LocationId, ProviderKind, TenantScope};
 use shared::problem::Problem;
-use shared::providers::{
-    Access, AccessToken, Credentials, MerchantDescription, Renewal,
-};
+use shared::providers::{Access, AccessToken, Credentials, MerchantDescription, Renewal};
 use shared::rest::{Fields, is_token, refused_by_provider, unavailable};
 use zeroize::Zeroizing;
 
@@ -86,7 +84,8 @@ pub async fn connect(app: &App, configuration: &mut Configuration, brought: Brou
     let environment = configuration.environment;
     let credentials = match &brought.credentials.renewal {
         Renewal::Login { .. } => {
-            let application = app.applications.get(configuration.provider).await.map_err(|error| unavailable(&error))?;
+            let application =
+                app.applications.get(configuration.provider).await.map_err(|error| unavailable(&error))?;
             let logged_in = provider.refresh_credentials(&application, environment, &brought.credentials).await;
             logged_in.map_err(|error| refused_by_provider(&error))?
         }

@@ -57,18 +57,25 @@ impl Deref for App {
 /// Answers one request.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
     answer_public(request, async |question: Question| {
-        let route = find_route(ROUTES, question.method(), question.route()).ok_or_else(|| Problem::not_found("route"))?;
+        let route =
+            find_route(ROUTES, question.method(), question.route()).ok_or_else(|| Problem::not_found("route"))?;
         let Some(role) = route.role else { return authorize::callback(app, &question).await };
         let call = Call::new(question)?;
         call.require(role)?;
         match route.operation {
             Operation::List => list::list(app, &call).await,
-            Operation::Create => call.once(&app.coordination, async |repeat| create::create(app, &call, repeat).await).await,
+            Operation::Create => {
+                call.once(&app.coordination, async |repeat| create::create(app, &call, repeat).await).await
+            }
             Operation::Get => list::get(app, &call).await,
             Operation::Replace => replace::replace(app, &call).await,
             Operation::Delete => remove::remove(app, &call).await,
-            Operation::Pause => call.once(&app.coordination, async |repeat| switch::pause(app, &call, repeat).await).await,
-            Operation::Resume => call.once(&app.coordination, async |repeat| switch::resume(app, &call, repeat).await).await,
+            Operation::Pause => {
+                call.once(&app.coordination, async |repeat| switch::pause(app, &call, repeat).await).await
+            }
+            Operation::Resume => {
+                call.once(&app.coordination, async |repeat| switch::resume(app, &call, repeat).await).await
+            }
             Operation::Authorize => authorize::authorize(app, &call).await,
             Operation::AddWebhookSecret => {
                 call.once(&app.coordination, async |repeat| webhook_secrets::add(app, &call, repeat).await).await

@@ -15,7 +15,8 @@ use crate::{App, find, show};
 pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
     let before = find(app, call).await?;
     call.require_match(before.version)?;
-    let answer = |configuration| Ok::<_, Problem>(show(StatusCode::ACCEPTED, configuration)?.header(LOCATION, call.path()));
+    let answer =
+        |configuration| Ok::<_, Problem>(show(StatusCode::ACCEPTED, configuration)?.header(LOCATION, call.path()));
     if before.deletion.is_some() {
         return answer(&before);
     }

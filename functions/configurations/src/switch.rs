@@ -17,13 +17,7 @@ pub async fn resume(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
     switch(app, call, repeat, false, "configuration.resumed").await
 }
 
-async fn switch(
-    app: &App,
-    call: &Call,
-    repeat: Repeat<'_>,
-    is_paused: bool,
-    action: &str,
-) -> Result<Answer, Problem> {
+async fn switch(app: &App, call: &Call, repeat: Repeat<'_>, is_paused: bool, action: &str) -> Result<Answer, Problem> {
     let before = find_to_change(app, call).await?;
     if before.is_paused == is_paused {
         return show(StatusCode::OK, &before);

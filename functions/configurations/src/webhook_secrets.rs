@@ -101,8 +101,10 @@ pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
     after.touch();
     let left = sealed_secrets(app, &after).await?;
     let actor = call.actor();
-    let change =
-        Change { webhook_secrets: Some(left), ..Change::of(&actor, "configuration.webhook_secret_removed", &before, &after) };
+    let change = Change {
+        webhook_secrets: Some(left),
+        ..Change::of(&actor, "configuration.webhook_secret_removed", &before, &after)
+    };
     app.changes.commit(&call.scope, &change).await.map_err(refused)?;
     show(StatusCode::OK, &after)
 }

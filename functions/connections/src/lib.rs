@@ -103,7 +103,11 @@ async fn test(app: &App, call: &Call) -> Result<Answer, Problem> {
         if !missing.is_empty() {
             let since = before.reasons.iter().find(|reason| reason.code == ReasonCode::PermissionMissing);
             let since = since.map_or(now, |reason| reason.since);
-            configuration.state_reason(ReasonCode::PermissionMissing, format!("missing: {}", missing.join(", ")), since);
+            configuration.state_reason(
+                ReasonCode::PermissionMissing,
+                format!("missing: {}", missing.join(", ")),
+                since,
+            );
         }
         *configuration != before
     };

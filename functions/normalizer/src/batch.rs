@@ -13,8 +13,8 @@ use shared::domain::{
     TenantScope, Transaction, TransactionId, TransactionStatus,
 };
 use shared::providers::{
-    Access, AccessToken, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
-    VerifiedDelivery,
+    Access, AccessToken, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder,
+    Subject, VerifiedDelivery,
 };
 use shared::queue::intake::{self, DeliveryMessage};
 use shared::store::StoreError;
@@ -176,7 +176,8 @@ impl<'a> Batch<'a> {
         }
         let order_ref = OrderRef { id: id.clone(), location: location.clone(), changed_at: *changed_at };
         let raw = self.fetch(found, &order_ref).await?;
-        let read = app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
+        let read =
+            app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
         if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
             return Err(Stop::Later(Later::unexpected("provider_lags")));
         }

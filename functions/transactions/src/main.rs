@@ -97,7 +97,11 @@ async fn configurations(app: &App, scope: &TenantScope) -> Result<Vec<Configurat
     let mut found = Vec::new();
     let mut start_after = None;
     loop {
-        let page = app.configurations.list(scope, Filter::default(), PAGE, start_after).await.map_err(|error| unavailable(&error))?;
+        let page = app
+            .configurations
+            .list(scope, Filter::default(), PAGE, start_after)
+            .await
+            .map_err(|error| unavailable(&error))?;
         found.extend(page.items.into_iter().map(|configuration| configuration.id));
         start_after = page.next;
         if start_after.is_none() {

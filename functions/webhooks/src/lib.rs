@@ -12,9 +12,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use shared::domain::{Environment, ProviderKind, TenantScope};
 use shared::problem::{Problem, is_json};
-use shared::providers::{
-    Application, Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
-};
+use shared::providers::{Application, Providers, SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret};
 use shared::queue::SendError;
 use shared::queue::intake::IntakeQueue;
 use shared::secrets::Applications;

@@ -152,11 +152,15 @@ impl ReasonCode {
     /// What a person can do about it.
     pub fn action(self) -> &'static str {
         match self {
-            Self::NotConnected => "call `authorize` and open the URL in the merchant's browser, or replace the credentials",
+            Self::NotConnected => {
+                "call `authorize` and open the URL in the merchant's browser, or replace the credentials"
+            }
             Self::CredentialsRefused => {
                 "call `authorize` and let the merchant agree again, or replace the credentials; then call `test`"
             }
-            Self::PermissionMissing => "call `authorize` and let the merchant grant everything; `test` names what is missing",
+            Self::PermissionMissing => {
+                "call `authorize` and let the merchant grant everything; `test` names what is missing"
+            }
             Self::RefreshFailing => "nothing yet: we try again; if it stays, look at the provider's status page",
             Self::SignaturesFailing => {
                 "compare the secret at the provider with those of this configuration; add the current one"

@@ -203,11 +203,8 @@ impl AuditLog {
     pub async fn verify(&self, scope: &TenantScope) -> Result<Verification, StoreError> {
         let head = self.head(scope).await?;
         let (mut last, mut start_after) = (Head { sequence: 0, hash: GENESIS.into() }, None);
-        let broken = |rows, sequence, why| Verification {
-            intact: false,
-            rows,
-            first_broken: Some(BrokenRow { sequence, why }),
-        };
+        let broken =
+            |rows, sequence, why| Verification { intact: false, rows, first_broken: Some(BrokenRow { sequence, why }) };
         loop {
             let page = self.page(scope, None, start_after, true).await?;
             for row in page.items {

@@ -57,6 +57,9 @@ async fn one_altered_byte_keeps_it_closed() {
     for at in [0, sealed.len() - 60, sealed.len() - 20, sealed.len() - 1] {
         let mut altered = sealed.clone();
         altered[at] ^= 1;
-        assert!(matches!(vault.open::<Credentials>(context(&owner, id), &altered).await, Err(VaultError::NotAuthentic)), "byte {at}");
+        assert!(
+            matches!(vault.open::<Credentials>(context(&owner, id), &altered).await, Err(VaultError::NotAuthentic)),
+            "byte {at}"
+        );
     }
 }
