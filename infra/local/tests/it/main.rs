@@ -11,6 +11,7 @@
 )]
 
 mod api;
+mod control;
 mod doorbell;
 mod outages;
 mod sales;
