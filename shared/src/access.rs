@@ -206,7 +206,9 @@ impl Tokens {
             }
         }
         tracing::info!(tenant.id = %scope.tenant_id(), configuration.id = %configuration.id, expires_at = summary.expires_at.map(tracing::field::display), "renewed credentials");
-        self.drop_reason(scope, configuration.id, ReasonCode::RefreshFailing).await;
+        if configuration.reasons.iter().any(|reason| reason.code == ReasonCode::RefreshFailing) {
+            self.drop_reason(scope, configuration.id, ReasonCode::RefreshFailing).await;
+        }
         Ok(self.keep(key, &fresh))
     }
 
