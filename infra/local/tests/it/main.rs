@@ -13,6 +13,7 @@
 mod api;
 mod control;
 mod doorbell;
+mod doors;
 mod outages;
 mod sales;
 mod town;
