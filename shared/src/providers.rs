@@ -4,6 +4,7 @@
 //! matches that want an arm.
 
 mod credentials;
+mod decimal;
 mod delivery;
 pub mod error;
 #[cfg(feature = "client")]
@@ -17,9 +18,7 @@ pub mod toast;
 
 use jiff::Timestamp;
 
-#[cfg(feature = "client")]
-use crate::domain::LocationId;
-use crate::domain::{Configuration, Environment, ProviderKind, Transaction};
+use crate::domain::{Configuration, Environment, LocationId, ProviderKind, Transaction};
 #[cfg(feature = "client")]
 pub use credentials::{Access, AccessToken};
 pub use credentials::{Application, Credentials, Renewal, Revocation};
@@ -128,6 +127,10 @@ pub struct OrderRef {
 pub struct RawOrder {
     /// Their JSON.
     pub body: Vec<u8>,
+    /// The shop it was read from: Toast's and Lightspeed's orders do not say.
+    pub location: Option<LocationId>,
+    /// When the guest paid, where the order tells only when the till could say so: Square's offline payments.
+    pub paid_offline_at: Option<Timestamp>,
     /// When we began to read it. Of two copies with the same version, the one read later counts.
     pub observed_at: Timestamp,
 }

@@ -161,6 +161,18 @@ impl PayloadError {
     pub fn new(path: impl Into<String>, problem: PayloadProblem) -> Self {
         Self { path: path.into(), problem }
     }
+
+    pub(super) fn missing(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::Missing)
+    }
+
+    pub(super) fn invalid(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::Invalid)
+    }
+
+    pub(super) fn out_of_range(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::AmountOutOfRange)
+    }
 }
 
 impl fmt::Display for PayloadError {

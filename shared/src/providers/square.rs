@@ -76,7 +76,7 @@ impl PosProvider for Square {
         order: &RawOrder,
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        normalize::transactions(&order.body, configuration)
+        normalize::transactions(order, configuration)
     }
 
     /// `session=false`: the merchant chooses its account even if a browser is still logged in to another.

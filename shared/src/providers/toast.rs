@@ -8,15 +8,18 @@
 mod account;
 #[cfg(feature = "client")]
 mod client;
+mod normalize;
+mod refund;
 mod webhook;
+mod wire;
 
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::{Access, Hosts, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http};
 use super::{
-    Application, Credentials, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
-    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
+    Application, Credentials, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
 use crate::domain::{Configuration, Environment, Transaction};
 #[cfg(feature = "client")]
@@ -73,10 +76,10 @@ impl PosProvider for Toast {
 
     fn normalize_order(
         &self,
-        _order: &RawOrder,
-        _configuration: &Configuration,
+        order: &RawOrder,
+        configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        Err(PayloadError::new("", PayloadProblem::Unsupported))
+        normalize::transactions(&order.body, order.location.as_ref(), configuration)
     }
 
     /// No OAuth, see the module.
@@ -150,7 +153,7 @@ impl PosProvider for Toast {
 }
 
 /// Toast writes `2026-02-14T08:00:00.123+0000`, whose offset lacks the colon of RFC 3339.
-fn modified_at(text: &str) -> Option<Timestamp> {
+fn instant(text: &str) -> Option<Timestamp> {
     let zoned = |text: &str| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok();
     text.parse().ok().or_else(|| zoned(text))
 }

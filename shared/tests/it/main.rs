@@ -10,6 +10,7 @@
 mod accounts;
 mod imports;
 mod proofs;
+mod scenarios;
 mod schemas;
 mod square;
 mod stack;

@@ -220,3 +220,38 @@ pub(super) struct TokenStatusAnswer {
     #[serde(default)]
     pub scopes: std::collections::BTreeSet<String>,
 }
+
+/// As much of an order as tells whether its payments must be read.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OrderTimes {
+    pub created_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    #[serde(default)]
+    pub tenders: Vec<TenderId>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct TenderId {
+    pub id: Option<String>,
+    pub payment_id: Option<String>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct PaymentAnswer {
+    pub payment: Payment,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct Payment {
+    pub offline_payment_details: Option<OfflinePaymentDetails>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OfflinePaymentDetails {
+    pub client_created_at: Option<Timestamp>,
+}

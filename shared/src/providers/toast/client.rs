@@ -13,5 +13,5 @@ pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderR
     let observed_at = Timestamp::now();
     let call = http.get(OPERATION, access.environment, &["orders", "v2", "orders", order.id.as_str()], &[])?;
     let answer = call.bearer(access.token).header(RESTAURANT, shop.as_str()).send().await?;
-    Ok(RawOrder { body: answer.body, observed_at })
+    Ok(RawOrder { body: answer.body, location: Some(shop.clone()), paid_offline_at: None, observed_at })
 }
