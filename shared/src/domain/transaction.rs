@@ -284,6 +284,8 @@ pub enum Tender {
     BuyNowPayLater,
     /// What was brought back in the same order: no money moved for it.
     Exchange,
+    /// Not money yet: the guest pays later, with a bill or the room.
+    Invoice,
     /// Anything else, or not said.
     Other,
 }

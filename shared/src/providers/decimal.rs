@@ -10,6 +10,9 @@ use serde_json::value::RawValue;
 use super::PayloadError;
 use crate::domain::{Currency, Minor};
 
+/// A thousand billions. Sums of what is smaller cannot overflow, so they need no care.
+const LARGEST: Decimal = Decimal::from_parts(2_764_472_320, 232_830, 0, false, 0);
+
 /// An exact decimal, written as a number or as a text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Exact(pub Decimal);
@@ -20,7 +23,10 @@ impl<'de> Deserialize<'de> for Exact {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         let text = raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw);
         let exact = Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text));
-        exact.map(Self).map_err(|_| D::Error::custom("no decimal number"))
+        match exact {
+            Ok(exact) if exact.abs() <= LARGEST => Ok(Self(exact)),
+            Ok(_) | Err(_) => Err(D::Error::custom("no decimal number of a till")),
+        }
     }
 }
 
@@ -60,11 +66,12 @@ mod tests {
             ("-0.1", "-0.1"),
             ("\"1.666700\"", "1.666700"),
             ("1e2", "100"),
-            ("9007199254740993.01", "9007199254740993.01"),
+            ("907199254740993.01", "907199254740993.01"),
+            ("1000000000000000", "1000000000000000"),
         ] {
             assert_eq!(serde_json::from_str::<Exact>(json).unwrap().0.to_string(), text, "{json}");
         }
-        for json in ["\"\"", "\"a\"", "true", "[]", "{}", "\"NaN\"", "1e999"] {
+        for json in ["\"\"", "\"a\"", "true", "[]", "{}", "\"NaN\"", "1e999", "1000000000000001"] {
             assert!(serde_json::from_str::<Exact>(json).is_err(), "{json}");
         }
         assert_eq!(serde_json::from_str::<Option<Exact>>("null").unwrap(), None);

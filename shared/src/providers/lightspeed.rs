@@ -6,17 +6,22 @@
 
 #[cfg(feature = "client")]
 mod account;
+#[cfg(feature = "client")]
+mod client;
+mod lines;
+mod normalize;
 mod webhook;
+mod wire;
 
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::http::Http;
 #[cfg(feature = "client")]
-use super::{Access, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation};
+use super::{Access, MerchantDescription, OrderRef, ProviderError, Revocation};
 use super::{
-    Application, Credentials, Hosts, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
-    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
+    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
 use crate::domain::{Configuration, Environment, Transaction};
 #[cfg(feature = "client")]
@@ -67,10 +72,10 @@ impl PosProvider for Lightspeed {
 
     fn normalize_order(
         &self,
-        _order: &RawOrder,
-        _configuration: &Configuration,
+        order: &RawOrder,
+        configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        Err(PayloadError::new("", PayloadProblem::Unsupported))
+        normalize::transactions(&order.body, order.location.as_ref(), configuration)
     }
 
     fn authorize_url(
@@ -102,8 +107,8 @@ impl PosProvider for Lightspeed {
     }
 
     #[cfg(feature = "client")]
-    async fn fetch_order(&self, _access: &Access<'_>, _order: &OrderRef) -> Result<RawOrder, ProviderError> {
-        Err(self.http.refuse("fetch_order", ProviderErrorKind::Unsupported))
+    async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
+        client::fetch_order(&self.http, access, order).await
     }
 
     #[cfg(feature = "client")]

@@ -129,7 +129,7 @@ impl<'a> Context<'a> {
         let status = self.status()?;
         let line_items = self.selections().map(|(path, s)| self.line(s, &path)).collect::<Result<Vec<_>, _>>()?;
         let payments = self.payments()?;
-        let rounding = self.charges_of(|charge| is_rounding(charge))?;
+        let rounding = self.charges_of(is_rounding)?;
         let service_charge = self.charges_of(|charge| !is_rounding(charge))?;
         let gratuity = self.charges_of(|charge| charge.gratuity == Some(true) && !is_rounding(charge))?;
         let tip = sum_minor(payments.iter().map(|payment| payment.tip), "payments")?;
@@ -487,7 +487,8 @@ pub(super) fn tender(payment: &wire::Payment<'_>) -> Tender {
         Some("CREDIT") => Tender::Card,
         Some("GIFTCARD" | "TOAST_SV") => Tender::GiftCard,
         Some("LEVELUP") => Tender::Wallet,
-        // House accounts, points, what a restaurant has invented, and words that are still to come.
+        Some("HOUSE_ACCOUNT") => Tender::Invoice,
+        // Points, what a restaurant has invented, and words that are still to come.
         _ => Tender::Other,
     }
 }
