@@ -136,6 +136,7 @@ fn refusal(error: &ProviderError) -> Problem {
         | ProviderErrorKind::Unavailable
         | ProviderErrorKind::Rejected { .. }
         | ProviderErrorKind::Malformed
+        | ProviderErrorKind::CursorExpired
         | ProviderErrorKind::SeveralMerchants
         | ProviderErrorKind::Unsupported => Problem::provider_failed(),
     }

@@ -114,6 +114,8 @@ pub(super) struct SalesPage<'a> {
     #[serde(default, borrow)]
     pub sales: Vec<&'a serde_json::value::RawValue>,
     pub next_page_token: Option<String>,
+    /// Of a day.
+    pub data_complete: Option<bool>,
 }
 
 /// What a sale is called.
@@ -125,4 +127,5 @@ pub(super) struct SaleIds<'a> {
     pub account_reference: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub account_fisc_id: Option<Cow<'a, str>>,
+    pub time_closed: Option<Timestamp>,
 }

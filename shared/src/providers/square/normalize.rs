@@ -255,7 +255,7 @@ impl<'a> Context<'a> {
                 Some("GIFT_CARD") => LineItemKind::GiftCard,
                 _ => LineItemKind::Item,
             },
-            name: display_name(line),
+            name: display_name(line.name.as_deref(), line.variation_name.as_deref()),
             item_id: line.catalog_object_id.clone(),
             quantity,
             unit: line.quantity_unit.as_ref().and_then(unit_name),
@@ -375,9 +375,10 @@ struct Parts {
     payments: Vec<Payment>,
 }
 
-fn display_name(line: &wire::Line) -> String {
-    let name = line.name.as_deref().unwrap_or_default();
-    match line.variation_name.as_deref() {
+/// The item, and which variation of it where that says more.
+pub(super) fn display_name(name: Option<&str>, variation: Option<&str>) -> String {
+    let name = name.unwrap_or_default();
+    match variation {
         Some(variation) if !variation.is_empty() && variation != name => format!("{name} ({variation})"),
         _ => name.to_owned(),
     }

@@ -255,3 +255,31 @@ pub(super) struct Payment {
 pub(super) struct OfflinePaymentDetails {
     pub client_created_at: Option<Timestamp>,
 }
+
+/// An empty page may be an empty object.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct SearchAnswer<'a> {
+    #[serde(default, borrow)]
+    pub orders: Vec<&'a serde_json::value::RawValue>,
+    pub cursor: Option<String>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OrderNames {
+    pub id: String,
+    pub updated_at: Option<Timestamp>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct Errors {
+    pub errors: Vec<ErrorCode>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct ErrorCode {
+    pub code: Option<String>,
+}
