@@ -73,6 +73,17 @@ impl Http {
         Ok(Call { provider: self.provider, operation, request: self.client.post(url) })
     }
 
+    /// A call with a body that replaces.
+    pub(super) fn put(
+        &self,
+        operation: &'static str,
+        environment: Environment,
+        path: &[&str],
+    ) -> Result<Call, ProviderError> {
+        let url = self.url(operation, environment, path, &[])?;
+        Ok(Call { provider: self.provider, operation, request: self.client.put(url) })
+    }
+
     fn url(
         &self,
         operation: &'static str,
@@ -138,6 +149,19 @@ impl Call {
         let (status, answer) = self.exchange().await?;
         match failure_kind(status, &answer.headers) {
             None => Ok(answer),
+            Some(kind) => Err(ProviderError { provider, operation, kind, source: None }),
+        }
+    }
+
+    /// For a page: a refusal may mean that the cursor is no longer good.
+    pub(super) async fn send_for_page(self, is_stale: fn(&[u8]) -> bool) -> Result<Answer, ProviderError> {
+        let (provider, operation) = (self.provider, self.operation);
+        let (status, answer) = self.exchange().await?;
+        match failure_kind(status, &answer.headers) {
+            None => Ok(answer),
+            Some(ProviderErrorKind::Rejected { .. }) if is_stale(&answer.body) => {
+                Err(ProviderError { provider, operation, kind: ProviderErrorKind::CursorExpired, source: None })
+            }
             Some(kind) => Err(ProviderError { provider, operation, kind, source: None }),
         }
     }

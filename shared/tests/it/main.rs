@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a test says what is wrong by failing"
 )]
@@ -10,6 +11,8 @@
 mod accounts;
 mod imports;
 mod proofs;
+mod reads;
+mod scenarios;
 mod schemas;
 mod square;
 mod stack;
