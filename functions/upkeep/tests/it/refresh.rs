@@ -54,7 +54,7 @@ async fn five_hundred_readers_of_an_ended_token_cause_one_refresh() {
     assert_eq!(calls.token_requests - before.token_requests, 1);
     // Everybody's token works.
     for (found, token, providers) in [&read[0], &read[250], &read[499]] {
-        let access = Access { environment: found.configuration.environment, token };
+        let access = Access { environment: found.configuration.environment, token: &token.access };
         providers.get(found.configuration.provider).describe_merchant(&access, &[]).await.unwrap();
     }
     bench.remove(&id).await;
@@ -190,7 +190,7 @@ async fn a_crash_at_any_call_of_a_renewal_leaves_credentials_that_can_be_renewed
             bench.tamper(&id, "REMOVE lease_owner, lease_until", &[]).await;
             let found = bench.load(&plain, &id).await;
             let token = plain.tokens("upkeep").current(&found).await.unwrap();
-            let access = Access { environment: found.configuration.environment, token: &token };
+            let access = Access { environment: found.configuration.environment, token: &token.access };
             plain.providers.get(found.configuration.provider).describe_merchant(&access, &[]).await.unwrap();
             assert_eq!(bench.show(&id).await["status"], "active", "call {nth} {fault:?}");
             if !has_crashed {
