@@ -2,6 +2,8 @@
 
 mod cursor;
 mod input;
+#[cfg(feature = "schema")]
+pub mod openapi;
 #[cfg(feature = "store")]
 mod repeat;
 mod route;
@@ -233,11 +235,11 @@ impl Answer {
 
 /// A page of a listing.
 #[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "{T}Page"))]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
-    /// For the next one; absent on the last.
+    /// For the next one; null on the last.
     pub next_cursor: Option<String>,
 }
 

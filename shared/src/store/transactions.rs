@@ -72,6 +72,7 @@ pub struct Stored {
 
 /// A revision in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Revision {
     /// Its number.
     pub revision: u64,

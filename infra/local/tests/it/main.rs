@@ -12,6 +12,7 @@
 
 mod api;
 mod doorbell;
+mod openapi;
 mod outages;
 mod sales;
 mod town;
