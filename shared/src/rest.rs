@@ -144,6 +144,11 @@ impl Question {
         self.request.body()
     }
 
+    /// Whether a header is there, text or not.
+    pub fn has_header(&self, name: HeaderName) -> bool {
+        self.request.headers().contains_key(name)
+    }
+
     /// The first value of a header, if it is text.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())

@@ -156,7 +156,7 @@ impl Parameters {
         Self { values, asked: Vec::new(), errors: Vec::new() }
     }
 
-    /// One of them; an empty one counts as absent. `expected` completes "must be ...".
+    /// One of them; an empty one is wrong, as a client that forgot its value is. `expected` completes "must be ...".
     pub fn get<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
         self.asked.push(name.to_owned());
         let values = self.values.all(name).unwrap_or_default();
@@ -164,8 +164,8 @@ impl Parameters {
             self.errors.push(FieldError::new(name, "must be there only once"));
             return None;
         }
-        let value = self.values.first(name).filter(|value| !value.is_empty())?;
-        let parsed = value.parse().ok();
+        let value = self.values.first(name)?;
+        let parsed = Some(value).filter(|value| !value.is_empty()).and_then(|value| value.parse().ok());
         if parsed.is_none() {
             self.errors.push(FieldError::new(name, format!("must be {expected}")));
         }
