@@ -14,6 +14,7 @@ mod api;
 mod doorbell;
 mod openapi;
 mod outages;
+mod published_keys;
 mod sales;
 mod town;
 
