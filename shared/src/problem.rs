@@ -15,6 +15,7 @@ pub struct Problem {
 
 /// One field that was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FieldError {
     /// JSON Pointer into the request's body, or the name of a query parameter.
     pub pointer: String,
@@ -22,32 +23,86 @@ pub struct FieldError {
     pub message: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+/// What can be wrong. The gateway's own refusals (`template.yaml`) are among them: to a caller they are ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The gateway could not read the request.
+    BadRequest,
+    /// The body is no JSON.
     MalformedJson,
+    /// Fields or parameters are wrong, every one of them named.
     InvalidFields,
+    /// Nobody we know.
     Unauthorized,
+    /// Known, but without the role.
     Forbidden,
+    /// Not there, or not the caller's.
     NotFound,
+    /// The state of things forbids it.
     Conflict,
+    /// The same request was carried out a moment ago.
     Repeated,
+    /// The provider has no such thing.
     NotSupported,
+    /// A call-back with a state that we did not issue, that has ended, or that was used.
     InvalidState,
+    /// The thing is not at the version that the caller has seen.
     PreconditionFailed,
+    /// The caller does not say which version it has seen.
     PreconditionRequired,
+    /// The key was used for another payload.
     IdempotencyKeyReused,
+    /// More than we read.
     BodyTooLarge,
+    /// The body is something other than JSON.
     UnsupportedMediaType,
+    /// The gateway's limit, or the account's.
+    TooManyRequests,
+    /// The provider does not take the credentials.
     ProviderRefused,
+    /// The token is good, but too narrow.
     PermissionMissing,
+    /// The provider is down or speaks gibberish.
     ProviderFailed,
+    /// One of our own dependencies is away.
     Unavailable,
+    /// The gateway has waited long enough.
+    TimedOut,
+    /// Our mistake.
     Internal,
 }
 
 impl Kind {
-    const fn parts(self) -> (u16, &'static str, &'static str) {
+    /// All of them: the closed list of codes.
+    pub const ALL: [Self; 22] = [
+        Self::BadRequest,
+        Self::MalformedJson,
+        Self::InvalidFields,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Repeated,
+        Self::NotSupported,
+        Self::InvalidState,
+        Self::PreconditionFailed,
+        Self::PreconditionRequired,
+        Self::IdempotencyKeyReused,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::TooManyRequests,
+        Self::ProviderRefused,
+        Self::PermissionMissing,
+        Self::ProviderFailed,
+        Self::Unavailable,
+        Self::TimedOut,
+        Self::Internal,
+    ];
+
+    /// Status, code and title.
+    pub const fn parts(self) -> (u16, &'static str, &'static str) {
         match self {
+            Self::BadRequest => (400, "bad_request", "Bad request"),
             Self::MalformedJson => (400, "malformed_json", "Malformed JSON"),
             Self::InvalidFields => (422, "invalid_fields", "Invalid fields"),
             Self::Unauthorized => (401, "unauthorized", "Unauthorized"),
@@ -62,25 +117,69 @@ impl Kind {
             Self::IdempotencyKeyReused => (422, "idempotency_key_reused", "Idempotency key reused"),
             Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Self::UnsupportedMediaType => (415, "unsupported_media_type", "Unsupported media type"),
+            Self::TooManyRequests => (429, "too_many_requests", "Too many requests"),
             Self::ProviderRefused => (409, "credentials_refused", "The provider refused the credentials"),
             Self::PermissionMissing => (409, "permission_missing", "The merchant has not granted all that is needed"),
             Self::ProviderFailed => (502, "provider_unavailable", "The provider did not answer as it should"),
             Self::Unavailable => (503, "unavailable", "Temporarily unavailable"),
+            Self::TimedOut => (504, "unavailable", "Temporarily unavailable"),
             Self::Internal => (500, "internal", "Internal error"),
+        }
+    }
+
+    /// After how many seconds it may go better.
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Unavailable | Self::ProviderFailed => Some(5),
+            Self::Repeated | Self::TooManyRequests => Some(1),
+            Self::BadRequest
+            | Self::MalformedJson
+            | Self::InvalidFields
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict
+            | Self::NotSupported
+            | Self::InvalidState
+            | Self::PreconditionFailed
+            | Self::PreconditionRequired
+            | Self::IdempotencyKeyReused
+            | Self::BodyTooLarge
+            | Self::UnsupportedMediaType
+            | Self::ProviderRefused
+            | Self::PermissionMissing
+            | Self::TimedOut
+            | Self::Internal => None,
         }
     }
 }
 
+/// What was wrong (RFC 9457).
 #[derive(Serialize)]
-struct Body<'a> {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+pub(crate) struct Body<'a> {
+    /// Where this kind of problem is explained.
     r#type: String,
+    /// The kind of problem, for people.
     title: &'a str,
+    /// The status of the answer.
     status: u16,
+    /// The kind of problem, for programs. Stable.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "codes"))]
     code: &'a str,
+    /// What was wrong this time.
     detail: &'a str,
+    /// The id of the request.
     instance: &'a str,
+    /// Every field or parameter that was wrong.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
+}
+
+#[cfg(feature = "schema")]
+fn codes(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let codes: std::collections::BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.parts().1).collect();
+    schemars::json_schema!({ "description": "The kind of problem, for programs. Stable.", "type": "string", "enum": codes })
 }
 
 impl Problem {
@@ -195,8 +294,7 @@ impl Problem {
 
     /// After how many seconds it may go better.
     pub fn retry_after(&self) -> Option<u32> {
-        let is_away = matches!(self.kind, Kind::Unavailable | Kind::ProviderFailed);
-        if is_away { Some(5) } else { self.is_repeated().then_some(1) }
+        self.kind.retry_after()
     }
 
     /// The stable word for programs.

@@ -2,6 +2,8 @@
 
 mod cursor;
 mod input;
+#[cfg(feature = "schema")]
+pub mod openapi;
 #[cfg(feature = "store")]
 mod repeat;
 mod route;
@@ -142,6 +144,11 @@ impl Question {
         self.request.body()
     }
 
+    /// Whether a header is there, text or not.
+    pub fn has_header(&self, name: HeaderName) -> bool {
+        self.request.headers().contains_key(name)
+    }
+
     /// The first value of a header, if it is text.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
@@ -233,11 +240,11 @@ impl Answer {
 
 /// A page of a listing.
 #[derive(Debug, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "{T}Page"))]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
-    /// For the next one; absent on the last.
+    /// For the next one; null on the last.
     pub next_cursor: Option<String>,
 }
 

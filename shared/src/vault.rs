@@ -38,6 +38,24 @@ impl Purpose {
 }
 
 /// Whose secret it is. Ids only: CloudTrail logs it in the clear.
+///
+/// ```compile_fail,E0063
+/// # use shared::{domain::*, vault::*};
+/// # async fn of(vault: &Vault, configuration_id: ConfigurationId) {
+/// use shared::domain::ProviderKind::Square as provider;
+/// use shared::vault::Purpose::Webhook as purpose;
+/// let _ = vault.seal(SealContext { configuration_id, provider, purpose }, &"secret").await; // whose?
+/// # }
+/// ```
+///
+/// ```
+/// # use shared::{domain::*, vault::*};
+/// # async fn of(vault: &Vault, configuration_id: ConfigurationId, scope: TenantScope) {
+/// use shared::domain::ProviderKind::Square as provider;
+/// use shared::vault::Purpose::Webhook as purpose;
+/// let _ = vault.seal(SealContext { scope: &scope, configuration_id, provider, purpose }, &"secret").await;
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct SealContext<'a> {
     /// Whose.

@@ -3,12 +3,14 @@
 //! The gateway keeps the policy for minutes and uses it for every path that is asked for with the same token. It is
 //! therefore made of the token alone, never of the path at hand.
 
+mod keys;
 mod ring_crypto;
 mod token;
 
 use std::collections::HashMap;
 
 use aws_sdk_secretsmanager::Client;
+use keys::{Keys, PublishedKeys};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::{Deserialize, Serialize};
 use shared::secrets::Secret;
@@ -53,9 +55,13 @@ struct Statement {
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     ring_crypto::install();
-    let (secret_id, issuer, audience) =
-        Reader::from_env(|r| (r.text("JWKS_SECRET_ID"), r.text("JWT_ISSUER"), r.text("JWT_AUDIENCE")))?;
-    let keys = Secret::new(Client::new(&shared::aws::config_from_env()?), secret_id);
+    let (secret_id, url, issuer, audience) = Reader::from_env(|r| {
+        (r.text("JWKS_SECRET_ID"), r.optional("JWKS_URL"), r.text("JWT_ISSUER"), r.text("JWT_AUDIENCE"))
+    })?;
+    let keys = match url {
+        Some(url) => Keys::Url(PublishedKeys::new(&url)?),
+        None => Keys::Secret(Secret::new(Client::new(&shared::aws::config_from_env()?), secret_id)),
+    };
     let verifier = &Verifier::new(keys, &issuer, &audience);
     run(service_fn(move |event: LambdaEvent<Request>| authorize(verifier, event.payload))).await
 }

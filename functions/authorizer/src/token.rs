@@ -1,11 +1,11 @@
 //! Who a token speaks for, if it may be believed.
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
-use shared::aws::AwsError;
 use shared::domain::TenantId;
-use shared::secrets::Secret;
+
+use crate::keys::{Keys, KeysError};
 
 /// Seconds by which two clocks may differ.
 const LEEWAY: u64 = 30;
@@ -32,18 +32,18 @@ pub enum Refusal {
     Token(&'static str),
     /// We cannot tell: our keys are out of reach.
     #[error(transparent)]
-    Keys(#[from] AwsError),
+    Keys(#[from] KeysError),
 }
 
 /// Checks tokens.
 pub struct Verifier {
-    keys: Secret<JwkSet>,
+    keys: Keys,
     validation: Validation,
 }
 
 impl Verifier {
     /// With the identity provider's keys, for tokens of exactly this issuer and audience.
-    pub fn new(keys: Secret<JwkSet>, issuer: &str, audience: &str) -> Self {
+    pub fn new(keys: Keys, issuer: &str, audience: &str) -> Self {
         // The algorithm is put in from the key, see `verify`.
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_issuer(&[issuer]);

@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::App;
 
-const MAX_TOKEN: usize = 4096;
+pub(crate) const MAX_TOKEN: usize = 4096;
 /// A claim is a write of the same transaction, which has room for a hundred.
-const MAX_RESTAURANTS: usize = 50;
+pub(crate) const MAX_RESTAURANTS: usize = 50;
 
 /// What a person brings.
 pub struct Brought {

@@ -15,7 +15,7 @@ use shared::store::configurations::Change;
 
 use crate::{App, Repeat, connect, refused, show};
 
-const MAX_NAME: usize = 100;
+pub(crate) const MAX_NAME: usize = 100;
 
 /// What a tenant decides about a configuration. Shops are not typed in: the provider knows their zones and currencies.
 pub struct Decisions {
@@ -49,15 +49,29 @@ struct LocationInput {
     day_start: DayStart,
 }
 
+/// What a new configuration begins with.
+pub struct Wanted {
+    provider: Option<ProviderKind>,
+    environment: Option<Environment>,
+    decisions: Decisions,
+    brought: Option<Option<connect::Brought>>,
+}
+
+/// Reads the whole request.
+pub fn read(fields: &mut Fields) -> Wanted {
+    let provider = fields.required::<ProviderKind>("provider");
+    let environment = fields.required::<Environment>("environment");
+    let decisions = read_decisions(fields);
+    // Their form depends on the provider; with an unknown one, any form is looked at.
+    let brought = connect::read(fields, provider.unwrap_or(ProviderKind::Square));
+    Wanted { provider, environment, decisions, brought }
+}
+
 /// Checks the input, asks the provider whose credentials it holds, seals them, stores the rest. Without credentials the
 /// configuration waits for somebody to authorize it.
 pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
     let mut fields = call.fields()?;
-    let provider = fields.required::<ProviderKind>("provider");
-    let environment = fields.required::<Environment>("environment");
-    let decisions = read_decisions(&mut fields);
-    // Their form depends on the provider; with an unknown one, any form is looked at.
-    let brought = connect::read(&mut fields, provider.unwrap_or(ProviderKind::Square));
+    let Wanted { provider, environment, decisions, brought } = read(&mut fields);
     fields.finish()?;
     let (Some(provider), Some(environment), Some(name)) = (provider, environment, decisions.name) else {
         return Err(Problem::internal());

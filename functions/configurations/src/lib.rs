@@ -5,6 +5,8 @@ mod authorize;
 mod connect;
 mod create;
 mod list;
+#[cfg(feature = "schema")]
+pub mod openapi;
 mod remove;
 mod replace;
 mod routes;

@@ -8,7 +8,7 @@ use shared::store::configurations::Filter;
 use crate::view::ConfigurationView;
 use crate::{App, find, show};
 
-const DEFAULT_PAGE: i32 = 50;
+pub(crate) const DEFAULT_PAGE: i32 = 50;
 
 /// A page of a tenant's configurations.
 pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {

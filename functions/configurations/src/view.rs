@@ -9,7 +9,7 @@ use shared::domain::{
 
 /// A configuration as the API shows it.
 #[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Configuration"))]
 pub struct ConfigurationView<'a> {
     id: ConfigurationId,
     provider: ProviderKind,
@@ -39,7 +39,7 @@ pub struct ConfigurationView<'a> {
 
 /// Why, since when, and what to do.
 #[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Reason"))]
 struct ReasonView<'a> {
     code: ReasonCode,
     detail: &'a str,
@@ -49,7 +49,7 @@ struct ReasonView<'a> {
 
 /// Whether there are credentials, and until when.
 #[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "CredentialsSummary"))]
 struct CredentialsView {
     set: bool,
     updated_at: Option<Timestamp>,

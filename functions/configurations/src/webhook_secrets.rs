@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::domain::WebhookSecretSummary;
 use shared::problem::Problem;
 use shared::providers::WebhookSecret;
-use shared::rest::{Answer, Call, is_line, is_token, unavailable};
+use shared::rest::{Answer, Call, Fields, is_line, is_token, unavailable};
 use shared::store::configurations::{Change, SealedWebhookSecret};
 use shared::vault::{Purpose, SealContext};
 use uuid::Uuid;
@@ -17,15 +17,23 @@ use crate::{App, Repeat, find_to_change, refused, show};
 
 /// More than two are a rotation that somebody forgot; each costs every delivery one more signature.
 const MAX_ACTIVE: usize = 3;
-const MAX_LABEL: usize = 100;
-const MAX_URL: usize = 1000;
+pub(crate) const MAX_LABEL: usize = 100;
+pub(crate) const MAX_URL: usize = 1000;
 /// A week of overlap is enough for anybody who has begun a rotation.
-const MAX_OVERLAP_HOURS: u32 = 168;
+pub(crate) const MAX_OVERLAP_HOURS: u32 = 168;
 
-/// Adds a secret. The older ones end after `overlap_hours`, if that is given; until then all of them count.
-pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
-    let mut fields = call.fields()?;
-    let secret = fields.required::<SecretText>("secret").and_then(|secret| secret.check(&mut fields, "secret"));
+/// A secret as a person brings it.
+pub struct Wanted {
+    secret: Option<SecretText>,
+    label: Option<String>,
+    not_before: Option<Timestamp>,
+    url: Option<String>,
+    overlap: Option<u32>,
+}
+
+/// Reads the whole request.
+pub fn read(fields: &mut Fields) -> Wanted {
+    let secret = fields.required::<SecretText>("secret").and_then(|secret| secret.check(fields, "secret"));
     let label = fields.optional::<String>("label");
     if label.as_ref().is_some_and(|label| !is_line(label, MAX_LABEL)) {
         fields.refuse("label", format!("is 1 to {MAX_LABEL} characters without control characters"));
@@ -39,6 +47,13 @@ pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, P
     if overlap.is_some_and(|hours| hours > MAX_OVERLAP_HOURS) {
         fields.refuse("overlap_hours", format!("are {MAX_OVERLAP_HOURS} at most"));
     }
+    Wanted { secret, label, not_before, url, overlap }
+}
+
+/// Adds a secret. The older ones end after `overlap_hours`, if that is given; until then all of them count.
+pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
+    let mut fields = call.fields()?;
+    let Wanted { secret, label, not_before, url, overlap } = read(&mut fields);
     fields.finish()?;
     let Some(SecretText(secret)) = secret else { return Err(Problem::internal()) };
 

@@ -2,6 +2,9 @@
 //!
 //! A function of its own because it must open credentials, which the one that changes configurations must not.
 
+#[cfg(feature = "schema")]
+pub mod openapi;
+
 use std::collections::BTreeSet;
 
 use http::StatusCode;

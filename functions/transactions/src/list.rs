@@ -11,7 +11,7 @@ use shared::store::transactions::{Stored, TransactionKey};
 use crate::view::TransactionView;
 use crate::{App, configurations};
 
-const DEFAULT_PAGE: i32 = 50;
+pub(crate) const DEFAULT_PAGE: i32 = 50;
 
 /// After which transaction the next page starts.
 #[derive(Serialize, Deserialize)]

@@ -7,20 +7,28 @@ use shared::store::transactions::{Revision, Stored};
 
 /// A transaction as the API shows it.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "StoredTransaction"))]
 pub struct TransactionView<'a> {
     #[serde(flatten)]
     transaction: &'a Transaction,
+    /// Counts what became of it, from 1, without gaps.
     revision: u64,
+    /// When we began to read it from the provider.
     observed_at: Timestamp,
+    /// Its revisions, in short.
     history: &'a [Revision],
     sales: SalesView<'a>,
 }
 
 /// What the sales domain has said.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SalesAnswer"))]
 struct SalesView<'a> {
+    /// Whether it has the latest revision.
     acknowledged: bool,
+    /// The last revision that it has taken.
     acknowledged_revision: Option<u64>,
+    /// Its own id of the sale.
     record_id: Option<&'a str>,
 }
 

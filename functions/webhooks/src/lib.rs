@@ -5,6 +5,8 @@
 
 mod doors;
 mod event;
+#[cfg(feature = "schema")]
+pub mod openapi;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,6 +1,7 @@
 //! The demo, step by step.
 
 mod books;
+mod command;
 mod screen;
 
 use std::time::{Duration, Instant};
@@ -29,11 +30,13 @@ pub struct Options {
     pub sales: usize,
     /// Port of the emulator.
     pub port: Option<u16>,
+    /// What to run against the API after the morning.
+    pub command: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { once: false, seed: 7, sales: 40, port: None }
+        Self { once: false, seed: 7, sales: 40, port: None, command: Vec::new() }
     }
 }
 
@@ -50,6 +53,10 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool>
     screen.line(&format!("a morning of {} sales begins", options.sales));
     town.bakery.sandbox.play(options.sales);
     watch_until_quiet(&town, screen).await?;
+    if let Some((program, arguments)) = options.command.split_first() {
+        let mut running = command::Running::start(program, arguments, &town.variables())?;
+        return running.wait().await;
+    }
     let agree = compare(&town, screen).await?;
     if options.once {
         return Ok(agree);
@@ -72,6 +79,16 @@ async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
 }
 
 impl Town {
+    /// What a program needs to call our API.
+    fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("API_URL", self.bakery.stack.api_url()),
+            ("TENANT", TENANT),
+            ("CONFIGURATION_ID", &self.bakery.configuration_id),
+            ("TOKEN", self.api.token()),
+        ]
+    }
+
     async fn stored(&self) -> anyhow::Result<Vec<Transaction>> {
         self.api.transactions(&self.bakery.configuration_id).await
     }

@@ -11,12 +11,14 @@ use std::process::ExitCode;
 use demo::{Options, Screen};
 
 const USAGE: &str = "\
-usage: local [--once] [--seed N] [--sales N] [--port N]
+usage: local [--once] [--seed N] [--sales N] [--port N] [--exec COMMAND ...]
 
   --once     end after the morning; exit code 1 if the books differ
   --seed N   another morning (default 7)
   --sales N  sales of the morning (default 40)
-  --port N   port of the local AWS (default 4566, or a free one if that is taken)";
+  --port N   port of the local AWS (default 4566, or a free one if that is taken)
+  --exec C   after the morning, run the command C (the rest of the line) with API_URL, TENANT, CONFIGURATION_ID and
+             TOKEN in its environment, and end as it ends";
 
 fn main() -> ExitCode {
     let mut screen = Screen::new();
@@ -70,6 +72,12 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
             "--once" => options.once = true,
             "--seed" => options.seed = number(&name, &value()?)?,
             "--sales" => options.sales = number(&name, &value()?)?,
+            "--exec" => {
+                options.command = arguments.by_ref().collect();
+                if options.command.is_empty() {
+                    return Err("--exec needs a command".to_owned());
+                }
+            }
             "--port" => options.port = Some(number(&name, &value()?)?),
             _ => return Err(format!("there is no option {name}")),
         }
@@ -94,6 +102,9 @@ mod tests {
         let options = parsed("--once --seed 3 --port 0").unwrap().unwrap();
         assert!(options.once);
         assert_eq!((options.seed, options.port), (3, Some(0)));
+        let options = parsed("--sales 2 --exec st run --once").unwrap().unwrap();
+        assert_eq!((options.command.join(" ").as_str(), options.once), ("st run --once", false));
+        assert_eq!(parsed("--exec").unwrap_err(), "--exec needs a command");
         assert!(parsed("--help").unwrap().is_none());
         assert_eq!(parsed("--seed").unwrap_err(), "--seed needs a value");
         assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");

@@ -14,6 +14,7 @@ use super::{Currency, LocationId};
 
 /// A shop of the tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Location {
     /// The provider's id.
     pub id: LocationId,
@@ -47,6 +48,16 @@ impl Location {
 pub struct TimeZoneName {
     name: String,
     zone: TimeZone,
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for TimeZoneName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TimeZoneName".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "description": "IANA time zone", "type": "string", "examples": ["Europe/Berlin"] })
+    }
 }
 
 /// A name that the IANA database does not have.
@@ -90,6 +101,21 @@ impl From<TimeZoneName> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DayStart(Time);
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for DayStart {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DayStart".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "The local time at which an accounting day starts, noon at the latest",
+            "type": "string",
+            "pattern": "^(0[0-9]:[0-5][0-9]|1[01]:[0-5][0-9]|12:00)$",
+            "default": "04:00",
+        })
+    }
+}
 
 /// A text that is no start of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

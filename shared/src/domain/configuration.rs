@@ -255,6 +255,7 @@ pub struct Deletion {
 
 /// What is noted beside a configuration without changing it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Health {
     /// About when the last delivery was worked on.
     pub last_webhook_at: Option<Timestamp>,

@@ -29,10 +29,14 @@ fn fits_a_policy(byte: u8) -> bool {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $words:literal, $max:literal, $fits:expr) => {
+    ($(#[$doc:meta])* $name:ident, $words:literal, $max:literal, $fits:expr, $pattern:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        #[cfg_attr(
+            feature = "schema",
+            derive(schemars::JsonSchema),
+            schemars(extend("minLength" = 1, "maxLength" = $max, "pattern" = $pattern))
+        )]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -83,23 +87,23 @@ macro_rules! text_id {
 
 text_id!(
     /// A customer of the platform.
-    TenantId, "tenant id", 64, fits_a_policy
+    TenantId, "tenant id", 64, fits_a_policy, "^[A-Za-z0-9._-]+$"
 );
 text_id!(
     /// Who signed the contract with the provider, by the provider's id.
-    MerchantId, "merchant id", 128, fits_a_key
+    MerchantId, "merchant id", 128, fits_a_key, "^[!\"$-~]+$"
 );
 text_id!(
     /// A shop, by the provider's id.
-    LocationId, "location id", 128, fits_a_key
+    LocationId, "location id", 128, fits_a_key, "^[!\"$-~]+$"
 );
 text_id!(
     /// The provider's id of an order.
-    ExternalOrderId, "order id", 256, fits_a_key
+    ExternalOrderId, "order id", 256, fits_a_key, "^[!\"$-~]+$"
 );
 text_id!(
     /// The provider's id of a notification, or the hash of its body where it has none.
-    EventId, "event id", 256, fits_a_key
+    EventId, "event id", 256, fits_a_key, "^[!\"$-~]+$"
 );
 
 macro_rules! uuid_id {

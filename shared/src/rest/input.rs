@@ -1,5 +1,6 @@
 //! A request's body and query, field by field: whatever is wrong with them is answered at once.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use lambda_http::aws_lambda_events::query_map::QueryMap;
@@ -17,18 +18,52 @@ pub struct Fields {
     path: String,
     left: Map<String, Value>,
     errors: Vec<FieldError>,
+    /// Which have been asked for, by pointer, and whether they must be there.
+    #[cfg(feature = "schema")]
+    asked: Option<std::collections::BTreeMap<String, bool>>,
 }
 
 impl Fields {
+    fn at(path: String, left: Map<String, Value>) -> Self {
+        Self {
+            path,
+            left,
+            errors: Vec::new(),
+            #[cfg(feature = "schema")]
+            asked: None,
+        }
+    }
+
+    /// The fields that a reader asks for, by JSON Pointer, and whether they must be there: what a schema must say, too.
+    #[cfg(feature = "schema")]
+    pub fn asked_by(read: impl FnOnce(&mut Self)) -> std::collections::BTreeMap<String, bool> {
+        let mut fields = Self { asked: Some(std::collections::BTreeMap::new()), ..Self::at(String::new(), Map::new()) };
+        read(&mut fields);
+        fields.asked.unwrap_or_default()
+    }
+
+    fn note(&mut self, name: &str, is_required: bool) {
+        #[cfg(feature = "schema")]
+        {
+            let pointer = self.pointer(name);
+            if let Some(asked) = &mut self.asked {
+                *asked.entry(pointer).or_default() |= is_required;
+            }
+        }
+        #[cfg(not(feature = "schema"))]
+        let _ = (name, is_required);
+    }
+
     pub(super) fn new(body: Value) -> Result<Self, Problem> {
         let Value::Object(left) = body else {
             return Err(Problem::invalid_fields(vec![FieldError::new("", "must be a JSON object")]));
         };
-        Ok(Self { path: String::new(), left, errors: Vec::new() })
+        Ok(Self::at(String::new(), left))
     }
 
     /// A field that must be there. `None` has been noted as an error.
     pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.note(name, true);
         let value = self.optional(name);
         let pointer = self.pointer(name);
         let is_noted = self.errors.iter().any(|error| {
@@ -43,6 +78,7 @@ impl Fields {
 
     /// A field that may be missing or null.
     pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        self.note(name, false);
         let value = self.left.remove(name).filter(|value| !value.is_null())?;
         match serde_path_to_error::deserialize(value) {
             Ok(value) => Some(value),
@@ -57,12 +93,20 @@ impl Fields {
 
     /// An object inside, whose fields are read by `read`.
     pub fn section<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.note(name, false);
+        #[cfg(feature = "schema")]
+        if let Some(asked) = self.asked.take() {
+            let mut inner = Self { asked: Some(asked), ..Self::at(self.pointer(name), Map::new()) };
+            let read = read(&mut inner);
+            self.asked = inner.asked;
+            return Some(read);
+        }
         let value = self.left.remove(name).filter(|value| !value.is_null())?;
         let Value::Object(left) = value else {
             self.refuse(name, "must be an object");
             return None;
         };
-        let mut inner = Self { path: self.pointer(name), left, errors: Vec::new() };
+        let mut inner = Self::at(self.pointer(name), left);
         let read = read(&mut inner);
         inner.refuse_the_rest();
         self.errors.append(&mut inner.errors);
@@ -103,18 +147,25 @@ impl Fields {
 /// The parameters of a query, and what was wrong with those that have been read.
 pub struct Parameters {
     values: QueryMap,
+    asked: Vec<String>,
     errors: Vec<FieldError>,
 }
 
 impl Parameters {
     pub(super) fn new(values: QueryMap) -> Self {
-        Self { values, errors: Vec::new() }
+        Self { values, asked: Vec::new(), errors: Vec::new() }
     }
 
-    /// One of them; an empty one counts as absent. `expected` completes "must be ...".
+    /// One of them; an empty one is wrong, as a client that forgot its value is. `expected` completes "must be ...".
     pub fn get<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
-        let value = self.values.first(name).filter(|value| !value.is_empty())?;
-        let parsed = value.parse().ok();
+        self.asked.push(name.to_owned());
+        let values = self.values.all(name).unwrap_or_default();
+        if values.len() > 1 {
+            self.errors.push(FieldError::new(name, "must be there only once"));
+            return None;
+        }
+        let value = self.values.first(name)?;
+        let parsed = Some(value).filter(|value| !value.is_empty()).and_then(|value| value.parse().ok());
         if parsed.is_none() {
             self.errors.push(FieldError::new(name, format!("must be {expected}")));
         }
@@ -137,8 +188,14 @@ impl Parameters {
         cursors.read(&cursor).map_err(|error| self.errors.push(error)).ok()
     }
 
-    /// Refuses the request if anything was wrong with it.
-    pub fn finish(self) -> Result<(), Problem> {
+    /// Refuses the request if anything was wrong with it. An unknown parameter is: a filter with a typing error would
+    /// show too much.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        let names: BTreeSet<&str> = self.values.iter().map(|(name, _)| name).collect();
+        for name in names.into_iter().filter(|name| !self.asked.iter().any(|asked| asked == name)) {
+            self.errors.push(FieldError::new(name, "is not a parameter of this request"));
+        }
+        self.errors.truncate(MAX_ERRORS);
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid_fields(self.errors)) }
     }
 }

@@ -21,11 +21,14 @@ impl Call {
         coordination: &Coordination,
         work: impl AsyncFnOnce(Option<&Repeatable>) -> Result<Answer, Problem>,
     ) -> Result<Answer, Problem> {
-        let Some(key) = self.header(KEY) else { return work(None).await };
-        if !is_token(key, MAX_KEY) {
+        if !self.has_header(KEY) {
+            return work(None).await;
+        }
+        // One that is no text must not pass for none: the work would be done twice.
+        let Some(key) = self.header(KEY).filter(|key| is_token(key, MAX_KEY)) else {
             let message = format!("must be 1 to {MAX_KEY} visible ASCII characters");
             return Err(Problem::invalid_fields(vec![FieldError::new("Idempotency-Key", message)]));
-        }
+        };
         let operation = format!("{} {}", self.method(), self.path());
         let request = Repeatable::new(&self.scope, &operation, key, self.body());
         if let Some(answer) = recalled(coordination, &request).await? {

@@ -190,6 +190,20 @@ impl AuditLog {
     }
 
     /// A tenant's rows, newest first, from before `start_before`.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::audit::*};
+    /// # async fn of(log: &AuditLog) {
+    /// let _ = log.list(10, None).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::audit::*};
+    /// # async fn of(log: &AuditLog, scope: TenantScope) {
+    /// let _ = log.list(&scope, 10, None).await;
+    /// # }
+    /// ```
     pub async fn list(
         &self,
         scope: &TenantScope,

@@ -110,6 +110,20 @@ impl Configurations {
 
     /// A tenant's configurations, oldest first, from after `start_after`. A filter is applied to what was read: a page
     /// may be shorter than `limit`, and even empty, with more behind it.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Configurations) {
+    /// let _ = all.list(Filter::default(), 10, None).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Configurations, scope: TenantScope) {
+    /// let _ = all.list(&scope, Filter::default(), 10, None).await;
+    /// # }
+    /// ```
     pub async fn list(
         &self,
         scope: &TenantScope,

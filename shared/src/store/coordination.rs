@@ -59,6 +59,20 @@ pub enum Recall {
 
 impl Repeatable {
     /// `operation`: method and path. `key`: what the caller chose.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::coordination::*};
+    /// # async fn of(all: &Coordination) {
+    /// let _ = all.recall(&Repeatable::new("POST /", "key", b"{}")).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::coordination::*};
+    /// # async fn of(all: &Coordination, scope: TenantScope) {
+    /// let _ = all.recall(&Repeatable::new(&scope, "POST /", "key", b"{}")).await;
+    /// # }
+    /// ```
     pub fn new(scope: &TenantScope, operation: &str, key: &str, payload: &[u8]) -> Self {
         Self {
             key: format!("idempotency#{}#{}", scope.tenant_id(), hex(&[operation.as_bytes(), key.as_bytes()])),

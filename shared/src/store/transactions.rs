@@ -72,6 +72,7 @@ pub struct Stored {
 
 /// A revision in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Revision {
     /// Its number.
     pub revision: u64,
@@ -242,6 +243,20 @@ impl Transactions {
     }
 
     /// One transaction.
+    ///
+    /// ```compile_fail,E0063
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, configuration_id: ConfigurationId, transaction_id: TransactionId) {
+    /// let _ = all.find(&TransactionKey { configuration_id, transaction_id }).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, configuration_id: ConfigurationId, transaction_id: TransactionId, scope: TenantScope) {
+    /// let _ = all.find(&TransactionKey { scope, configuration_id, transaction_id }).await;
+    /// # }
+    /// ```
     pub async fn find(&self, at: &TransactionKey) -> Result<Option<Stored>, StoreError> {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key(at)));
         let answer = request.send().await.map_err(|error| AwsError::new("read a transaction", error))?;
@@ -272,6 +287,20 @@ impl Transactions {
     }
 
     /// A configuration's transactions, newest first, of one business day if it is given, from after `start_after`.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, id: ConfigurationId) {
+    /// let _ = all.list(id, None, 10, None).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, id: ConfigurationId, scope: TenantScope) {
+    /// let _ = all.list(&scope, id, None, 10, None).await;
+    /// # }
+    /// ```
     pub async fn list(
         &self,
         scope: &TenantScope,

@@ -101,6 +101,20 @@ impl WebhookLogs {
     }
 
     /// Whether this delivery has its final outcome already.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::webhook_logs::*};
+    /// # async fn of(logs: &WebhookLogs, id: ConfigurationId, event: EventId) {
+    /// let _ = logs.is_final(&LogOwner::Configuration(id), &event).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::webhook_logs::*};
+    /// # async fn of(logs: &WebhookLogs, id: ConfigurationId, event: EventId, scope: TenantScope) {
+    /// let _ = logs.is_final(&LogOwner::Configuration(scope, id), &event).await;
+    /// # }
+    /// ```
     pub async fn is_final(&self, owner: &LogOwner, event: &EventId) -> Result<bool, StoreError> {
         let answer = self
             .client

@@ -14,7 +14,9 @@ mod api;
 mod control;
 mod doorbell;
 mod doors;
+mod openapi;
 mod outages;
+mod published_keys;
 mod sales;
 mod town;
 

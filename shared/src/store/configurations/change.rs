@@ -101,6 +101,20 @@ impl Changes {
     }
 
     /// Carries a change out, all of it or nothing.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Changes, change: Change<'_>) {
+    /// let _ = all.commit(&change).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Changes, change: Change<'_>, scope: TenantScope) {
+    /// let _ = all.commit(&scope, &change).await;
+    /// # }
+    /// ```
     pub async fn commit(&self, scope: &TenantScope, change: &Change<'_>) -> Result<(), CommitError> {
         let mut writes = vec![(Part::Configuration, self.write_configuration(scope, change)?)];
         writes.extend(self.move_claims(scope, change)?);

@@ -59,6 +59,20 @@ impl Configurations {
     }
 
     /// Removes what is sealed of a configuration: after this nobody can act for its merchant through us.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Configurations, id: ConfigurationId) {
+    /// let _ = all.drop_secrets(id).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::configurations::*};
+    /// # async fn of(all: &Configurations, id: ConfigurationId, scope: TenantScope) {
+    /// let _ = all.drop_secrets(&scope, id).await;
+    /// # }
+    /// ```
     pub async fn drop_secrets(&self, scope: &TenantScope, id: ConfigurationId) -> Result<(), StoreError> {
         self.note(scope, id, "REMOVE sealed_credentials, lease_owner, lease_until", []).await?;
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(door_key(id)));
