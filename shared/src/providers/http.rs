@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// For what moves credentials: shorter than the lease under which they are renewed, and long enough that a slow answer
 /// with the only next refresh token in it is not thrown away.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// An order of a thousand lines has half a megabyte, a page of a hundred such orders is none that we ask for.
-const MAX_ANSWER: usize = 10 * 1024 * 1024;
+/// An order of a thousand lines has half a megabyte, and a page has fifty orders, hardly all of that size.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// The way to one provider.
 pub(super) struct Http {

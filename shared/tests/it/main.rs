@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod conformance;
 mod imports;
 mod proofs;
 mod reads;

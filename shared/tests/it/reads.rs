@@ -12,7 +12,7 @@ use shared::providers::{
     OrderQuery, OrderRef, ProviderErrorKind, RawOrder,
 };
 
-use crate::accounts::{KINDS, providers_at};
+use crate::accounts::{KINDS, providers_at, pure};
 use crate::scenarios::configuration;
 use crate::vendor::{Reply, Seen, Vendor, ok, refused};
 
@@ -106,13 +106,13 @@ fn toast(seen: &Seen) -> Reply {
             |n| json!({ "guid": format!("o{n}"), "modifiedDate": "2026-02-14T08:30:00.000+0000", "checks": [] });
         (from..from + count).map(order).collect()
     };
-    let window = "startDate=2026-02-14T08%3A00%3A00.000%2B0000&endDate=2026-02-14T09%3A00%3A00.500%2B0000&pageSize=100";
+    let window = "startDate=2026-02-14T08%3A00%3A00.000%2B0000&endDate=2026-02-14T09%3A00%3A00.500%2B0000&pageSize=50";
     assert_eq!(seen.header("toast-restaurant-external-id"), "r1");
     let link = |rel: &str| ("link", format!("<https://toast.example/orders/v2/ordersBulk?page=9>; rel=\"{rel}\""));
     match seen.path.strip_prefix(&format!("/orders/v2/ordersBulk?{window}&page=")) {
-        Some("1") => (200, vec![link("first"), link("next")], orders(0, 100).to_string()),
-        Some("2") => (200, vec![link("prev")], orders(100, 100).to_string()),
-        Some("3") => (200, vec![link("next")], orders(200, 7).to_string()),
+        Some("1") => (200, vec![link("first"), link("next")], orders(0, 50).to_string()),
+        Some("2") => (200, vec![link("prev")], orders(50, 50).to_string()),
+        Some("3") => (200, vec![link("next")], orders(100, 7).to_string()),
         _ => refused(400, "{}"),
     }
 }
@@ -121,12 +121,12 @@ fn toast(seen: &Seen) -> Reply {
 async fn toasts_pages_end_without_a_next_one_or_when_one_is_not_full() {
     let vendor = Vendor::answering(toast).await;
     let first = list(&vendor.url, ProviderKind::Toast, &query("r1", None)).await.unwrap();
-    assert_eq!((first.orders.len(), first.next.as_deref()), (100, Some("2")));
-    assert_eq!(ids(&first)[99], "o99");
+    assert_eq!((first.orders.len(), first.next.as_deref()), (50, Some("2")));
+    assert_eq!(ids(&first)[49], "o49");
     let found = &first.orders[0];
     assert_eq!(found.order.changed_at, Some(at("2026-02-14T08:30:00Z")));
     assert_eq!(found.raw.location.as_ref().unwrap().as_str(), "r1");
-    for (page, count) in [("2", 100), ("3", 7)] {
+    for (page, count) in [("2", 50), ("3", 7)] {
         let page = list(&vendor.url, ProviderKind::Toast, &query("r1", Some(page))).await.unwrap();
         assert_eq!((page.orders.len(), page.next), (count, None));
     }
@@ -377,7 +377,7 @@ async fn what_can_be_written_back_is_and_what_cannot_is_said() {
 
 #[test]
 fn no_window_is_longer_than_the_provider_takes() {
-    let providers = providers_at("http://localhost");
+    let providers = pure();
     let days = |kind| providers.get(kind).longest_window().as_hours() / 24;
     assert!(days(ProviderKind::Toast) <= 28 && days(ProviderKind::Lightspeed) <= 365);
     assert!(providers.get(ProviderKind::Square).longest_window() > SignedDuration::from_hours(90 * 24));

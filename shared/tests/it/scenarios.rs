@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::domain::{Configuration, LocationId, ProviderKind};
 use shared::providers::RawOrder;
 
-use crate::accounts::{KINDS, providers_at};
+use crate::accounts::{KINDS, pure};
 
 const SCENARIOS: [&str; 22] = [
     "simple_sale",
@@ -80,7 +80,7 @@ pub fn configuration(kind: ProviderKind, locations: &[(&str, &str, &str)]) -> Co
 /// Plays every scenario that a provider has, and sees that it is silent about none.
 fn play(kind: ProviderKind) {
     let shops = [("SHOP1", "America/New_York", "USD"), ("SHOP2", "America/Sao_Paulo", "EUR")];
-    let (providers, configuration) = (providers_at("http://localhost"), configuration(kind, &shops));
+    let (providers, configuration) = (pure(), configuration(kind, &shops));
     let mut unplayed = Vec::new();
     for scenario in SCENARIOS {
         let is_gap = GAPS.iter().any(|(gap, name, _)| (*gap, *name) == (kind, scenario));
@@ -117,6 +117,51 @@ fn toast_plays_its_scenarios() {
 #[test]
 fn lightspeed_plays_its_scenarios() {
     play(ProviderKind::Lightspeed);
+}
+
+/// What a field may hold that it should not.
+fn nonsense() -> [Value; 6] {
+    [Value::Null, json!("x"), json!(-1), json!(1e300), json!([]), json!({})]
+}
+
+/// Every field of every order, one after the other, with every nonsense: it may be refused, and nobody may panic.
+#[test]
+fn a_field_of_nonsense_is_taken_or_refused_with_its_place() {
+    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), found));
+            }
+            Value::Array(elements) => {
+                elements.iter().enumerate().for_each(|(index, value)| places(value, &format!("{at}/{index}"), found));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        found.push(at.to_owned());
+    }
+    let mut refused = 0;
+    for kind in KINDS {
+        let (providers, shops) = (pure(), [("SHOP1", "America/New_York", "USD")]);
+        let configuration = configuration(kind, &shops);
+        for scenario in ["modifiers", "partial_refund", "discount_and_service_charge"] {
+            let body = std::fs::read(fixtures(kind).join(format!("{scenario}.json"))).unwrap();
+            let order: Value = serde_json::from_slice(&body).unwrap();
+            let mut found = Vec::new();
+            places(&order, "", &mut found);
+            for (place, nonsense) in found.iter().flat_map(|place| nonsense().map(|nonsense| (place, nonsense))) {
+                let mut order = order.clone();
+                *order.pointer_mut(place).unwrap() = nonsense;
+                let raw = RawOrder {
+                    body: serde_json::to_vec(&order).unwrap(),
+                    location: LocationId::new("SHOP1").ok(),
+                    paid_offline_at: None,
+                    observed_at: Timestamp::UNIX_EPOCH,
+                };
+                refused += u32::from(providers.get(kind).normalize_order(&raw, &configuration).is_err());
+            }
+        }
+    }
+    assert!(refused > 1000, "{refused}");
 }
 
 #[test]

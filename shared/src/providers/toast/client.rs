@@ -14,9 +14,9 @@ use crate::providers::{
     Access, FoundOrder, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
 };
 
-/// The most that Toast gives.
-const PAGE_SIZE: usize = 100;
-const PAGE_SIZE_TEXT: &str = "100";
+/// Half of what Toast gives: its orders are large, and there is little time for an answer.
+const PAGE_SIZE: usize = 50;
+const PAGE_SIZE_TEXT: &str = "50";
 const NEXT: &str = "rel=\"next\"";
 
 /// Toast answers for one restaurant at a time, so an order without its shop cannot be asked for.
