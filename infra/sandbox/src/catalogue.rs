@@ -71,9 +71,9 @@ pub const TOAST_SHOPS: [ShopPlan; 6] = [
 #[rustfmt::skip]
 pub const LIGHTSPEED_SHOPS: [[ShopPlan; 3]; 3] = [
     [
-        shop("Marais",      "31 Rue de Bretagne",  "Paris",        "",   "75003", "Europe/Paris",        550,   0).abroad("FR", "EUR").day_starts(3),
-        shop("Croix-Rousse","4 Rue du Mail",       "Lyon",         "",   "69004", "Europe/Paris",        550,   0).abroad("FR", "EUR").day_starts(3),
-        shop("Saint-Denis", "60 Rue de Paris",     "Saint-Denis",  "",   "97400", "Indian/Reunion",      210,   0).abroad("FR", "EUR").day_starts(4),
+        shop("Marais",      "31 Rue de Bretagne",  "Paris",        "",   "75003", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Croix-Rousse","4 Rue du Mail",       "Lyon",         "",   "69004", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Saint-Denis", "60 Rue de Paris",     "Saint-Denis",  "",   "97400", "Indian/Reunion",      210, 210).abroad("FR", "EUR").day_starts(4),
     ],
     [
         shop("Bermondsey",  "2 Druid St",          "London",       "",   "SE1",   "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(5),
@@ -129,6 +129,22 @@ const fn shop(
 }
 
 impl ShopPlan {
+    /// Whether prices include tax; then the two rates are those of what is
+    /// eaten at once and of bread.
+    pub fn tax_included(&self) -> bool {
+        self.country != "US"
+    }
+
+    /// The rate of a product, in hundredths of a percent.
+    pub fn rate(&self, taxed: bool) -> i64 {
+        match (self.tax_included(), taxed) {
+            (true, true) => self.state_tax,
+            (true, false) => self.city_tax,
+            (false, true) => self.state_tax + self.city_tax,
+            (false, false) => 0,
+        }
+    }
+
     const fn abroad(self, country: &'static str, currency: &'static str) -> Self {
         Self { country, currency, ..self }
     }

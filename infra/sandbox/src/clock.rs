@@ -91,6 +91,11 @@ impl Pace {
         Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
     }
 
+    /// Whether shop time is squeezed into real time, so that tomorrow never comes by itself.
+    pub fn is_squeezed(&self) -> bool {
+        self.squeezed
+    }
+
     /// The same tempo, not starting before another moment.
     pub fn not_before(mut self, moment: Moment) -> Self {
         self.start.stamp = self.start.stamp.max(moment.stamp);

@@ -56,6 +56,8 @@ pub struct Faults {
     pub slow: Vec<Slowness>,
     /// Scopes no token has any more, whatever was granted.
     pub refuse_scopes: Vec<String>,
+    /// Toast: do not count calls.
+    pub no_rate_limits: bool,
     /// Toast: refuse a third login within an hour, as the documentation threatens.
     pub limit_logins: bool,
 }

@@ -144,6 +144,8 @@ pub struct Receipt {
     pub discounts: Vec<Adjustment>,
     pub taxes: Vec<Adjustment>,
     pub charges: Vec<Adjustment>,
+    /// Tax inside the prices, of which the other amounts know nothing.
+    pub included_tax_minor: i64,
     pub tip_minor: i64,
     pub tenders: Vec<Tender>,
 }
@@ -201,19 +203,45 @@ impl Receipt {
         }
         back.renew_uids(draws);
         back.settle_adjustments();
+        let whole = self.total() - self.tip_minor;
+        let share = if whole == 0 { 0 } else { part_of(self.included_tax_minor, back.total() - back.tip_minor, whole) };
+        back.included_tax_minor = if kind == RefundKind::Amount { 0 } else { share };
         back
     }
 
     fn of(line: Line) -> Receipt {
+        Receipt { lines: vec![line], ..Receipt::nothing("USD") }
+    }
+
+    /// A receipt of nothing.
+    pub fn nothing(currency: &'static str) -> Receipt {
         Receipt {
-            currency: "USD",
-            lines: vec![line],
+            currency,
+            lines: Vec::new(),
             discounts: Vec::new(),
             taxes: Vec::new(),
             charges: Vec::new(),
+            included_tax_minor: 0,
             tip_minor: 0,
             tenders: Vec::new(),
         }
+    }
+
+    /// Gives everything an id in the form another provider likes.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let change = |uid: &mut String| *uid = name(uid);
+        for adjustment in self.discounts.iter_mut().chain(&mut self.taxes).chain(&mut self.charges) {
+            change(&mut adjustment.uid);
+        }
+        for line in &mut self.lines {
+            change(&mut line.uid);
+            line.extras.iter_mut().for_each(|extra| change(&mut extra.uid));
+            for share in line.discounts.iter_mut().chain(&mut line.taxes).chain(&mut line.charges) {
+                change(&mut share.uid);
+                change(&mut share.of);
+            }
+        }
+        self.tenders.iter_mut().for_each(|tender| change(&mut tender.id));
     }
 
     /// Gives every part of a return a uid of its own and keeps the old one as its source.
@@ -243,7 +271,7 @@ impl Receipt {
     }
 
     /// Makes what is shared out the sum of its shares, and drops what no line carries.
-    fn settle_adjustments(&mut self) {
+    pub fn settle_adjustments(&mut self) {
         let lines = &self.lines;
         for adjustments in [&mut self.discounts, &mut self.taxes, &mut self.charges] {
             adjustments.retain_mut(|adjustment| {

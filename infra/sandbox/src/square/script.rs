@@ -1,14 +1,11 @@
 //! What happens at Square around one sale, step by step.
-//!
-//! The whole course of a sale is written down when it is planned: objects,
-//! times and events. Playing it is then only waiting and copying, and the same
-//! seed cannot help but give the same day.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::Step;
 use super::json::Build;
 use super::order::Order;
 use super::payment::Payment;
@@ -18,26 +15,7 @@ use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::money::percent_of;
 use crate::receipt::{Means, Receipt};
 use crate::seed::{Draws, Seed};
-
-/// Everything that changes at one moment.
-#[derive(Debug)]
-pub struct Step {
-    pub merchant_id: String,
-    pub at: Moment,
-    pub orders: Vec<(String, Value)>,
-    pub payments: Vec<(String, Value)>,
-    pub refunds: Vec<(String, Value)>,
-    pub entry: Option<LedgerEntry>,
-    pub events: Vec<Event>,
-    /// Counted when the step has happened.
-    pub ends: Option<Ends>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
-    Sale,
-    Refund,
-}
+use crate::stage::Ends;
 
 /// Something a webhook may tell.
 #[derive(Debug)]
@@ -75,21 +53,6 @@ pub struct Counter<'a> {
     pub merchant_id: &'a str,
     pub location_id: &'a str,
     pub team: &'a [String],
-}
-
-impl Step {
-    pub(super) fn new(merchant_id: &str, at: Moment) -> Self {
-        Self {
-            merchant_id: merchant_id.to_owned(),
-            at,
-            orders: Vec::new(),
-            payments: Vec::new(),
-            refunds: Vec::new(),
-            entry: None,
-            events: Vec::new(),
-            ends: None,
-        }
-    }
 }
 
 impl Counter<'_> {
@@ -162,7 +125,7 @@ impl Counter<'_> {
     fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
         let mut step = Step::new(self.merchant_id, at);
         step.write_order(sale);
-        step.entry = Some(sale.entry(EntryState::Open));
+        step.entries.push(sale.entry(EntryState::Open));
         if sale.order.api {
             step.events.push(order_event(sale, "order.created"));
         }
@@ -205,7 +168,7 @@ impl Counter<'_> {
         }
         self.touch_payments(sale, &mut step, "payment.updated");
         step.write_order(sale);
-        step.entry = Some(sale.entry(entry_state));
+        step.entries.push(sale.entry(entry_state));
         step.ends = Some(Ends::Sale);
         if sale.order.api {
             step.events.push(order_event(sale, "order.updated"));
@@ -229,7 +192,7 @@ impl Counter<'_> {
         self.close(sale, at, steps);
         sale.taken_at = taken_at;
         if let Some(step) = steps.last_mut() {
-            step.entry = Some(sale.entry(EntryState::Completed));
+            step.entries = vec![sale.entry(EntryState::Completed)];
         }
     }
 
@@ -265,7 +228,7 @@ impl Counter<'_> {
             payment.revision += 1;
             let id = payment.tender.id.clone();
             let json = payment.json(self.seed, sale.receipt.currency);
-            step.payments.push((id.clone(), json.clone()));
+            step.objects.push(("payments", id.clone(), json.clone()));
             step.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
@@ -296,23 +259,14 @@ pub(super) fn entry(
 ) -> LedgerEntry {
     let mut entry = LedgerEntry {
         order_id: order.id.clone(),
-        kind: EntryKind::Sale,
         state,
         merchant_id: merchant_id.to_owned(),
         location_id: order.location_id.clone(),
         currency: receipt.currency.to_owned(),
-        gross_minor: 0,
-        discount_minor: 0,
-        tax_minor: 0,
-        service_charge_minor: 0,
-        tip_minor: 0,
-        total_minor: 0,
-        lines: Vec::new(),
-        payments: Vec::new(),
-        source_order_id: None,
         created_at: rfc3339(order.created_at),
         taken_at: rfc3339(taken_at),
         closed_at: order.closed_at.map(rfc3339),
+        ..LedgerEntry::empty()
     };
     entry.amounts(receipt);
     entry
@@ -327,7 +281,7 @@ impl Order {
 
 impl Step {
     fn write_order(&mut self, sale: &Sale) {
-        self.orders.push((sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
+        self.objects.push(("orders", sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
     }
 }
 

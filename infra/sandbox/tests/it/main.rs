@@ -10,10 +10,12 @@
 mod accounts;
 mod day;
 mod faults;
+mod lightspeed;
 mod oauth;
 mod receiver;
 mod search;
 mod shape;
+mod toast;
 mod webhooks;
 
 use std::time::Duration;
