@@ -14,28 +14,33 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::clock::rfc3339;
+use crate::ledger::totals;
 use crate::shops::Vendor;
 use crate::stage::wait_until_quiet;
 use crate::town::Town;
 use crate::{Client, Faults, RefundKind, Refused, SaleKind};
 
 /// `?vendor=toast` or `?vendor=lightspeed` where it makes a difference; Square without it.
-const ROUTES: [&str; 20] = [
+const ROUTES: [&str; 23] = [
     "GET    /_admin/progress",
     "GET    /_admin/application",
     "GET    /_admin/merchants",
     "POST   /_admin/play {\"sales\": 40}",
     "POST   /_admin/history {\"sales\": 200, \"opens_at\": \"2026-02-14T11:00:00Z\"}",
+    "POST   /_admin/days {\"days\": 3, \"customers\": 80, \"first\": \"2026-02-14\" for the past, else from now on}",
+    "POST   /_admin/subscriptions/restart",
+    "GET    /_admin/totals",
     "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional}",
     "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
-    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\"}",
+    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock}",
     "DELETE /_admin/tokens?vendor=",
     "GET    /_admin/calls?vendor=",
     "GET    /_admin/client?vendor=&merchant_id=",
@@ -60,6 +65,9 @@ pub fn router(town: Arc<Town>) -> Router {
         .route("/_admin/ledger", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).ledger())))
         .route("/_admin/events", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).events())))
         .route("/_admin/deliveries", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).deliveries())))
+        .route("/_admin/totals", get(async |State(town): Desk, at: At| Json(totals(&town.at(at.vendor()).ledger()))))
+        .route("/_admin/days", post(days))
+        .route("/_admin/subscriptions/restart", post(restart))
         .route("/_admin/play", post(play))
         .route("/_admin/history", post(history))
         .route("/_admin/sales", post(ring_up))
@@ -145,6 +153,29 @@ async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Ref
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Days {
+    days: u16,
+    customers: usize,
+    first: Option<Date>,
+}
+
+async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+    let Days { days, customers, first } = read(&body)?;
+    let provider = town.at(at.vendor());
+    match first {
+        Some(first) => provider.stock_days(first, days, customers),
+        None => provider.play_days(days, customers)?,
+    }
+    Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
+}
+
+async fn restart(State(town): Desk) -> StatusCode {
+    town.toast.post.restart();
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct OneSale {
     kind: SaleKind,
     location_id: Option<String>,
@@ -192,11 +223,16 @@ async fn revoke(State(town): Desk, at: At, Path(merchant_id): Path<String>) -> R
 #[serde(deny_unknown_fields)]
 struct Subscribe {
     notification_url: String,
+    #[serde(default)]
+    stock: bool,
 }
 
 async fn subscribe(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Subscribe { notification_url } = read(&body)?;
-    let subscription = town.at(at.vendor()).subscribe(&notification_url);
+    let Subscribe { notification_url, stock } = read(&body)?;
+    let subscription = match stock {
+        true => town.toast.register("stock", &notification_url),
+        false => town.at(at.vendor()).subscribe(&notification_url),
+    };
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
 

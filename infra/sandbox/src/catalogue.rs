@@ -56,6 +56,14 @@ pub const SHOPS: [ShopPlan; 12] = [
     shop("Downtown",        "431 W 5th Ave",       "Anchorage",    "AK", "99501", "America/Anchorage",     0,   0),
 ];
 
+/// Square's shops in other countries, where prices include tax and a yen has no cents.
+#[rustfmt::skip]
+pub const SQUARE_ABROAD: [ShopPlan; 3] = [
+    shop("Nakameguro",      "1-20-2 Aobadai",      "Tokyo",        "",   "153-0042", "Asia/Tokyo",     1000, 800).abroad("JP", "JPY"),
+    shop("Shoreditch",      "41 Redchurch St",     "London",       "",   "E2 7DJ", "Europe/London",    2000,   0).abroad("GB", "GBP"),
+    shop("Ranelagh",        "12 Sandford Rd",      "Dublin",       "",   "D06",   "Europe/Dublin",     1350,   0).abroad("IE", "EUR"),
+];
+
 /// Toast sells in America and a little beyond; two of its shops put tax into their prices.
 #[rustfmt::skip]
 pub const TOAST_SHOPS: [ShopPlan; 6] = [

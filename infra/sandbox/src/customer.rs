@@ -1,7 +1,5 @@
 //! The customers: what they want and what becomes of it.
 
-use std::time::Duration;
-
 use crate::receipt::RefundKind;
 use crate::seed::Draws;
 
@@ -65,17 +63,6 @@ pub enum SaleKind {
     Overnight,
 }
 
-/// A bakery is busy for this long.
-const MORNING: Duration = Duration::from_secs(4 * 3600);
-
-/// When so many customers come in, from the opening of the shop on.
-pub fn arrivals(draws: &mut Draws, customers: usize) -> Vec<Duration> {
-    let last = i64::try_from(MORNING.as_millis()).unwrap_or(i64::MAX);
-    let mut arrivals: Vec<i64> = (0..customers).map(|_| draws.between(0, last)).collect();
-    arrivals.sort_unstable();
-    arrivals.into_iter().map(|arrival| Duration::from_millis(arrival.unsigned_abs())).collect()
-}
-
 /// What becomes of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -107,6 +94,8 @@ pub struct Wish {
     pub api: bool,
     pub offline: bool,
     pub fate: Fate,
+    /// Ordered and paid days before it is fetched, where days pass.
+    pub preorder: bool,
     /// Toast: the order has a second bill.
     pub two_bills: bool,
     /// Toast: its bill goes to another order, and it is deleted.
@@ -151,6 +140,7 @@ const PLAIN: Wish = Wish {
     api: false,
     offline: false,
     fate: Fate::Kept,
+    preorder: false,
     two_bills: false,
     emptied: false,
     waste: false,
@@ -205,6 +195,11 @@ impl Wish {
         }
     }
 
+    /// In the last hour most of what is left is cheaper.
+    pub fn at_closing(self, draws: &mut Draws) -> Wish {
+        Wish { line_discount: draws.happens(70), api: false, ..self }
+    }
+
     /// A customer as they come in on a morning.
     pub fn random(draws: &mut Draws) -> Wish {
         let fate = match draws.between(0, 99) {
@@ -233,6 +228,7 @@ impl Wish {
             api: !offline && draws.happens(15),
             offline,
             fate: if offline { Fate::Kept } else { fate },
+            preorder: draws.happens(50),
             two_bills: draws.happens(6),
             emptied: draws.happens(2),
             waste: draws.happens(2),

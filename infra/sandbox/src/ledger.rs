@@ -95,7 +95,7 @@ pub struct LedgerEntry {
     pub payments: Vec<EntryPayment>,
     /// The sale a refund belongs to.
     pub source_order_id: Option<String>,
-    /// The shop's accounting day, `2026-02-14`, where the provider has one.
+    /// The shop's accounting day, `2026-02-14`; its calendar day where the provider has none.
     #[serde(default)]
     pub business_date: Option<String>,
     /// When the order came into being.
@@ -159,6 +159,55 @@ fn entry_line(line: &Line) -> EntryLine {
         quantity: line.quantity.to_string(),
         total_minor: line.total(),
     }
+}
+
+/// What a shop has sold on a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayTotal {
+    /// The shop.
+    pub location_id: String,
+    /// Its accounting day.
+    pub business_date: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Completed sales.
+    pub sales: usize,
+    /// Their totals, tips included.
+    pub sold_minor: i64,
+    /// Completed refunds.
+    pub refunds: usize,
+    /// Their totals, positive.
+    pub refunded_minor: i64,
+}
+
+/// Sums of what counts, by shop and day.
+pub fn totals(entries: &[LedgerEntry]) -> Vec<DayTotal> {
+    let mut days: BTreeMap<(String, String), DayTotal> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.state == EntryState::Completed) {
+        let business_date = entry.business_date.clone().unwrap_or_default();
+        let key = (entry.location_id.clone(), business_date.clone());
+        let day = days.entry(key).or_insert_with(|| DayTotal {
+            location_id: entry.location_id.clone(),
+            business_date,
+            currency: entry.currency.clone(),
+            sales: 0,
+            sold_minor: 0,
+            refunds: 0,
+            refunded_minor: 0,
+        });
+        match entry.kind {
+            EntryKind::Sale => {
+                day.sales += 1;
+                day.sold_minor += entry.total_minor;
+            }
+            EntryKind::Refund => {
+                day.refunds += 1;
+                day.refunded_minor += entry.total_minor;
+            }
+            EntryKind::Canceled => {}
+        }
+    }
+    days.into_values().collect()
 }
 
 /// All entries, in the order in which they were first written.

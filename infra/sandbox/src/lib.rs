@@ -13,7 +13,9 @@ mod catalogue;
 mod clock;
 mod consent;
 mod customer;
+mod day;
 mod delivery;
+mod desk;
 mod door;
 mod faults;
 mod ledger;
@@ -37,9 +39,10 @@ use serde::{Deserialize, Serialize};
 
 pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
+pub use desk::Desk;
 pub use door::Calls;
 pub use faults::{Failure, Faults, Slowness};
-pub use ledger::{EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
+pub use ledger::{DayTotal, EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
 pub use shops::{Client, Location, Merchant, Vendor};
 pub use square::{Application, Grant, Subscription};
@@ -63,6 +66,10 @@ pub struct SandboxOptions {
     /// `None` lives by the machine's clock; otherwise a clock that only the
     /// shops move, for runs that are the same to the byte.
     pub now: Option<Timestamp>,
+    /// Whether the clock itself runs as fast as the shops, from `now` on; whole days pass then.
+    pub clock_runs: bool,
+    /// Square also has shops in Tokyo, London and Dublin, beyond the number of `shops`.
+    pub abroad: bool,
     /// Notifications sent twice, of a hundred.
     pub duplicates_percent: u8,
     /// Notifications held back until later ones have overtaken them, of a hundred.
@@ -86,6 +93,8 @@ impl Default for SandboxOptions {
             shops: 3,
             merchants: 1,
             now: None,
+            clock_runs: false,
+            abroad: false,
             duplicates_percent: 5,
             disorder_percent: 10,
             loss_percent: 0,
@@ -240,7 +249,7 @@ impl Sandbox {
 
     /// One of the providers, with everything that can be done there.
     pub fn at(&self, vendor: Vendor) -> Desk<'_> {
-        Desk { town: &self.town, vendor }
+        Desk::new(&self.town, vendor)
     }
 
     /// The credentials a group of restaurants (the first one by default) has handed out at Toast.
@@ -322,72 +331,6 @@ impl Sandbox {
             self.at(vendor).wait_until_quiet(left).await?;
         }
         Ok(())
-    }
-}
-
-/// A provider of a running sandbox. What is here is also there for Square, on the [`Sandbox`] itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Desk<'a> {
-    town: &'a Town,
-    vendor: Vendor,
-}
-
-impl Desk<'_> {
-    /// The merchants and their shops.
-    pub fn merchants(&self) -> Vec<Merchant> {
-        self.town.at(self.vendor).businesses().merchants()
-    }
-
-    /// Subscribes a URL to everything a sale does. At Lightspeed the id is the
-    /// user and the key the password.
-    pub fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.town.at(self.vendor).subscribe(notification_url)
-    }
-
-    /// Plays a morning of so many sales over all shops; returns at once.
-    pub fn play(&self, sales: usize) {
-        self.town.at(self.vendor).play(sales);
-    }
-
-    /// Puts a morning of the past on the shelf: all sales are there at once,
-    /// dated from `opens_at` on, and nobody is notified.
-    pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        self.town.at(self.vendor).stock_history(sales, opens_at);
-    }
-
-    /// Rings up one sale, at this shop or a seeded one.
-    pub fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused> {
-        self.town.at(self.vendor).ring_up(kind, location_id)
-    }
-
-    /// Gives money back for a sale that was rung up before.
-    pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        self.town.at(self.vendor).give_back(order_id, kind)
-    }
-
-    /// How far everything is.
-    pub fn progress(&self) -> Progress {
-        self.town.at(self.vendor).progress()
-    }
-
-    /// The log of all notifications, in the order in which they came to be.
-    pub fn deliveries(&self) -> Vec<Delivery> {
-        self.town.at(self.vendor).deliveries()
-    }
-
-    /// Everything that happened, with the bytes of its notification.
-    pub fn events(&self) -> Vec<EventRecord> {
-        self.town.at(self.vendor).events()
-    }
-
-    /// What really was sold.
-    pub fn ledger(&self) -> Vec<LedgerEntry> {
-        self.town.at(self.vendor).ledger()
-    }
-
-    /// Waits until no sale is under way and every notification has its end.
-    pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        stage::wait_until_quiet(self.town.at(self.vendor), timeout).await
     }
 }
 

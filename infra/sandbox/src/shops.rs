@@ -103,6 +103,13 @@ impl Shop<'_> {
         local.saturating_sub(start).date()
     }
 
+    /// This second of a local day; a second that the clocks leave out is the one after it.
+    pub fn local(&self, day: Date, second: i64) -> Timestamp {
+        let second = SignedDuration::from_secs(second);
+        let local = day.at(0, 0, 0, 0).saturating_add(second);
+        local.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    }
+
     /// When an accounting day is over and the next one begins.
     pub fn day_ends(&self, day: Date) -> Timestamp {
         let hour = i8::try_from(self.plan.day_starts).unwrap_or(0);

@@ -21,7 +21,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use crate::catalogue::{BUSINESSES, SHOPS};
+use crate::catalogue::{BUSINESSES, SHOPS, SQUARE_ABROAD};
 use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
 use crate::customer::Wish;
@@ -91,7 +91,8 @@ pub fn router(square: Arc<Square>) -> Router {
 
 fn businesses(seed: Seed, options: &SandboxOptions) -> Businesses {
     let business = |name: &&'static str| {
-        let plans = SHOPS.iter().take(options.shops).collect();
+        let abroad = SQUARE_ABROAD.iter().take(if options.abroad { SQUARE_ABROAD.len() } else { 0 });
+        let plans = SHOPS.iter().take(options.shops).chain(abroad).collect();
         Business::new(seed.draws(&format!("merchant/{name}")).capitals(13), name, plans, |plan| {
             seed.draws(&format!("location/{name}/{}", plan.name)).capitals(13)
         })
@@ -177,8 +178,8 @@ impl House for Square {
         Ok((steps, RungUp::of(&entry)))
     }
 
-    fn announce(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp) {
-        self.tell(world, merchant_id, event, at);
+    fn announce(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
+        self.tell(world, merchant_id, event, at, echo);
     }
 
     fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment, Pace};
 use crate::customer::{SaleKind, Wish};
+use crate::day::{arrivals, visits};
 use crate::delivery::{Delivery, DeliveryState, Parcel, PostOffice, Terms};
 use crate::door::Door;
 use crate::ledger::{Ledger, LedgerEntry};
@@ -134,8 +136,9 @@ pub trait House: std::fmt::Debug + Sized + Send + Sync + 'static {
         pace: Pace,
     ) -> Result<Plan<Self>, Refused>;
 
-    /// Records an event and sends it to whom it may concern.
-    fn announce(&self, world: &mut World<Self>, merchant_id: &str, event: &Self::Event, at: Timestamp);
+    /// Records an event and sends it to whom it may concern; an echo tells the
+    /// same once more, under an id of its own.
+    fn announce(&self, world: &mut World<Self>, merchant_id: &str, event: &Self::Event, at: Timestamp, echo: u32);
 
     fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused>;
 
@@ -258,14 +261,16 @@ impl<H: House> Stage<H> {
     /// Delays, duplicates and disorder are drawn from the event's id: they
     /// belong to the event, not to the moment.
     pub fn send(&self, subscription: &Subscription, record: &EventRecord, parcel: &Parcel) {
+        let faults = self.door.faults.get();
         let mut draws = self.seed.draws(&format!("delivery/{}/{}", subscription.id, record.event_id));
         let mut delay = millis(&mut draws, 300, 2_500);
-        if draws.happens(self.options.disorder_percent) {
+        if draws.happens(faults.disorder_percent.unwrap_or(self.options.disorder_percent)) {
             delay += millis(&mut draws, 5_000, 90_000);
         }
-        let copies = if draws.happens(self.options.duplicates_percent) { 2 } else { 1 };
-        let lost =
-            draws.happens(self.options.loss_percent) || self.door.faults.take(|faults| &mut faults.lose_webhooks);
+        let copies =
+            if draws.happens(faults.duplicates_percent.unwrap_or(self.options.duplicates_percent)) { 2 } else { 1 };
+        let lost = draws.happens(faults.loss_percent.unwrap_or(self.options.loss_percent))
+            || self.door.faults.take(|faults| &mut faults.lose_webhooks);
         for copy in 0..copies {
             let delivery = Delivery {
                 event_id: record.event_id.clone(),
@@ -314,11 +319,44 @@ fn plan<H: House>(
 /// A morning's customers, in the order in which they come in.
 fn plan_morning<H: House>(house: &H, world: &mut World<H>, pace: Pace, sales: usize) -> Vec<Step<H::Event>> {
     let mut draws = house.stage().draws(&format!("morning/{}", world.planned));
-    let mut steps: Vec<Step<H::Event>> = crate::customer::arrivals(&mut draws, sales)
+    let mut steps: Vec<Step<H::Event>> = arrivals(&mut draws, sales)
         .into_iter()
         .filter_map(|opens| plan(house, world, pace, opens, None, Wish::random).ok())
         .flat_map(|(steps, _)| steps)
         .collect();
+    steps.sort_by_key(|step| (step.at.stamp, step.at.due));
+    steps
+}
+
+/// Whole days of all shops, each visit at the pace it is given.
+fn plan_days<H: House>(
+    house: &H,
+    world: &mut World<H>,
+    first: Option<Date>,
+    days: u16,
+    customers: usize,
+    pace: impl Fn(Timestamp) -> Option<(Pace, Duration)>,
+) -> Vec<Step<H::Event>> {
+    let stage = house.stage();
+    let mut steps = Vec::new();
+    for shop in stage.businesses.shops() {
+        let mut date = first.unwrap_or_else(|| shop.business_date(stage.clock.now()));
+        for _ in 0..days {
+            let mut draws = stage.draws(&format!("day/{}/{date}", shop.location.id));
+            for visit in visits(&mut draws, shop, date, customers) {
+                let wish = |draws: &mut Draws| {
+                    let wish = Wish::random(draws);
+                    if visit.closing { wish.at_closing(draws) } else { wish }
+                };
+                if let Some((pace, opens)) = pace(visit.at)
+                    && let Ok((planned, _)) = plan(house, world, pace, opens, Some(&shop.location.id), wish)
+                {
+                    steps.extend(planned);
+                }
+            }
+            date = date.tomorrow().unwrap_or(date);
+        }
+    }
     steps.sort_by_key(|step| (step.at.stamp, step.at.due));
     steps
 }
@@ -328,7 +366,12 @@ fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
     for (shelf, id, json) in step.objects {
         world.shelves.entry(shelf).or_default().entry(id).or_default().write(json);
     }
-    for entry in step.entries {
+    for mut entry in step.entries {
+        if entry.business_date.is_none() {
+            let at: Option<Timestamp> = entry.closed_at.as_ref().and_then(|closed| closed.parse().ok());
+            let shop = house.stage().businesses.shop(&entry.location_id);
+            entry.business_date = shop.map(|shop| shop.business_date(at.unwrap_or(step.at.stamp)).to_string());
+        }
         world.ledger.write(entry);
     }
     match step.ends {
@@ -336,8 +379,11 @@ fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
         Some(Ends::Refund) => world.refunded += 1,
         None => {}
     }
+    let burst = house.stage().door.faults.get().burst;
     for event in step.events {
-        house.announce(world, &step.merchant_id, &event, step.at.stamp);
+        for echo in 0..=burst {
+            house.announce(world, &step.merchant_id, &event, step.at.stamp, echo);
+        }
     }
 }
 
@@ -369,6 +415,8 @@ pub trait Provider: Send + Sync {
     fn businesses(&self) -> &Businesses;
     fn play(&self, sales: usize);
     fn stock_history(&self, sales: usize, opens_at: Timestamp);
+    fn stock_days(&self, first: Date, days: u16, customers: usize);
+    fn play_days(&self, days: u16, customers: usize) -> Result<(), Refused>;
     fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused>;
     fn give_back(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused>;
     fn progress(&self) -> Progress;
@@ -403,6 +451,30 @@ impl<H: House> Provider for H {
             step.events.clear();
             apply(self, &mut world, step);
         }
+    }
+
+    fn stock_days(&self, first: Date, days: u16, customers: usize) {
+        let mut world = self.stage().world();
+        let steps =
+            plan_days(self, &mut world, Some(first), days, customers, |at| Some((Pace::past(at), Duration::ZERO)));
+        for mut step in steps {
+            step.events.clear();
+            apply(self, &mut world, step);
+        }
+    }
+
+    fn play_days(&self, days: u16, customers: usize) -> Result<(), Refused> {
+        let stage = self.stage();
+        let pace = stage.clock.pace(stage.options.speed);
+        if pace.is_squeezed() {
+            return Err(Refused("days only pass where the clock runs or stands still".to_owned()));
+        }
+        let mut world = stage.world();
+        // Who came before now has been here already.
+        let ahead = |at: Timestamp| Duration::try_from(at.duration_since(pace.start.stamp)).ok();
+        let steps = plan_days(self, &mut world, None, days, customers, |at| ahead(at).map(|opens| (pace, opens)));
+        stage.begin(world, steps);
+        Ok(())
     }
 
     fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused> {

@@ -15,6 +15,7 @@ impl Wish {
             lines: self.lines(vendor, catalogue, seed, draws),
             discounts: Vec::new(),
             taxes: Vec::new(),
+            inner_taxes: Vec::new(),
             charges: Vec::new(),
             included_tax_minor: 0,
             tip_minor: 0,
@@ -28,17 +29,17 @@ impl Wish {
             }
             (Vendor::Square, true) => {
                 self.add_charges(&mut receipt, draws);
-                receipt.included_tax_minor = tax_of_whole(&receipt, shop);
+                show_inner_tax(&mut receipt, shop, draws);
             }
             (Vendor::Toast, false) => {
                 self.add_fee(&mut receipt, draws);
-                tax_as_a_whole(&mut receipt, shop, draws);
+                tax_as_a_whole(&mut receipt, vendor, shop, draws);
             }
             (Vendor::Toast, true) => {
                 self.add_fee(&mut receipt, draws);
                 take_out_tax(&mut receipt, shop, draws);
             }
-            (Vendor::Lightspeed, false) => tax_as_a_whole(&mut receipt, shop, draws),
+            (Vendor::Lightspeed, false) => tax_as_a_whole(&mut receipt, vendor, shop, draws),
             (Vendor::Lightspeed, true) => receipt.included_tax_minor = tax_of_whole(&receipt, shop),
         }
         self.pay(&mut receipt, draws);
@@ -194,10 +195,12 @@ pub fn item_id(vendor: Vendor, seed: Seed, catalogue: &str, name: &str, variatio
 /// basis point of a basis point, so nothing is lost before.
 const EXACT: i64 = 10_000;
 
-/// Tax on top, exact line by line and rounded once.
-fn tax_as_a_whole(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
+/// Tax on top, exact line by line and rounded once: Toast rounds the tax,
+/// Lightspeed what has to be paid, which is not the same for half a cent.
+fn tax_as_a_whole(receipt: &mut Receipt, vendor: Vendor, shop: &ShopPlan, draws: &mut Draws) {
     let weights: Vec<i64> = receipt.lines.iter().map(|line| line.net() * shop.rate(line.taxed)).collect();
-    let minor = part_of(weights.iter().sum(), 1, EXACT);
+    let net: i64 = if vendor == Vendor::Lightspeed { receipt.lines.iter().map(Line::net).sum() } else { 0 };
+    let minor = part_of(net * EXACT + weights.iter().sum::<i64>(), 1, EXACT) - net;
     if minor > 0 {
         let tax = adjustment(draws, "Sales tax", Some(shop.rate(true)), false, minor);
         receipt.share(Shared::Tax, tax, &weights, draws);
@@ -224,11 +227,29 @@ pub fn bill_of(receipt: &Receipt, lines: impl Fn(usize) -> bool, shop: &ShopPlan
     if shop.tax_included() {
         part.included_tax_minor = tax_of_whole(&part, shop);
     } else {
-        tax_as_a_whole(&mut part, shop, draws);
+        tax_as_a_whole(&mut part, Vendor::Lightspeed, shop, draws);
     }
     let minor = part.total();
     part.tenders = vec![Tender { id: draws.letters(27) + "ZY", means: Means::Card, minor, tip_minor: 0 }];
     part
+}
+
+/// Square's way with prices that include tax: rounded line by line, and shown without being added.
+fn show_inner_tax(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
+    for rate in [shop.rate(true), shop.rate(false)] {
+        let parts: Vec<i64> = receipt
+            .lines
+            .iter()
+            .map(|line| if line.goods == Goods::Product && shop.rate(line.taxed) == rate { line.net() } else { 0 })
+            .map(|net| part_of(net, rate, EXACT + rate))
+            .collect();
+        let minor: i64 = parts.iter().sum();
+        if minor > 0 && receipt.inner_taxes.iter().all(|tax| tax.basis_points != Some(rate)) {
+            let tax = adjustment(draws, "VAT", Some(rate), false, minor);
+            receipt.share(Shared::InnerTax, tax, &parts, draws);
+            receipt.included_tax_minor += minor;
+        }
+    }
 }
 
 /// The tax inside an amount, in ten-thousandths of its minor unit.
@@ -286,6 +307,7 @@ fn line(draws: &mut Draws, goods: Goods, name: &'static str, quantity: Quantity,
         extras: Vec::new(),
         discounts: Vec::new(),
         taxes: Vec::new(),
+        inner_taxes: Vec::new(),
         charges: Vec::new(),
     }
 }

@@ -148,8 +148,8 @@ impl House for Toast {
         self.plan_money_back(world, order_id, kind, pace)
     }
 
-    fn announce(&self, world: &mut World, merchant_id: &str, event: &webhooks::Event, at: Timestamp) {
-        self.tell(world, merchant_id, event, at);
+    fn announce(&self, world: &mut World, merchant_id: &str, event: &webhooks::Event, at: Timestamp, echo: u32) {
+        self.tell(world, merchant_id, event, at, echo);
     }
 
     fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {

@@ -24,7 +24,7 @@ pub struct Town {
 
 impl Town {
     pub fn open(options: &SandboxOptions, runtime: &tokio::runtime::Handle) -> Result<Arc<Self>, reqwest::Error> {
-        let clock = Arc::new(Clock::new(options.now));
+        let clock = Arc::new(Clock::new(options.now, options.clock_runs.then_some(options.speed)));
         Ok(Arc::new(Self {
             square: Square::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
             toast: Toast::open(options.clone(), Arc::clone(&clock), runtime.clone())?,

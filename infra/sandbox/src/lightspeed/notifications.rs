@@ -147,7 +147,7 @@ impl Lightspeed {
         subscription
     }
 
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp) {
+    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp, _: u32) {
         let place = event.account.place();
         let id = self.draws(&format!("notified/{place}")).digits(15);
         let body = event.body(&id, 0);

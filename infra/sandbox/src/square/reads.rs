@@ -22,12 +22,13 @@ impl Asker {
             .square
             .merchant(Some(&self.merchant_id))
             .map_err(|refused| ApiError::not_found(refused.to_string()))?;
+        let main = self.square.businesses.shops().find(|shop| shop.merchant.id == merchant.id);
         Ok(json!({
             "id": merchant.id,
             "business_name": merchant.name,
-            "country": "US",
+            "country": main.map(|shop| shop.plan.country),
             "language_code": "en-US",
-            "currency": "USD",
+            "currency": main.map(|shop| shop.plan.currency),
             "status": "ACTIVE",
             "main_location_id": merchant.locations.first().map(|location| &location.id),
             "created_at": OPENED,
@@ -49,14 +50,14 @@ fn location_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
             "locality": plan.city,
             "administrative_district_level_1": plan.state,
             "postal_code": plan.postal_code,
-            "country": "US",
+            "country": plan.country,
         },
         "timezone": location.time_zone,
         "capabilities": ["CREDIT_CARD_PROCESSING"],
         "status": "ACTIVE",
         "created_at": OPENED,
         "merchant_id": merchant.id,
-        "country": "US",
+        "country": plan.country,
         "language_code": "en-US",
         "currency": location.currency,
         "business_name": merchant.name,

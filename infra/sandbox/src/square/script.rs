@@ -17,6 +17,9 @@ use crate::receipt::{Means, Receipt};
 use crate::seed::{Draws, Seed};
 use crate::stage::Ends;
 
+/// How long before it is fetched a pre-order is paid.
+const FETCHED_AFTER: Duration = Duration::from_secs(46 * 3_600);
+
 /// Something a webhook may tell.
 #[derive(Debug)]
 pub struct Event {
@@ -41,6 +44,8 @@ pub struct Sale {
     pub returned_lines: usize,
     pub refunds_made: usize,
     taken_at: Timestamp,
+    /// Paid when it is ordered, and open until it is fetched.
+    preorder: bool,
     /// From here on a refund does not get in the way of a planned step.
     pub settled: Moment,
 }
@@ -99,6 +104,7 @@ impl Counter<'_> {
             returned_lines: 0,
             refunds_made: 0,
             taken_at: opened.stamp,
+            preorder: wish.preorder && wish.api && wish.fate != Fate::Canceled && !self.pace.is_squeezed(),
             settled: opened,
         };
         let mut steps = Vec::new();
@@ -110,6 +116,9 @@ impl Counter<'_> {
             clock += Duration::from_millis(draws.between(20_000, 90_000).unsigned_abs());
             self.authorize(&mut sale, self.pace.at(clock), &mut steps);
             clock += Duration::from_millis(draws.between(900, 3_000).unsigned_abs());
+            if sale.preorder {
+                clock += FETCHED_AFTER;
+            }
             self.close(&mut sale, self.pace.at(clock), &mut steps);
         }
         clock += Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs());
@@ -140,8 +149,13 @@ impl Counter<'_> {
             payment.created_at = at.stamp;
             payment.status = match payment.tender.means {
                 Means::Cash { .. } if !canceled => "COMPLETED",
+                Means::Card if sale.preorder => "COMPLETED",
                 Means::Cash { .. } | Means::Card => "APPROVED",
             };
+        }
+        if sale.preorder {
+            sale.payments.iter_mut().for_each(|payment| payment.captured_at = Some(at.stamp));
+            sale.taken_at = at.stamp;
         }
         self.touch_payments(sale, &mut step, "payment.created");
         if sale.order.api {
@@ -161,12 +175,14 @@ impl Counter<'_> {
         sale.order.touch(at.stamp);
         sale.order.state = state;
         sale.order.closed_at = Some(at.stamp);
-        sale.taken_at = at.stamp;
-        for payment in &mut sale.payments {
-            payment.status = status;
-            payment.captured_at = (status == "COMPLETED").then_some(at.stamp);
+        if !sale.preorder {
+            sale.taken_at = at.stamp;
+            for payment in &mut sale.payments {
+                payment.status = status;
+                payment.captured_at = (status == "COMPLETED").then_some(at.stamp);
+            }
+            self.touch_payments(sale, &mut step, "payment.updated");
         }
-        self.touch_payments(sale, &mut step, "payment.updated");
         step.write_order(sale);
         step.entries.push(sale.entry(entry_state));
         step.ends = Some(Ends::Sale);

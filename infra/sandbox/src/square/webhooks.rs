@@ -88,12 +88,13 @@ impl Square {
             revision: 1,
             object: json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}}),
         };
-        self.tell(world, merchant_id, &event, now);
+        self.tell(world, merchant_id, &event, now, 0);
     }
 
     /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp) {
+    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
         let name = format!("event/{}/{}/{}", event.event_type, event.object_id, event.revision);
+        let name = if echo == 0 { name } else { format!("{name}/{echo}") };
         let event_id = self.seed.draws(&name).uuid();
         let body = json!({
             "merchant_id": merchant_id,

@@ -176,6 +176,6 @@ impl Asker {
             fields.insert("quantity".to_owned(), quantity.into());
         }
         let event = Event::stock(event_type, &self.restaurant, &item.guid, world.own.stock_changes, details);
-        self.toast.announce(&mut world, &self.group, &event, self.toast.clock.now());
+        self.toast.announce(&mut world, &self.group, &event, self.toast.clock.now(), 0);
     }
 }

@@ -102,8 +102,8 @@ impl Toast {
     }
 
     /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp) {
-        let name = format!("event/{}/{}/{}", event.event_type, event.object_id, event.revision);
+    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
+        let name = format!("event/{}/{}/{}/{echo}", event.event_type, event.object_id, event.revision);
         let guid = self.draws(&name).uuid();
         let timestamp = rfc3339(at);
         let body = json!({

@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod bakery;
 mod day;
 mod faults;
 mod lightspeed;
