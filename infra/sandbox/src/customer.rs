@@ -195,6 +195,11 @@ impl Wish {
         }
     }
 
+    /// On a day that passes, half of what is ordered online is for another day.
+    pub fn for_later(self, draws: &mut Draws) -> Wish {
+        Wish { preorder: self.api && draws.happens(50), ..self }
+    }
+
     /// In the last hour most of what is left is cheaper.
     pub fn at_closing(self, draws: &mut Draws) -> Wish {
         Wish { line_discount: draws.happens(70), api: false, ..self }
@@ -228,7 +233,7 @@ impl Wish {
             api: !offline && draws.happens(15),
             offline,
             fate: if offline { Fate::Kept } else { fate },
-            preorder: draws.happens(50),
+            preorder: false,
             two_bills: draws.happens(6),
             emptied: draws.happens(2),
             waste: draws.happens(2),

@@ -345,7 +345,7 @@ fn plan_days<H: House>(
             let mut draws = stage.draws(&format!("day/{}/{date}", shop.location.id));
             for visit in visits(&mut draws, shop, date, customers) {
                 let wish = |draws: &mut Draws| {
-                    let wish = Wish::random(draws);
+                    let wish = Wish::random(draws).for_later(draws);
                     if visit.closing { wish.at_closing(draws) } else { wish }
                 };
                 if let Some((pace, opens)) = pace(visit.at)

@@ -104,7 +104,7 @@ impl Account {
                 lines.push(self.line(&child, Some(&id), extra.name, Some(&extra.item_id), line, part));
             }
         }
-        json!({
+        let mut json = json!({
             "accountReference": self.reference(seed),
             "accountFiscId": self.fiscal_id(),
             "receiptId": format!("R{}.{}", self.device, self.number),
@@ -118,7 +118,6 @@ impl Account {
             "timeClosed": rfc3339(self.closed),
             "cancelled": self.cancelled,
             "type": self.kind,
-            "voidReason": self.cancelled.then_some("Unhappy client"),
             "externalReferences": [],
             "tableNumber": "1",
             "tableName": "Counter, Table 1",
@@ -129,7 +128,11 @@ impl Account {
             "dineIn": false,
             "deviceId": number(&self.device),
             "deviceName": "iPad1",
-        })
+        });
+        if let (true, Some(fields)) = (self.cancelled, json.as_object_mut()) {
+            fields.insert("voidReason".to_owned(), "Unhappy client".into());
+        }
+        json
     }
 
     fn money(&self, minor: i64) -> String {
@@ -174,7 +177,7 @@ impl Account {
             "taxAmount": text(crate::money::part_of(tax, 1, 100), 4),
             "taxRatePercentage": text(part.rate, 2),
             "taxLines": taxes,
-            "sku": item.map(|item| item.chars().take(8).collect::<String>()),
+            "sku": item.map_or_else(|| "OPEN".to_owned(), |item| item.chars().take(8).collect()),
             "name": name,
             "nameOverride": "",
             "statisticGroup": "Food",

@@ -315,14 +315,14 @@ fn modifier(ticket: &Ticket, line: &Line, extra: &Extra) -> Value {
             "entityType": "MenuItemSelection",
             "externalId": null,
             "item": (kind == "NONE").then(|| reference("MenuItem", &extra.item_id)),
-            "itemGroup": null,
+            "itemGroup": reference("MenuGroup", &format!("{}-breads", ticket.restaurant)),
             "optionGroup": reference("MenuOptionGroup", &format!("{}-extras", ticket.restaurant)),
             "preModifier": null,
             "quantity": decimal(line.quantity.hundredths, 2),
             "seatNumber": -1,
             "unitOfMeasure": "NONE",
             "selectionType": kind,
-            "salesCategory": null,
+            "salesCategory": reference("SalesCategory", &format!("{}-bakery", ticket.restaurant)),
             "appliedDiscounts": [],
             "deferred": false,
             "receiptLinePrice": money(if price == 0 { 0 } else { extra.unit_minor }),
@@ -350,7 +350,7 @@ fn modifier(ticket: &Ticket, line: &Line, extra: &Extra) -> Value {
 
 fn tax_json(name: &str, rate: i64, amount: Value) -> Value {
     json!({
-        "guid": null,
+        "guid": format!("applied-rate-{rate}"),
         "entityType": "AppliedTaxRate",
         "taxRate": {"guid": format!("rate-{rate}"), "entityType": "TaxRate"},
         "rate": decimal(rate, 4),

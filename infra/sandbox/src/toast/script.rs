@@ -61,7 +61,7 @@ impl Toast {
         // A till that was offline for two days sends an order that is long over.
         let age = SignedDuration::from_hours(if wish.offline { -47 } else { 0 });
         let opened = later(uploaded.stamp, age);
-        let promised = wish.api.then(|| self.promise(pace, opened, shop));
+        let promised = wish.api.then(|| self.promise(wish.preorder, opened, shop));
         let number = draws.between(1, 999);
         let mut checks = vec![self.check(wish, shop, number, draws)];
         if wish.two_bills {
@@ -117,11 +117,11 @@ impl Toast {
         (steps, rung_up)
     }
 
-    /// When a pre-order will be fetched: in two days at nine, or at once if days are squeezed.
-    fn promise(&self, pace: Pace, opened: Timestamp, shop: Shop<'_>) -> Timestamp {
-        match pace.is_squeezed() {
-            true => later(opened, SignedDuration::from_mins(1)),
-            false => later(shop.day_ends(shop.business_date(opened)), SignedDuration::from_hours(24 + 4)),
+    /// When an online order will be fetched: the day after tomorrow, or soon.
+    fn promise(&self, preorder: bool, opened: Timestamp, shop: Shop<'_>) -> Timestamp {
+        match preorder {
+            false => later(opened, SignedDuration::from_mins(1)),
+            true => later(shop.day_ends(shop.business_date(opened)), SignedDuration::from_hours(24 + 4)),
         }
     }
 
