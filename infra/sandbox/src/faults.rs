@@ -56,6 +56,16 @@ pub struct Faults {
     pub slow: Vec<Slowness>,
     /// Scopes no token has any more, whatever was granted.
     pub refuse_scopes: Vec<String>,
+    /// Notifications sent twice, of a hundred; the options when absent.
+    pub duplicates_percent: Option<u8>,
+    /// Notifications held back until later ones have overtaken them, of a hundred; the options when absent.
+    pub disorder_percent: Option<u8>,
+    /// Notifications never sent, of a hundred; the options when absent.
+    pub loss_percent: Option<u8>,
+    /// Every notification is followed by so many more of the same object, each an event of its own.
+    pub burst: u32,
+    /// Toast: do not count calls.
+    pub no_rate_limits: bool,
     /// Toast: refuse a third login within an hour, as the documentation threatens.
     pub limit_logins: bool,
 }

@@ -1,5 +1,8 @@
 //! Who sells, and where, with the ids they have at their provider.
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Refused;
@@ -84,6 +87,34 @@ impl Business {
             })
             .collect();
         Self { merchant: Merchant { id, name: name.to_owned(), locations }, plans }
+    }
+}
+
+impl Shop<'_> {
+    fn zone(&self) -> TimeZone {
+        // The zones of the catalogue are in every time zone database.
+        TimeZone::get(self.plan.time_zone).unwrap_or(TimeZone::UTC)
+    }
+
+    /// The accounting day a moment belongs to.
+    pub fn business_date(&self, at: Timestamp) -> Date {
+        let local = at.to_zoned(self.zone()).datetime();
+        let start = SignedDuration::from_hours(self.plan.day_starts.into());
+        local.saturating_sub(start).date()
+    }
+
+    /// This second of a local day; a second that the clocks leave out is the one after it.
+    pub fn local(&self, day: Date, second: i64) -> Timestamp {
+        let second = SignedDuration::from_secs(second);
+        let local = day.at(0, 0, 0, 0).saturating_add(second);
+        local.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    }
+
+    /// When an accounting day is over and the next one begins.
+    pub fn day_ends(&self, day: Date) -> Timestamp {
+        let hour = i8::try_from(self.plan.day_starts).unwrap_or(0);
+        let next = day.tomorrow().unwrap_or(day).at(hour, 0, 0, 0);
+        next.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
     }
 }
 

@@ -68,6 +68,10 @@ impl ApiError {
         Self::new(status, body)
     }
 
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, json!({"error": format!("{what} not found")}))
+    }
+
     fn staged(failure: &Failure, path: &str, timestamp: &str) -> Self {
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = match failure.status {
