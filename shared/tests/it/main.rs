@@ -15,6 +15,7 @@ mod proofs;
 mod reads;
 mod scenarios;
 mod schemas;
+mod secrets;
 mod square;
 mod stack;
 mod transactions;

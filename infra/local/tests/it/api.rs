@@ -133,6 +133,14 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
     Answer::to(plain).await.problem(415, "unsupported_media_type");
     let large = with("/name", "x".repeat(64 * 1024).into());
     create(&api, &large).await.problem(413, "body_too_large");
+    create(&api, &with("/name", "x".repeat(1024 * 1024).into())).await.problem(413, "body_too_large");
+    let mut crowded = valid.clone();
+    for number in 0..300 {
+        crowded[format!("field{number}")] = json!(number);
+    }
+    let crowded = create(&api, &crowded).await;
+    crowded.problem(422, "invalid_fields");
+    assert_eq!(crowded.pointers().len(), 51, "fifty of them, and how many more there are");
 
     let mut all_wrong = with("/provider", "abacus".into());
     for (pointer, value) in [("/name", " "), ("/day_start", "12:01"), ("/credentials/access_token", "with space")] {
@@ -147,6 +155,11 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
         (with("/environment", "moon".into()), &["/environment"]),
         (with("/name", 7.into()), &["/name"]),
         (with("/name", "a\nb".into()), &["/name"]),
+        (with("/name", "caf\u{e9} \u{202e}\u{7}".into()), &["/name"]),
+        (
+            with("/locations", json!([{ "id": "L1", "day_start": "03:00", "time_zone": "Mars/Base" }])),
+            &["/locations/0/time_zone"],
+        ),
         (with("/name", long_name.into()), &["/name"]),
         (with("/day_start", "4:00".into()), &["/day_start"]),
         (with("/credentials/access_token", "".into()), &["/credentials/access_token"]),

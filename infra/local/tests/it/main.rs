@@ -17,6 +17,7 @@ mod doors;
 mod openapi;
 mod outages;
 mod published_keys;
+mod roles;
 mod sales;
 mod town;
 
