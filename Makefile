@@ -10,11 +10,12 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run test check lint package clean
+.PHONY: help tools build run test fuzz-api check lint package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
 	@echo 'make test              every test, with the local stack'
+	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
 	@echo 'make lint              template.yaml against the specifications of AWS'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
@@ -34,6 +35,13 @@ run: tools build
 test: tools
 	cargo build $(LOCKED) --workspace --all-targets
 	cargo test $(LOCKED) --workspace
+
+# All targets, as for `test`: after it there is nothing left to build. The command line of schemathesis is the rest of ours.
+fuzz-api: tools
+	@infra/local/prepare fuzz infra/local/requirements-fuzz.txt
+	cargo build $(LOCKED) --workspace --all-targets
+	@$(TARGET)/debug/local --port 0 --sales 5 --exec .local/fuzz/bin/st --config-file infra/local/schemathesis.toml \
+		run schemas/openapi.json $(or $(ARGS),--max-examples 150)
 
 check:
 	cargo fmt --all --check

@@ -107,6 +107,8 @@ impl Api {
 /// # Errors
 /// When no HTTP client can be made.
 pub fn client() -> anyhow::Result<Client> {
+    // Fails only if a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder().redirect(redirect::Policy::none()).build().context("failed to make an HTTP client")
 }
 
