@@ -286,6 +286,29 @@ async fn notifications_ring_a_bell_with_user_and_password() {
 }
 
 #[tokio::test]
+async fn a_refund_is_told_as_a_closed_account_of_its_own() {
+    let sandbox = Sandbox::start(quick()).unwrap();
+    let lightspeed = sandbox.at(Vendor::Lightspeed);
+    let sale = lightspeed.ring_up(SaleKind::FullRefund, None).unwrap();
+    lightspeed.wait_until_quiet(PATIENCE).await.unwrap();
+    let refund = sale.refund_order_id.unwrap();
+    let told: Vec<Value> = lightspeed.events().iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect();
+    let place =
+        |told: &Value| format!("{}/{}", told["businessLocationId"], told["account"]["accountNumber"].as_str().unwrap());
+    let told: Vec<&Value> = told.iter().filter(|told| place(told) == refund).collect();
+    assert_eq!(told.iter().map(|told| &told["notificationType"]).collect::<Vec<_>>(), ["UPDATE", "CLOSE"]);
+    for told in told {
+        let account = &told["account"];
+        assert_eq!((&account["type"], &account["status"]), (&json!("REFUND"), &json!("closed")));
+        assert!(
+            account["totalAmount"].as_f64().unwrap() < 0.0 && account["paymentLines"].as_array().unwrap().len() == 1
+        );
+    }
+    let entry = lightspeed.ledger().into_iter().find(|entry| entry.order_id == refund).unwrap();
+    assert!(entry.reference.unwrap().ends_with("=="));
+}
+
+#[tokio::test]
 async fn refunds_end_where_the_money_does() {
     let sandbox = Sandbox::start(quick()).unwrap();
     let lightspeed = sandbox.at(Vendor::Lightspeed);
