@@ -266,8 +266,9 @@ async fn notifications_ring_a_bell_with_user_and_password() {
     let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(basic));
     let mut kinds = Vec::new();
     let mut counters = 0;
-    for (place, got) in receiver.got().iter().enumerate() {
-        assert_eq!(got.header("authorization") == Some(basic.as_str()), place > 0);
+    let forged = receiver.got().iter().filter(|got| got.header("authorization") != Some(basic.as_str())).count();
+    assert_eq!(forged, 1);
+    for got in receiver.got() {
         let body: Value = serde_json::from_slice(&got.body).unwrap();
         let account = &body["account"];
         let place = format!("{}/{}", account["businessLocationId"], account["accountNumber"].as_str().unwrap());
