@@ -122,3 +122,29 @@ pub fn later(stamp: Timestamp, by: SignedDuration) -> Timestamp {
 pub fn rfc3339(stamp: Timestamp) -> String {
     stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_runs_or_is_the_machines() {
+        let noon: Timestamp = "2026-03-07T12:00:00Z".parse().unwrap();
+        let standing = Clock::new(Some(noon), None);
+        assert_eq!(standing.now(), noon);
+        standing.reach(later(noon, SignedDuration::from_secs(5)));
+        standing.reach(noon);
+        assert_eq!(standing.advance(SignedDuration::from_secs(5)), later(noon, SignedDuration::from_secs(10)));
+
+        let running = Clock::new(Some(noon), Some(100_000.0));
+        std::thread::sleep(Duration::from_millis(20));
+        let first = running.now();
+        assert!(first >= later(noon, SignedDuration::from_secs(2_000)), "{first}");
+        running.reach(later(noon, SignedDuration::from_hours(9_000)));
+        assert!(running.now() < later(noon, SignedDuration::from_hours(9_000)), "nobody else moves it");
+        assert!(!running.pace(100_000.0).is_squeezed());
+
+        let machine = Clock::new(None, None);
+        assert!(machine.now() <= Timestamp::now() && machine.pace(600.0).is_squeezed());
+    }
+}

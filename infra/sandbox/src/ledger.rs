@@ -64,6 +64,9 @@ pub struct EntryPayment {
 pub struct LedgerEntry {
     /// The provider's id of the order.
     pub order_id: String,
+    /// Another id of the same, where the provider has one: Lightspeed's account reference.
+    #[serde(default)]
+    pub reference: Option<String>,
     /// Sale, refund or canceled.
     pub kind: EntryKind,
     /// Only completed entries count.
@@ -111,6 +114,7 @@ impl LedgerEntry {
     pub(crate) fn empty() -> Self {
         Self {
             order_id: String::new(),
+            reference: None,
             kind: EntryKind::Sale,
             state: EntryState::Open,
             merchant_id: String::new(),

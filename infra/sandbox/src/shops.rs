@@ -156,3 +156,33 @@ impl Businesses {
         self.shops().find(|shop| shop.location.id == location_id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{SQUARE_ABROAD, TOAST_SHOPS};
+
+    #[test]
+    fn a_business_day_begins_at_its_hour_in_the_nights_of_the_clock_change_too() {
+        let plans = vec![&TOAST_SHOPS[0], &SQUARE_ABROAD[0]];
+        let business = Business::new("M".to_owned(), "Bakery", plans, |plan| plan.name.to_owned());
+        let businesses = Businesses(vec![business]);
+        let (boston, tokyo) = (businesses.shop("Fenway").unwrap(), businesses.shop("Nakameguro").unwrap());
+        for (shop, at, day) in [
+            // Four in the morning is at nine by UTC in winter, and at eight in summer.
+            (boston, "2026-03-07T08:59:59Z", "2026-03-06"),
+            (boston, "2026-03-07T09:00:00Z", "2026-03-07"),
+            (boston, "2026-03-08T07:59:59Z", "2026-03-07"),
+            (boston, "2026-03-08T08:00:00Z", "2026-03-08"),
+            (boston, "2026-11-01T08:59:59Z", "2026-10-31"),
+            (boston, "2026-11-01T09:00:00Z", "2026-11-01"),
+            (tokyo, "2026-03-07T14:59:59Z", "2026-03-07"),
+            (tokyo, "2026-03-07T15:00:00Z", "2026-03-08"),
+        ] {
+            let at: Timestamp = at.parse().unwrap();
+            let date = shop.business_date(at);
+            assert_eq!(date.to_string(), day, "{at} in {}", shop.plan.city);
+            assert!(at < shop.day_ends(date) && shop.day_ends(date.yesterday().unwrap()) <= at, "{at}");
+        }
+    }
+}

@@ -315,7 +315,7 @@ fn line(draws: &mut Draws, goods: Goods, name: &'static str, quantity: Quantity,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::SHOPS;
+    use crate::catalogue::{LIGHTSPEED_SHOPS, SHOPS, SQUARE_ABROAD, TOAST_SHOPS};
     use crate::receipt::RefundKind;
 
     #[test]
@@ -324,8 +324,11 @@ mod tests {
         for number in 0..2_000 {
             let mut draws = seed.draws(&format!("sale/{number}"));
             let wish = Wish::random(&mut draws);
-            let shop = &SHOPS[number % SHOPS.len()];
-            let receipt = wish.ring_up(Vendor::Square, "M", shop, seed, &mut draws);
+            let towns = [&SHOPS[..], &SQUARE_ABROAD, &TOAST_SHOPS, &LIGHTSPEED_SHOPS[0], &LIGHTSPEED_SHOPS[2]];
+            let town = number % towns.len();
+            let shop = &towns[town][number % towns[town].len()];
+            let vendor = [Vendor::Square, Vendor::Square, Vendor::Toast, Vendor::Lightspeed, Vendor::Lightspeed][town];
+            let receipt = wish.ring_up(vendor, "M", shop, seed, &mut draws);
             assert_adds_up(&receipt);
             let paid: i64 = receipt.tenders.iter().map(|tender| tender.minor).sum();
             assert_eq!(paid, receipt.total(), "sale {number}: tenders");

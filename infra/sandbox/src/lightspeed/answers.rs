@@ -107,8 +107,10 @@ pub async fn guard(State(lightspeed): State<Arc<Lightspeed>>, mut request: Reque
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    lightspeed.door.leave(&path, response.status().as_u16()).await;
-    response
+    match lightspeed.door.leave(&path, response.status().as_u16()).await {
+        Some(lost) => ApiError::staged(&lost, &path, &rfc3339(lightspeed.clock.now())).into_response(),
+        None => response,
+    }
 }
 
 fn admit(lightspeed: &Arc<Lightspeed>, request: &mut Request) -> Result<(), ApiError> {

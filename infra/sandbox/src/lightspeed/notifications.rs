@@ -30,22 +30,24 @@ pub struct Event {
     kind: &'static str,
     account: Account,
     at: Timestamp,
+    closed: bool,
 }
 
 impl Event {
-    pub fn of(kind: &'static str, account: &Account, at: Timestamp) -> Self {
-        Self { kind, account: account.clone(), at }
+    /// Of an account that is still open.
+    pub fn open(kind: &'static str, account: &Account, at: Timestamp) -> Self {
+        Self { kind, account: account.clone(), at, closed: false }
     }
 
-    fn is_closed(&self) -> bool {
-        self.account.closed <= self.at && self.kind != "OPEN" && self.account.closed > self.account.opened
+    pub fn closed(kind: &'static str, account: &Account) -> Self {
+        Self { kind, account: account.clone(), at: account.closed, closed: true }
     }
 
     /// JSON numbers here, and milliseconds since 1970.
     fn body(&self, id: &str, retry: u32) -> Value {
         let account = &self.account;
         let minor = |minor: i64| decimal(account.sign * minor, 2);
-        let closed = self.is_closed();
+        let closed = self.closed;
         let (tip, total) = (account.receipt.tip_minor, account.receipt.total() - account.receipt.tip_minor);
         // An extra is part of its line here, and no line of its own.
         let whole = |line: &Line| Part { plain: line.gross(), ..account.part(line) };

@@ -152,7 +152,7 @@ impl Course<'_> {
     }
 
     fn tell(&mut self, kind: &'static str, account: &Account, at: Moment) {
-        let event = Event::of(kind, account, at.stamp);
+        let event = Event::open(kind, account, at.stamp);
         self.step(at).events.push(event);
     }
 
@@ -175,7 +175,7 @@ impl Course<'_> {
     /// Both come for the same account, the one right after the other.
     fn close(&mut self, account: &Account, ends: Option<Ends>) {
         let entry = self.entry(account);
-        let events = ["UPDATE", "CLOSE"].map(|kind| Event::of(kind, account, account.closed));
+        let events = ["UPDATE", "CLOSE"].map(|kind| Event::closed(kind, account));
         let step = self.book(account);
         step.entries.push(entry);
         step.events.extend(events);
@@ -185,6 +185,7 @@ impl Course<'_> {
     fn entry(&self, account: &Account) -> LedgerEntry {
         let mut entry = LedgerEntry {
             order_id: account.place(),
+            reference: Some(account.reference(self.lightspeed.seed)),
             kind: if account.sign < 0 { EntryKind::Refund } else { EntryKind::Sale },
             state: EntryState::Completed,
             merchant_id: self.shop.merchant.id.clone(),
@@ -248,8 +249,8 @@ impl Course<'_> {
         out.receipt.tip_minor = 0;
         out.receipt.tenders =
             vec![Tender { id: "transitory-account-ZY".to_owned(), means: Means::Card, minor: due, tip_minor: 0 }];
-        self.book(&out);
-        self.tell("UPDATE", &out, self.pace.at(self.now));
+        let told = Event::closed("UPDATE", &out);
+        self.book(&out).events.push(told);
         let again = Account { sign: 1, ..self.lightspeed.next_account(world, &out, kind, 1) };
         self.book(&again);
         self.now += Duration::from_secs(60);

@@ -129,8 +129,10 @@ pub async fn guard(State(toast): State<Arc<Toast>>, mut request: Request, next: 
         headers.entry("x-toast-ratelimit-remaining").or_insert(calls.into());
         headers.entry("x-toast-ratelimit-reset").or_insert(free.as_second().into());
     }
-    toast.door.leave(&path, response.status().as_u16()).await;
-    response
+    match toast.door.leave(&path, response.status().as_u16()).await {
+        Some(lost) => ApiError::staged(&lost, toast.clock.now()).into_response(),
+        None => response,
+    }
 }
 
 fn scope_of(resource: &str, method: &Method) -> &'static str {

@@ -99,6 +99,11 @@ impl Toast {
             course.now += seconds(draws, 20, 90);
         }
         if wish.fate == Fate::Canceled || wish.emptied {
+            // Half of what is voided was paid for already: the payments are voided with it.
+            if !wish.emptied && draws.happens(50) {
+                course.pay(&mut ticket, age);
+                course.now += Duration::from_secs(120);
+            }
             course.take_back(&mut ticket, wish.emptied);
         } else {
             course.play(&mut ticket, wish, age, draws);
@@ -188,13 +193,17 @@ impl Course<'_> {
         }
     }
 
-    /// Before money moved: voided, or emptied because its bill went to another order.
+    /// Before money was captured: voided, or emptied because its bill went to another order.
     fn take_back(&mut self, ticket: &mut Ticket, emptied: bool) {
         let at = self.pace.at(self.now).stamp;
         if emptied {
             ticket.deleted = Some(at);
         } else {
             ticket.voided = Some(at);
+        }
+        for payment in ticket.checks.iter_mut().flat_map(|check| &mut check.payments) {
+            payment.status = "VOIDED";
+            payment.tip_known = true;
         }
         self.change(ticket, EntryState::Canceled);
         self.ends(Ends::Sale);

@@ -328,6 +328,24 @@ async fn every_kind_of_order_is_what_it_says() {
 }
 
 #[tokio::test]
+async fn an_order_is_voided_before_or_after_it_is_paid() {
+    let sandbox = unlimited(SandboxOptions { shops: 1, ..quick() });
+    let (client, toast) = (Toast::of(&sandbox, 0), sandbox.at(Vendor::Toast));
+    let sales: Vec<_> = (0..12).map(|_| toast.ring_up(SaleKind::Canceled, None).unwrap()).collect();
+    toast.wait_until_quiet(PATIENCE).await.unwrap();
+    let mut paid = std::collections::BTreeSet::new();
+    for sale in sales {
+        let order = client.order(&sale.order_id).await;
+        let payments = list(&order["checks"][0], "payments");
+        assert!(payments.iter().all(|payment| payment["paymentStatus"] == "VOIDED" && payment["voidInfo"].is_object()));
+        assert_eq!((order["voided"] == true, minor(&order["checks"][0]["totalAmount"])), (true, 0));
+        paid.insert(!payments.is_empty());
+    }
+    assert_eq!(paid.len(), 2);
+    assert!(toast.ledger().iter().all(|entry| entry.state == EntryState::Canceled));
+}
+
+#[tokio::test]
 async fn payments_lead_to_refunds_of_a_later_day() {
     let sandbox = unlimited(SandboxOptions { shops: 1, ..quick() });
     let (client, toast) = (Toast::of(&sandbox, 0), sandbox.at(Vendor::Toast));
