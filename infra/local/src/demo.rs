@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use local::{Answers, Bakery, SalesDomain, StackOptions, TENANT, api};
-use sandbox::{Progress, Sandbox, SandboxOptions};
+use sandbox::{Progress, Sandbox, SandboxOptions, Vendor};
 
 use api::Api;
 use books::{Books, Order, Summary, Transaction};
@@ -44,14 +44,18 @@ impl Default for Options {
 struct Town {
     sales_domain: SalesDomain,
     bakery: Bakery,
+    /// One for each provider.
+    connections: Vec<(Vendor, String)>,
     api: Api,
 }
 
 /// Says whether all books agree.
 pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool> {
     let town = open(options, screen).await?;
-    screen.line(&format!("a morning of {} sales begins", options.sales));
-    town.bakery.sandbox.play(options.sales);
+    screen.line(&format!("a morning of {} sales begins at each", options.sales));
+    for vendor in Vendor::ALL {
+        town.bakery.sandbox.at(vendor).play(options.sales);
+    }
     watch_until_quiet(&town, screen).await?;
     if let Some((program, arguments)) = options.command.split_first() {
         let mut running = command::Running::start(program, arguments, &town.variables())?;
@@ -68,14 +72,19 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool>
 async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
     let sandbox = Sandbox::start(SandboxOptions { seed: options.seed, ..SandboxOptions::default() })
         .context("failed to start the simulator")?;
-    screen.line(&format!("simulator: Square at {}", sandbox.square_url()));
+    for vendor in Vendor::ALL {
+        screen.line(&format!("simulator: {} at {}", books::word(vendor), sandbox.url(vendor)));
+    }
     let options =
         StackOptions { name: "demo".to_owned(), port: options.port, shows_progress: true, ..StackOptions::default() };
     let bakery = Bakery::open(sandbox, options).await?;
-    screen.line(&format!("configuration: {} of tenant {TENANT} is connected", bakery.configuration_id));
+    let connections = bakery.connect_branches().await?;
+    for (vendor, id) in &connections {
+        screen.line(&format!("configuration: {id} of tenant {TENANT} is connected to {}", books::word(*vendor)));
+    }
     let sales_domain = SalesDomain::start(&bakery.stack, Answers::AtOnce);
     let api = bakery.api()?;
-    Ok(Town { sales_domain, bakery, api })
+    Ok(Town { sales_domain, bakery, connections, api })
 }
 
 impl Town {
@@ -90,12 +99,21 @@ impl Town {
     }
 
     async fn stored(&self) -> anyhow::Result<Vec<Transaction>> {
-        self.api.transactions(&self.bakery.configuration_id).await
+        let mut stored = Vec::new();
+        for (_, id) in &self.connections {
+            stored.extend(self.api.transactions(id).await?);
+        }
+        Ok(stored)
+    }
+
+    /// How far the three simulators are.
+    fn progress(&self) -> [Progress; 3] {
+        Vendor::ALL.map(|vendor| self.bakery.sandbox.at(vendor).progress())
     }
 
     async fn books(&self) -> anyhow::Result<Books> {
         Ok(Books {
-            ledger: books::of_ledger(&self.bakery.sandbox.ledger()),
+            ledger: books::of_ledgers(&self.bakery.sandbox),
             stored: books::of_transactions(&self.stored().await?),
             received: books::of_sales_domain(&self.sales_domain.totals()),
         })
@@ -104,13 +122,14 @@ impl Town {
 
 /// Shows the three counts until they agree and nothing moves any more, or until nothing has moved for a long time.
 async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<()> {
-    let mut last: Option<(Books, Progress)> = None;
+    let mut last: Option<(Books, [Progress; 3])> = None;
     let mut moved = Instant::now();
     loop {
-        let now = (town.books().await?, town.bakery.sandbox.progress());
+        let now = (town.books().await?, town.progress());
         let (books, progress) = &now;
-        screen.status(&format!("{}  notifications pending {}", line_of(books), progress.pending));
-        let all_sold = progress.idle && progress.rung_up >= progress.planned;
+        let pending: usize = progress.iter().map(|it| it.pending).sum();
+        screen.status(&format!("{}  notifications pending {pending}", line_of(books)));
+        let all_sold = progress.iter().all(|it| it.idle && it.rung_up >= it.planned);
         if all_sold && books.agree() {
             screen.keep_status();
             return Ok(());
@@ -149,11 +168,13 @@ async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     for line in books::table(&columns) {
         screen.line(&line);
     }
-    let agree = books.agree() && searched == books.ledger && !books.ledger.is_empty();
+    let of_square: Summary =
+        books.ledger.clone().into_iter().filter(|([provider, ..], _)| provider == "square").collect();
+    let agree = books.agree() && searched == of_square && Vendor::ALL.iter().all(|it| books.has_sold(books::word(*it)));
     let counts = town.sales_domain.counts();
     screen.line(&format!(
         "\nnotifications delivered {} (duplicates included), events received by the sales domain {} ({} repeated)",
-        town.bakery.sandbox.progress().delivered,
+        town.progress().iter().map(|it| it.delivered).sum::<usize>(),
         counts.received,
         counts.duplicates
     ));
@@ -188,7 +209,9 @@ async fn stay_open(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let mut next_customer = Instant::now();
     loop {
         if Instant::now() >= next_customer {
-            town.bakery.sandbox.play(1);
+            for vendor in Vendor::ALL {
+                town.bakery.sandbox.at(vendor).play(1);
+            }
             next_customer = Instant::now() + SLOW_PACE;
         }
         let books = town.books().await?;

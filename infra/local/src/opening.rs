@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use reqwest::{Method, StatusCode, Url, header::LOCATION};
-use sandbox::Sandbox;
+use sandbox::{Sandbox, Vendor};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -52,6 +52,47 @@ impl Bakery {
             json!({ "provider": "square", "environment": "sandbox", "name": "Demo bakery", "day_start": "04:00" });
         bakery.configuration_id = connect_by_oauth(&bakery.api()?, &configuration).await?;
         Ok(bakery)
+    }
+
+    /// Connects the bakery's branches that sell with Toast and Lightspeed, each with a webhook URL of its own, as no
+    /// application of ours proves their deliveries. Returns all connections, Square's first.
+    ///
+    /// # Errors
+    /// When a step is not answered as it should be.
+    pub async fn connect_branches(&self) -> anyhow::Result<Vec<(Vendor, String)>> {
+        let api = self.api()?;
+        let branch = |provider: &str, name: &str| json!({ "provider": provider, "environment": "production", "name": name, "day_start": "04:00" });
+        let mut toast = branch("toast", "Harbour branch");
+        let client = self.sandbox.toast_client(None).context("the simulator has no restaurants")?;
+        let group = self.sandbox.at(Vendor::Toast).merchants().into_iter().next().context("nobody sells with Toast")?;
+        let restaurants: Vec<_> = group.locations.into_iter().map(|restaurant| restaurant.id).collect();
+        let login = json!({ "client_id": client.id, "client_secret": client.secret, "restaurants": restaurants });
+        toast.as_object_mut().context("a configuration is an object")?.insert("credentials".to_owned(), login);
+        let toast = api.create_configuration(&toast).await?;
+        let lightspeed = connect_by_oauth(&api, &branch("lightspeed", "Station branch")).await?;
+        let connections = vec![
+            (Vendor::Square, self.configuration_id.clone()),
+            (Vendor::Toast, toast),
+            (Vendor::Lightspeed, lightspeed),
+        ];
+        for (vendor, id) in &connections {
+            let provider = match vendor {
+                Vendor::Square => continue,
+                Vendor::Toast => "toast",
+                Vendor::Lightspeed => "lightspeed",
+            };
+            let url = format!("{}/api/v1/webhooks/{provider}/{id}", self.stack.api_url());
+            let subscription = self.sandbox.at(*vendor).subscribe(&url);
+            let secret = match vendor {
+                // Basic authentication: the name is part of what proves.
+                Vendor::Lightspeed => format!("{}:{}", subscription.id, subscription.signature_key),
+                Vendor::Square | Vendor::Toast => subscription.signature_key,
+            };
+            let request = api.request(Method::POST, &format!("/configurations/{id}/webhook-secrets"));
+            let request = request.json(&json!({ "secret": secret, "label": subscription.id }));
+            let _: Value = api::answer_of(request, StatusCode::CREATED, "add a webhook secret").await?;
+        }
+        Ok(connections)
     }
 
     /// Our API as a user of the bakery sees it. One for each test: its connections belong to a runtime.

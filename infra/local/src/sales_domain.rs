@@ -34,6 +34,8 @@ pub enum Answers {
 pub struct TotalKey {
     /// Whose sales.
     pub tenant: String,
+    /// Which provider's till.
+    pub provider: String,
     /// ISO 4217 code.
     pub currency: String,
     /// `sale` or `refund`; both have positive amounts.
@@ -144,6 +146,7 @@ impl SalesDomain {
             }
             let key = TotalKey {
                 tenant: event.tenantid,
+                provider: transaction.provider,
                 currency: transaction.currency,
                 kind: transaction.kind,
                 business_date: transaction.business_date,
@@ -189,6 +192,7 @@ struct EventBody {
 #[derive(Deserialize)]
 struct Transaction {
     configuration_id: String,
+    provider: String,
     kind: String,
     status: String,
     currency: String,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use local::{Total, TotalKey};
-use sandbox::{EntryKind, EntryState, LedgerEntry};
+use sandbox::{EntryKind, EntryState, Sandbox, Vendor};
 use serde::{Deserialize, de::IgnoredAny};
 
-/// Count and sum of completed transactions, by currency and kind (`sale`, `refund`).
-pub type Summary = BTreeMap<(String, String), Total>;
+/// Count and sum of completed transactions, by provider, currency and kind (`sale`, `refund`).
+pub type Summary = BTreeMap<[String; 3], Total>;
 
 /// What three parties believe at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,10 +21,15 @@ impl Books {
     pub fn agree(&self) -> bool {
         self.ledger == self.stored && self.stored == self.received
     }
+
+    /// Whether this provider's tills have sold anything.
+    pub fn has_sold(&self, provider: &str) -> bool {
+        self.ledger.keys().any(|[of, ..]| of == provider)
+    }
 }
 
-fn add(summary: &mut Summary, currency: &str, kind: &str, total: Total) {
-    let known = summary.entry((currency.to_owned(), kind.to_owned())).or_default();
+fn add(summary: &mut Summary, row: [&str; 3], total: Total) {
+    let known = summary.entry(row.map(str::to_owned)).or_default();
     known.count += total.count;
     known.total_minor += total.total_minor;
 }
@@ -33,16 +38,27 @@ fn one(total_minor: i64) -> Total {
     Total { count: 1, total_minor }
 }
 
-/// The simulator's own ledger, which no parser of ours has touched.
-pub fn of_ledger(entries: &[LedgerEntry]) -> Summary {
+/// The word of a provider in our API and events.
+pub fn word(vendor: Vendor) -> &'static str {
+    match vendor {
+        Vendor::Square => "square",
+        Vendor::Toast => "toast",
+        Vendor::Lightspeed => "lightspeed",
+    }
+}
+
+/// The simulator's own ledgers, which no parser of ours has touched.
+pub fn of_ledgers(sandbox: &Sandbox) -> Summary {
     let mut summary = Summary::new();
-    for entry in entries.iter().filter(|entry| entry.state == EntryState::Completed) {
-        let kind = match entry.kind {
-            EntryKind::Sale => "sale",
-            EntryKind::Refund => "refund",
-            EntryKind::Canceled => continue,
-        };
-        add(&mut summary, &entry.currency, kind, one(entry.total_minor));
+    for vendor in Vendor::ALL {
+        for entry in sandbox.at(vendor).ledger().iter().filter(|entry| entry.state == EntryState::Completed) {
+            let kind = match entry.kind {
+                EntryKind::Sale => "sale",
+                EntryKind::Refund => "refund",
+                EntryKind::Canceled => continue,
+            };
+            add(&mut summary, [word(vendor), &entry.currency, kind], one(entry.total_minor));
+        }
     }
     summary
 }
@@ -75,7 +91,7 @@ pub fn of_orders(orders: &[Order]) -> Summary {
             Some(amounts) if !order.returns.is_empty() => ("refund", &amounts.total_money),
             Some(_) | None => ("sale", &order.total_money),
         };
-        add(&mut summary, &money.currency, kind, one(money.amount));
+        add(&mut summary, ["square", &money.currency, kind], one(money.amount));
     }
     summary
 }
@@ -83,6 +99,7 @@ pub fn of_orders(orders: &[Order]) -> Summary {
 /// As much of our own transaction as a total needs.
 #[derive(Deserialize)]
 pub struct Transaction {
+    provider: String,
     kind: String,
     status: String,
     currency: String,
@@ -98,7 +115,8 @@ struct Amounts {
 pub fn of_transactions(transactions: &[Transaction]) -> Summary {
     let mut summary = Summary::new();
     for transaction in transactions.iter().filter(|it| it.status == "completed") {
-        add(&mut summary, &transaction.currency, &transaction.kind, one(transaction.amounts.total_minor));
+        let row = [transaction.provider.as_str(), &transaction.currency, &transaction.kind];
+        add(&mut summary, row, one(transaction.amounts.total_minor));
     }
     summary
 }
@@ -107,7 +125,7 @@ pub fn of_transactions(transactions: &[Transaction]) -> Summary {
 pub fn of_sales_domain(totals: &BTreeMap<TotalKey, Total>) -> Summary {
     let mut summary = Summary::new();
     for (key, total) in totals {
-        add(&mut summary, &key.currency, &key.kind, *total);
+        add(&mut summary, [&key.provider, &key.currency, &key.kind], *total);
     }
     summary
 }
@@ -116,7 +134,7 @@ pub fn of_sales_domain(totals: &BTreeMap<TotalKey, Total>) -> Summary {
 pub fn sum(summary: &Summary) -> String {
     let count: u64 = summary.values().map(|total| total.count).sum();
     let mut net = BTreeMap::<&str, i64>::new();
-    for ((currency, kind), total) in summary {
+    for ([_, currency, kind], total) in summary {
         let sign = if kind == "refund" { -1 } else { 1 };
         *net.entry(currency).or_default() += sign * total.total_minor;
     }
@@ -124,23 +142,26 @@ pub fn sum(summary: &Summary) -> String {
     format!("{count} = {}", if net.is_empty() { "0".to_owned() } else { net.join(" + ") })
 }
 
-/// One line per currency and kind, one column per party.
+/// One line per provider, currency and kind, one column per party. Who was not asked about a row has `-` there.
 pub fn table(columns: &[(&str, &Summary)]) -> Vec<String> {
-    let mut rows: Vec<&(String, String)> = columns.iter().flat_map(|(_, summary)| summary.keys()).collect();
+    let mut rows: Vec<&[String; 3]> = columns.iter().flat_map(|(_, summary)| summary.keys()).collect();
     rows.sort_unstable();
     rows.dedup();
     let head: String = columns.iter().map(|(name, _)| format!("{name:>22}")).collect();
-    let mut lines = vec![format!("{:<12}{head}", "")];
+    let mut lines = vec![format!("{:<24}{head}", "")];
     for row in rows {
-        let (currency, kind) = row;
+        let [provider, currency, kind] = row;
         let cells: String = columns
             .iter()
             .map(|(_, summary)| {
-                let total = summary.get(row).copied().unwrap_or_default();
-                format!("{:>22}", format!("{} = {}", total.count, money(total.total_minor, currency)))
+                let cell = summary.get(row).map_or_else(
+                    || "-".to_owned(),
+                    |total| format!("{} = {}", total.count, money(total.total_minor, currency)),
+                );
+                format!("{cell:>22}")
             })
             .collect();
-        lines.push(format!("{:<12}{cells}", format!("{currency} {kind}s")));
+        lines.push(format!("{:<24}{cells}", format!("{provider} {currency} {kind}s")));
     }
     lines
 }
@@ -180,8 +201,8 @@ mod tests {
             { "total_money": usd(0), "returns": [{}], "return_amounts": { "total_money": usd(200) } },
         ]);
         let summary = of_orders(&Vec::deserialize(orders).unwrap());
-        assert_eq!(summary[&("USD".into(), "sale".into())], one(500));
-        assert_eq!(summary[&("USD".into(), "refund".into())], one(200));
+        let row = |kind: &str| ["square", "USD", kind].map(str::to_owned);
+        assert_eq!((summary[&row("sale")], summary[&row("refund")]), (one(500), one(200)));
         assert_eq!(sum(&summary), "2 = 3.00 USD");
     }
 }
