@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use crate::clock::rfc3339;
 use crate::ledger::totals;
+use crate::provider::wait_until_quiet;
 use crate::shops::Vendor;
-use crate::stage::wait_until_quiet;
 use crate::town::Town;
 use crate::{Client, Faults, RefundKind, Refused, SaleKind};
 

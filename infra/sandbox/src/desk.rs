@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::ledger::totals;
-use crate::stage::wait_until_quiet;
+use crate::provider::wait_until_quiet;
 use crate::town::Town;
 use crate::{
     DayTotal, Delivery, EventRecord, LedgerEntry, Merchant, Progress, RefundKind, Refused, RungUp, SaleKind, StillBusy,

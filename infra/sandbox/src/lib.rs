@@ -21,6 +21,7 @@ mod faults;
 mod ledger;
 mod lightspeed;
 mod money;
+mod provider;
 mod receipt;
 mod seed;
 mod shops;

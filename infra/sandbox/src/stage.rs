@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment, Pace};
-use crate::customer::{SaleKind, Wish};
+use crate::customer::Wish;
 use crate::day::{arrivals, visits};
 use crate::delivery::{Delivery, DeliveryState, Parcel, PostOffice, Terms};
 use crate::door::Door;
@@ -24,7 +24,7 @@ use crate::ledger::{Ledger, LedgerEntry};
 use crate::seed::{Draws, Seed};
 use crate::shops::{Businesses, Shop, Vendor};
 use crate::square::{Grant, Subscription};
-use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions, StillBusy};
+use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions};
 
 /// Something that happened, as it would be told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ impl<E> Step<E> {
 #[derive(Debug)]
 pub struct World<H: House> {
     shelves: BTreeMap<&'static str, Shelf>,
-    ledger: Ledger,
+    pub ledger: Ledger,
     pub events: Vec<EventRecord>,
     planned: usize,
     rung_up: usize,
@@ -228,7 +228,7 @@ impl<H: House> Stage<H> {
     }
 
     /// Puts the steps on the agenda; the clerk does them when they are due.
-    fn begin(&self, mut world: MutexGuard<'_, World<H>>, steps: Vec<Step<H::Event>>) {
+    pub fn begin(&self, mut world: MutexGuard<'_, World<H>>, steps: Vec<Step<H::Event>>) {
         for step in steps {
             world.noted += 1;
             let place = (step.at.due, world.noted);
@@ -237,7 +237,7 @@ impl<H: House> Stage<H> {
         self.agenda_changed.notify_one();
     }
 
-    fn progress(&self) -> Progress {
+    pub fn progress(&self) -> Progress {
         let world = self.world();
         let pending = self.post.count(DeliveryState::Pending);
         let [delivered, lost, given_up] =
@@ -293,7 +293,7 @@ fn millis(draws: &mut Draws, least: i64, most: i64) -> Duration {
 }
 
 /// Plans the next sale. Its number, not the moment, decides what it is.
-fn plan<H: House>(
+pub fn plan<H: House>(
     house: &H,
     world: &mut World<H>,
     pace: Pace,
@@ -317,7 +317,7 @@ fn plan<H: House>(
 }
 
 /// A morning's customers, in the order in which they come in.
-fn plan_morning<H: House>(house: &H, world: &mut World<H>, pace: Pace, sales: usize) -> Vec<Step<H::Event>> {
+pub fn plan_morning<H: House>(house: &H, world: &mut World<H>, pace: Pace, sales: usize) -> Vec<Step<H::Event>> {
     let mut draws = house.stage().draws(&format!("morning/{}", world.planned));
     let mut steps: Vec<Step<H::Event>> = arrivals(&mut draws, sales)
         .into_iter()
@@ -329,7 +329,7 @@ fn plan_morning<H: House>(house: &H, world: &mut World<H>, pace: Pace, sales: us
 }
 
 /// Whole days of all shops, each visit at the pace it is given.
-fn plan_days<H: House>(
+pub fn plan_days<H: House>(
     house: &H,
     world: &mut World<H>,
     first: Option<Date>,
@@ -361,7 +361,7 @@ fn plan_days<H: House>(
     steps
 }
 
-fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
+pub fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
     house.stage().clock.reach(step.at.stamp);
     for (shelf, id, json) in step.objects {
         world.shelves.entry(shelf).or_default().entry(id).or_default().write(json);
@@ -406,139 +406,5 @@ pub async fn clerk<H: House>(house: Arc<H>) {
                 }
             }
         }
-    }
-}
-
-/// A provider whose words do not matter.
-pub trait Provider: Send + Sync {
-    fn door(&self) -> &Door;
-    fn businesses(&self) -> &Businesses;
-    fn play(&self, sales: usize);
-    fn stock_history(&self, sales: usize, opens_at: Timestamp);
-    fn stock_days(&self, first: Date, days: u16, customers: usize);
-    fn play_days(&self, days: u16, customers: usize) -> Result<(), Refused>;
-    fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused>;
-    fn give_back(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused>;
-    fn progress(&self) -> Progress;
-    fn deliveries(&self) -> Vec<Delivery>;
-    fn events(&self) -> Vec<EventRecord>;
-    fn ledger(&self) -> Vec<LedgerEntry>;
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused>;
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused>;
-    fn expire_tokens(&self);
-    fn subscribe(&self, notification_url: &str) -> Subscription;
-}
-
-impl<H: House> Provider for H {
-    fn door(&self) -> &Door {
-        &self.stage().door
-    }
-
-    fn businesses(&self) -> &Businesses {
-        &self.stage().businesses
-    }
-
-    fn play(&self, sales: usize) {
-        let stage = self.stage();
-        let mut world = stage.world();
-        let steps = plan_morning(self, &mut world, stage.clock.pace(stage.options.speed), sales);
-        stage.begin(world, steps);
-    }
-
-    fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        let mut world = self.stage().world();
-        for mut step in plan_morning(self, &mut world, Pace::past(opens_at), sales) {
-            step.events.clear();
-            apply(self, &mut world, step);
-        }
-    }
-
-    fn stock_days(&self, first: Date, days: u16, customers: usize) {
-        let mut world = self.stage().world();
-        let steps =
-            plan_days(self, &mut world, Some(first), days, customers, |at| Some((Pace::past(at), Duration::ZERO)));
-        for mut step in steps {
-            step.events.clear();
-            apply(self, &mut world, step);
-        }
-    }
-
-    fn play_days(&self, days: u16, customers: usize) -> Result<(), Refused> {
-        let stage = self.stage();
-        let pace = stage.clock.pace(stage.options.speed);
-        if pace.is_squeezed() {
-            return Err(Refused("days only pass where the clock runs or stands still".to_owned()));
-        }
-        let mut world = stage.world();
-        // Who came before now has been here already.
-        let ahead = |at: Timestamp| Duration::try_from(at.duration_since(pace.start.stamp)).ok();
-        let steps = plan_days(self, &mut world, None, days, customers, |at| ahead(at).map(|opens| (pace, opens)));
-        stage.begin(world, steps);
-        Ok(())
-    }
-
-    fn ring_up(&self, kind: SaleKind, location_id: Option<&str>) -> Result<RungUp, Refused> {
-        let stage = self.stage();
-        let mut world = stage.world();
-        let pace = stage.clock.pace(stage.options.speed);
-        let (steps, rung_up) = plan(self, &mut world, pace, Duration::ZERO, location_id, |_| Wish::of(kind))?;
-        stage.begin(world, steps);
-        Ok(rung_up)
-    }
-
-    fn give_back(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        let stage = self.stage();
-        let mut world = stage.world();
-        let pace = stage.clock.pace(stage.options.speed);
-        let (steps, rung_up) = self.plan_refund(&mut world, order_id, kind, pace)?;
-        stage.begin(world, steps);
-        Ok(rung_up)
-    }
-
-    fn progress(&self) -> Progress {
-        self.stage().progress()
-    }
-
-    fn deliveries(&self) -> Vec<Delivery> {
-        self.stage().post.deliveries()
-    }
-
-    fn events(&self) -> Vec<EventRecord> {
-        self.stage().world().events.clone()
-    }
-
-    fn ledger(&self) -> Vec<LedgerEntry> {
-        self.stage().world().ledger.entries()
-    }
-
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        House::grant(self, merchant_id, scopes)
-    }
-
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        House::revoke(self, merchant_id)
-    }
-
-    fn expire_tokens(&self) {
-        House::expire_tokens(self);
-    }
-
-    fn subscribe(&self, notification_url: &str) -> Subscription {
-        House::subscribe(self, notification_url)
-    }
-}
-
-/// Polls: a person or a test is waiting, and a few milliseconds do not matter.
-pub async fn wait_until_quiet(provider: &dyn Provider, timeout: Duration) -> Result<(), StillBusy> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let progress = provider.progress();
-        if progress.idle {
-            return Ok(());
-        }
-        if Instant::now() >= deadline {
-            return Err(StillBusy(progress));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 use crate::door::Door;
 use crate::lightspeed::Lightspeed;
+use crate::provider::Provider;
 use crate::shops::Vendor;
 use crate::square::Square;
-use crate::stage::Provider;
 use crate::toast::Toast;
 use crate::{Client, Refused, SandboxOptions};
 
