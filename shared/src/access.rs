@@ -54,6 +54,14 @@ struct Kept {
     token: AccessToken,
 }
 
+/// An access token, and which set of credentials it is from: a refusal counts against that set only.
+#[derive(Clone)]
+pub struct Token {
+    /// For the provider.
+    pub access: AccessToken,
+    generation: Uuid,
+}
+
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -98,7 +106,7 @@ impl Tokens {
     }
 
     /// The access token of a configuration, renewed if it is time. While a renewal fails, the old token serves to its end.
-    pub async fn current(&self, found: &SealedConfiguration) -> Result<AccessToken, TokenError> {
+    pub async fn current(&self, found: &SealedConfiguration) -> Result<Token, TokenError> {
         let summary = summary_of(&found.configuration)?;
         let now = Timestamp::now();
         if !is_due(summary, now) {
@@ -112,7 +120,7 @@ impl Tokens {
     }
 
     /// The token after the provider has refused the current one: renewed once, by whoever is first.
-    pub async fn after_refusal(&self, found: &SealedConfiguration) -> Result<AccessToken, TokenError> {
+    pub async fn after_refusal(&self, found: &SealedConfiguration) -> Result<Token, TokenError> {
         self.renewed(found, false).await
     }
 
@@ -122,11 +130,7 @@ impl Tokens {
         Ok(self.vault.open(seal_context(&found.scope, &found.configuration), sealed).await?)
     }
 
-    async fn opened(
-        &self,
-        found: &SealedConfiguration,
-        summary: &CredentialsSummary,
-    ) -> Result<AccessToken, TokenError> {
+    async fn opened(&self, found: &SealedConfiguration, summary: &CredentialsSummary) -> Result<Token, TokenError> {
         let key = (found.configuration.id, summary.generation);
         if let Some(token) = self.kept(key) {
             return Ok(token);
@@ -136,7 +140,7 @@ impl Tokens {
     }
 
     /// A token of a later generation than the one that was found; or that one, if it is usable and another renews it.
-    async fn renewed(&self, found: &SealedConfiguration, is_usable: bool) -> Result<AccessToken, TokenError> {
+    async fn renewed(&self, found: &SealedConfiguration, is_usable: bool) -> Result<Token, TokenError> {
         let _turn = self.turn.lock().await;
         let (scope, id) = (&found.scope, found.configuration.id);
         let seen = summary_of(&found.configuration)?.generation;
@@ -169,7 +173,7 @@ impl Tokens {
     }
 
     /// With the lease in hand: asks the provider, seals, stores.
-    async fn renew(&self, found: &SealedConfiguration, lease: &Lease) -> Result<AccessToken, TokenError> {
+    async fn renew(&self, found: &SealedConfiguration, lease: &Lease) -> Result<Token, TokenError> {
         let (scope, configuration) = (&found.scope, &found.configuration);
         let old = self.credentials(found).await?;
         let application = self.applications.get(configuration.provider).await?;
@@ -199,14 +203,19 @@ impl Tokens {
         match outcome {
             Ok(true) => {}
             // A person has replaced the credentials meanwhile: theirs count. The provider's answer still works.
-            Ok(false) => return Ok(AccessToken::new(fresh.access_token.as_str())),
+            Ok(false) => {
+                let access = AccessToken::new(fresh.access_token.as_str());
+                return Ok(Token { access, generation: summary.generation });
+            }
             Err(error) => {
                 tracing::error!(tenant.id = %scope.tenant_id(), configuration.id = %configuration.id, error = %error, "renewed credentials could not be stored");
                 return Err(error);
             }
         }
         tracing::info!(tenant.id = %scope.tenant_id(), configuration.id = %configuration.id, expires_at = summary.expires_at.map(tracing::field::display), "renewed credentials");
-        self.drop_reason(scope, configuration.id, ReasonCode::RefreshFailing).await;
+        if configuration.reasons.iter().any(|reason| reason.code == ReasonCode::RefreshFailing) {
+            self.drop_reason(scope, configuration.id, ReasonCode::RefreshFailing).await;
+        }
         Ok(self.keep(key, &fresh))
     }
 
@@ -230,7 +239,9 @@ impl Tokens {
             Disposition::Disconnect => ReasonCode::CredentialsRefused,
             Disposition::Retry { .. } | Disposition::Fail => ReasonCode::RefreshFailing,
         };
-        if let Err(error) = self.state_reason(scope, configuration, code, &error.to_string()).await {
+        if let Err(error) =
+            self.state_reason(scope, configuration.id, lease.generation, (code, &error.to_string())).await
+        {
             return error.into();
         }
         let look_again_at = Timestamp::now() + TRY_AGAIN_AFTER;
@@ -243,17 +254,26 @@ impl Tokens {
         }
     }
 
-    /// Notes that something is wrong with these credentials, unless they have been replaced meanwhile.
-    pub async fn state_reason(
+    /// Notes that the provider refuses a token for good, unless its credentials have been replaced meanwhile.
+    pub async fn state_refusal(
         &self,
-        scope: &TenantScope,
-        seen: &Configuration,
+        found: &SealedConfiguration,
+        refused: &Token,
         code: ReasonCode,
         detail: &str,
     ) -> Result<(), StoreError> {
-        let generation = |configuration: &Configuration| configuration.credentials.as_ref().map(|c| c.generation);
-        let stated = self.amend(scope, seen.id, "configuration.reason_stated", |configuration| {
-            if generation(configuration) != generation(seen) {
+        self.state_reason(&found.scope, found.configuration.id, refused.generation, (code, detail)).await
+    }
+
+    async fn state_reason(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        generation: Uuid,
+        (code, detail): (ReasonCode, &str),
+    ) -> Result<(), StoreError> {
+        let stated = self.amend(scope, id, "configuration.reason_stated", |configuration| {
+            if configuration.credentials.as_ref().is_none_or(|credentials| credentials.generation != generation) {
                 return false;
             }
             let known = configuration.reasons.iter().any(|reason| reason.code == code);
@@ -300,17 +320,18 @@ impl Tokens {
         Err(StoreError::Contended)
     }
 
-    fn keep(&self, key: (ConfigurationId, Uuid), credentials: &Credentials) -> AccessToken {
+    fn keep(&self, key: (ConfigurationId, Uuid), credentials: &Credentials) -> Token {
         let token = AccessToken::new(credentials.access_token.as_str());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| kept.opened_at.elapsed() < KEPT_FOR);
         kept.insert(key, Kept { opened_at: Instant::now(), token: token.clone() });
-        token
+        Token { access: token, generation: key.1 }
     }
 
-    fn kept(&self, key: (ConfigurationId, Uuid)) -> Option<AccessToken> {
+    fn kept(&self, key: (ConfigurationId, Uuid)) -> Option<Token> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&key).filter(|kept| kept.opened_at.elapsed() < KEPT_FOR).map(|kept| kept.token.clone())
+        let kept = kept.get(&key).filter(|kept| kept.opened_at.elapsed() < KEPT_FOR)?;
+        Some(Token { access: kept.token.clone(), generation: key.1 })
     }
 }
 

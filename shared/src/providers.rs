@@ -4,6 +4,7 @@
 //! matches that want an arm.
 
 mod credentials;
+mod decimal;
 mod delivery;
 pub mod error;
 #[cfg(feature = "client")]
@@ -12,14 +13,18 @@ pub mod lightspeed;
 #[cfg(feature = "client")]
 mod merchant;
 mod query;
+#[cfg(feature = "client")]
+mod reading;
 pub mod square;
 pub mod toast;
 
 use jiff::Timestamp;
+#[cfg(feature = "client")]
+use jiff::{SignedDuration, civil::Date};
 
 #[cfg(feature = "client")]
-use crate::domain::LocationId;
-use crate::domain::{Configuration, Environment, ProviderKind, Transaction};
+use crate::domain::Location;
+use crate::domain::{Configuration, Environment, LocationId, ProviderKind, Transaction};
 #[cfg(feature = "client")]
 pub use credentials::{Access, AccessToken};
 pub use credentials::{Application, Credentials, Renewal, Revocation};
@@ -29,6 +34,11 @@ pub use delivery::{
 pub use error::{Disposition, PayloadError, PayloadProblem, ProviderError, ProviderErrorKind, SignatureMismatch};
 #[cfg(feature = "client")]
 pub use merchant::{DescribedLocation, MerchantDescription};
+#[cfg(feature = "client")]
+pub use reading::{
+    Availability, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogItem, CatalogPage, DailyTotals,
+    FoundOrder, OrderPage, OrderQuery,
+};
 
 /// Everything we ask of a point-of-sale provider.
 ///
@@ -71,6 +81,46 @@ pub trait PosProvider: Send + Sync {
     /// Reads one order.
     #[cfg(feature = "client")]
     async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError>;
+
+    /// The longest window that [`PosProvider::list_orders`] may be asked for.
+    #[cfg(feature = "client")]
+    fn longest_window(&self) -> SignedDuration;
+
+    /// Reads a page of the orders of a shop that changed in a window of time. `CursorExpired`: the window must be read
+    /// from its start.
+    #[cfg(feature = "client")]
+    async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError>;
+
+    /// Reads a page of what a shop sells: names, SKUs and categories, for lines that lack them.
+    #[cfg(feature = "client")]
+    async fn list_catalog(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        cursor: Option<&str>,
+    ) -> Result<CatalogPage, ProviderError>;
+
+    /// Reads what the provider itself counts to an accounting day, to be compared with. `Unsupported`: it does not tell.
+    #[cfg(feature = "client")]
+    async fn fetch_daily_totals(
+        &self,
+        access: &Access<'_>,
+        configuration: &Configuration,
+        location: &Location,
+        date: Date,
+    ) -> Result<DailyTotals, ProviderError>;
+
+    /// For what the provider lets us say whether it is there.
+    #[cfg(feature = "client")]
+    fn availability_support(&self) -> AvailabilitySupport;
+
+    /// Shows at the till that something is sold out, or there again.
+    #[cfg(feature = "client")]
+    async fn set_availability(
+        &self,
+        access: &Access<'_>,
+        change: &AvailabilityChange,
+    ) -> Result<AvailabilityOutcome, ProviderError>;
 
     /// Reads whose token this is and which shops it reaches.
     ///
@@ -128,6 +178,10 @@ pub struct OrderRef {
 pub struct RawOrder {
     /// Their JSON.
     pub body: Vec<u8>,
+    /// The shop it was read from: Toast's and Lightspeed's orders do not say.
+    pub location: Option<LocationId>,
+    /// When the guest paid, where the order tells only when the till could say so: Square's offline payments.
+    pub paid_offline_at: Option<Timestamp>,
     /// When we began to read it. Of two copies with the same version, the one read later counts.
     pub observed_at: Timestamp,
 }

@@ -328,9 +328,10 @@ pub fn refused_by_provider(error: &ProviderError) -> Problem {
         }
         ProviderErrorKind::Unsupported => Problem::not_supported("the provider does not offer this"),
         ProviderErrorKind::RateLimited { .. } => Problem::unavailable(),
-        ProviderErrorKind::Unavailable | ProviderErrorKind::Rejected { .. } | ProviderErrorKind::Malformed => {
-            Problem::provider_failed()
-        }
+        ProviderErrorKind::Unavailable
+        | ProviderErrorKind::CursorExpired
+        | ProviderErrorKind::Rejected { .. }
+        | ProviderErrorKind::Malformed => Problem::provider_failed(),
     }
 }
 

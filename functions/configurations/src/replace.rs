@@ -41,8 +41,5 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
 
 /// The caller has named a version: somebody else's change at the same moment makes it a stale one.
 pub fn moved_is_stale(error: CommitError) -> Problem {
-    match error {
-        CommitError::Moved => Problem::precondition_failed(),
-        error => refused(error),
-    }
+    if matches!(error, CommitError::Moved) { Problem::precondition_failed() } else { refused(error) }
 }

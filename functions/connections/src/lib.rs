@@ -11,11 +11,11 @@ use http::StatusCode;
 use jiff::Timestamp;
 use lambda_http::{Body, Error, Request, Response};
 use serde::Serialize;
-use shared::access::{TokenError, Tokens};
+use shared::access::{Token, TokenError, Tokens};
 use shared::app::Connections;
 use shared::domain::{Configuration, ConfigurationId, ConfigurationStatus, Location, Merchant, ReasonCode};
 use shared::problem::Problem;
-use shared::providers::{Access, AccessToken, MerchantDescription, ProviderError, ProviderErrorKind};
+use shared::providers::{Access, MerchantDescription, ProviderError, ProviderErrorKind};
 use shared::rest::{Answer, Call, Role, Route, answer, find_route, refused_by_provider, unavailable};
 use shared::store::configurations::SealedConfiguration;
 
@@ -138,7 +138,7 @@ async fn describe(app: &App, found: &SealedConfiguration) -> Result<MerchantDesc
             if let Err(ProviderError { kind: ProviderErrorKind::Unauthorized, .. }) = &described {
                 let detail = "the provider refuses renewed credentials, too";
                 let reason = ReasonCode::CredentialsRefused;
-                let stated = app.tokens.state_reason(&found.scope, &found.configuration, reason, detail).await;
+                let stated = app.tokens.state_refusal(found, &token, reason, detail).await;
                 stated.map_err(|error| unavailable(&error))?;
             }
             described.map_err(|error| refused_by_provider(&error))
@@ -147,14 +147,10 @@ async fn describe(app: &App, found: &SealedConfiguration) -> Result<MerchantDesc
     }
 }
 
-async fn ask(
-    app: &App,
-    found: &SealedConfiguration,
-    token: &AccessToken,
-) -> Result<MerchantDescription, ProviderError> {
+async fn ask(app: &App, found: &SealedConfiguration, token: &Token) -> Result<MerchantDescription, ProviderError> {
     let configuration = &found.configuration;
     let shops: Vec<_> = configuration.locations.iter().map(|location| location.id.clone()).collect();
-    let access = Access { environment: configuration.environment, token };
+    let access = Access { environment: configuration.environment, token: &token.access };
     app.connections.providers.get(configuration.provider).describe_merchant(&access, &shops).await
 }
 

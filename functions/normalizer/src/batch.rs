@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
+use shared::access::Token;
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, ProviderKind, ReasonCode,
     TenantScope, Transaction, TransactionId, TransactionStatus,
 };
 use shared::providers::{
-    Access, AccessToken, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder,
-    Subject, VerifiedDelivery,
+    Access, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
+    VerifiedDelivery,
 };
 use shared::queue::intake::{self, DeliveryMessage};
 use shared::store::StoreError;
@@ -207,9 +208,11 @@ impl<'a> Batch<'a> {
     /// must connect again.
     async fn fetch(&self, found: &SealedConfiguration, order: &OrderRef) -> Result<RawOrder, Stop> {
         let tokens = &self.app.tokens;
-        let mut fetched = self.fetch_with(found, &tokens.current(found).await?, order).await;
+        let mut token = tokens.current(found).await?;
+        let mut fetched = self.fetch_with(found, &token, order).await;
         if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
-            fetched = self.fetch_with(found, &tokens.after_refusal(found).await?, order).await;
+            token = tokens.after_refusal(found).await?;
+            fetched = self.fetch_with(found, &token, order).await;
         }
         let reason = if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
             Some(ReasonCode::CredentialsRefused)
@@ -220,7 +223,7 @@ impl<'a> Batch<'a> {
         };
         if let (Err(error), Some(reason)) = (&fetched, reason) {
             tracing::error!(configuration.id = %found.configuration.id, tenant.id = %found.scope.tenant_id(), error = %error, "the provider refuses the credentials");
-            tokens.state_reason(&found.scope, &found.configuration, reason, &error.to_string()).await?;
+            tokens.state_refusal(found, &token, reason, &error.to_string()).await?;
         }
         Ok(fetched?)
     }
@@ -228,11 +231,11 @@ impl<'a> Batch<'a> {
     async fn fetch_with(
         &self,
         found: &SealedConfiguration,
-        token: &AccessToken,
+        token: &Token,
         order: &OrderRef,
     ) -> Result<RawOrder, ProviderError> {
         let Configuration { provider, environment, .. } = found.configuration;
-        let access = Access { environment, token };
+        let access = Access { environment, token: &token.access };
         self.app.connections.providers.get(provider).fetch_order(&access, order).await
     }
 

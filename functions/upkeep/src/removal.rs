@@ -10,7 +10,7 @@ use std::time::Instant;
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::domain::{Deletion, DeletionStep};
-use shared::providers::{ProviderErrorKind, Revocation};
+use shared::providers::{ProviderError, ProviderErrorKind, Revocation};
 use shared::store::audit::Actor;
 use shared::store::configurations::SealedConfiguration;
 
@@ -74,20 +74,20 @@ async fn revoke(app: &App, found: &SealedConfiguration, mine: &Deletion) -> Resu
             match provider.revoke_credentials(&application, configuration.environment, &credentials).await {
                 Ok(Revocation::Revoked) => Some(true),
                 Ok(Revocation::Unsupported) => None,
-                Err(error) => match error.kind {
-                    // Withdrawn already, by the merchant or by an attempt of ours that was cut off.
-                    ProviderErrorKind::Unauthorized | ProviderErrorKind::NotFound => Some(true),
-                    _ if mine.attempts + 1 < REVOCATIONS => {
-                        tracing::warn!(configuration.id = %configuration.id, error = %error, "access was not withdrawn yet");
-                        let wait = SignedDuration::from_secs(15 << mine.attempts.min(6));
-                        let due_at = Timestamp::now() + wait;
-                        return Ok(Deletion { attempts: mine.attempts + 1, due_at, ..mine.clone() });
-                    }
-                    _ => {
-                        tracing::error!(configuration.id = %configuration.id, error = %error, "access could not be withdrawn");
-                        Some(false)
-                    }
-                },
+                // Withdrawn already, by the merchant or by an attempt of ours that was cut off.
+                Err(ProviderError { kind: ProviderErrorKind::Unauthorized | ProviderErrorKind::NotFound, .. }) => {
+                    Some(true)
+                }
+                Err(error) if mine.attempts + 1 < REVOCATIONS => {
+                    tracing::warn!(configuration.id = %configuration.id, error = %error, "access was not withdrawn yet");
+                    let wait = SignedDuration::from_secs(15 << mine.attempts.min(6));
+                    let due_at = Timestamp::now() + wait;
+                    return Ok(Deletion { attempts: mine.attempts + 1, due_at, ..mine.clone() });
+                }
+                Err(error) => {
+                    tracing::error!(configuration.id = %configuration.id, error = %error, "access could not be withdrawn");
+                    Some(false)
+                }
             }
         }
         // Nobody had connected it, or a cut-off attempt has forgotten them.

@@ -13,6 +13,9 @@ use shared::vault::{Purpose, SealContext, Vault, VaultError};
 
 /// How long a door is used before it is read again: a removed secret proves nothing after this.
 const FRESH_FOR: Duration = Duration::from_secs(60);
+/// How soon a door may be read again because nothing it has proves a delivery: a wrong signature must not buy anybody a
+/// call.
+const RELOAD_AFTER: Duration = Duration::from_secs(5);
 /// A stranger who tries ids must not fill the memory.
 const MAX_KNOWN: usize = 1000;
 /// How often failures are written down: a stranger must not buy writes.
@@ -63,9 +66,18 @@ impl Doors {
 
     /// The door of a configuration, if it has one.
     pub async fn find(&self, id: ConfigurationId) -> Result<Option<Arc<OpenDoor>>, DoorError> {
+        self.not_older_than(FRESH_FOR, id).await
+    }
+
+    /// The door as it is now, after nothing it had proved a delivery: a secret that was just added is the usual reason.
+    pub async fn reload(&self, id: ConfigurationId) -> Result<Option<Arc<OpenDoor>>, DoorError> {
+        self.not_older_than(RELOAD_AFTER, id).await
+    }
+
+    async fn not_older_than(&self, age: Duration, id: ConfigurationId) -> Result<Option<Arc<OpenDoor>>, DoorError> {
         let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
         if let Some((read_at, door)) = &before
-            && read_at.elapsed() < FRESH_FOR
+            && read_at.elapsed() < age
         {
             return Ok(door.clone());
         }

@@ -20,6 +20,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     send_small_answers_at_once()
     quiet_emulator()
     evaluate_request_context()
+    encrypt_again()
     refer_to_secrets_by_arn()
     write_numbers_as_text()
     write_function_logs(logs, names)
@@ -68,6 +69,32 @@ def leading_keys(key: dict) -> list[str]:
     """The value of the partition key: of our tables, whichever of these names the item has."""
     names = ("tenant_id", "configuration_key", "log_key", "key")
     return [value for name in names if name in key for value in key[name].values()]
+
+
+def encrypt_again() -> None:
+    """KMS's ReEncrypt: what Decrypt with the source and Encrypt with the destination answer together."""
+    from ministack.services import kms
+
+    handle = kms.handle_request
+
+    async def handle_request(method, path, headers, body, query_params):
+        if not headers.get("x-amz-target", "").endswith(".ReEncrypt"):
+            return await handle(method, path, headers, body, query_params)
+        asked = json.loads(body)
+        opened = kms._decrypt({
+            "CiphertextBlob": asked["CiphertextBlob"],
+            "KeyId": asked.get("SourceKeyId", ""),
+            "EncryptionContext": asked.get("SourceEncryptionContext", {}),
+        })
+        if opened[0] != 200:
+            return opened
+        return kms._encrypt({
+            "Plaintext": json.loads(opened[2])["Plaintext"],
+            "KeyId": asked["DestinationKeyId"],
+            "EncryptionContext": asked.get("DestinationEncryptionContext", {}),
+        })
+
+    kms.handle_request = handle_request
 
 
 def refer_to_secrets_by_arn() -> None:

@@ -56,6 +56,14 @@ pub const SHOPS: [ShopPlan; 12] = [
     shop("Downtown",        "431 W 5th Ave",       "Anchorage",    "AK", "99501", "America/Anchorage",     0,   0),
 ];
 
+/// Square's shops in other countries, where prices include tax and a yen has no cents.
+#[rustfmt::skip]
+pub const SQUARE_ABROAD: [ShopPlan; 3] = [
+    shop("Nakameguro",      "1-20-2 Aobadai",      "Tokyo",        "",   "153-0042", "Asia/Tokyo",     1000, 800).abroad("JP", "JPY"),
+    shop("Shoreditch",      "41 Redchurch St",     "London",       "",   "E2 7DJ", "Europe/London",    2000,   0).abroad("GB", "GBP"),
+    shop("Ranelagh",        "12 Sandford Rd",      "Dublin",       "",   "D06",   "Europe/Dublin",     1350,   0).abroad("IE", "EUR"),
+];
+
 /// Toast sells in America and a little beyond; two of its shops put tax into their prices.
 #[rustfmt::skip]
 pub const TOAST_SHOPS: [ShopPlan; 6] = [
@@ -71,9 +79,9 @@ pub const TOAST_SHOPS: [ShopPlan; 6] = [
 #[rustfmt::skip]
 pub const LIGHTSPEED_SHOPS: [[ShopPlan; 3]; 3] = [
     [
-        shop("Marais",      "31 Rue de Bretagne",  "Paris",        "",   "75003", "Europe/Paris",        550,   0).abroad("FR", "EUR").day_starts(3),
-        shop("Croix-Rousse","4 Rue du Mail",       "Lyon",         "",   "69004", "Europe/Paris",        550,   0).abroad("FR", "EUR").day_starts(3),
-        shop("Saint-Denis", "60 Rue de Paris",     "Saint-Denis",  "",   "97400", "Indian/Reunion",      210,   0).abroad("FR", "EUR").day_starts(4),
+        shop("Marais",      "31 Rue de Bretagne",  "Paris",        "",   "75003", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Croix-Rousse","4 Rue du Mail",       "Lyon",         "",   "69004", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Saint-Denis", "60 Rue de Paris",     "Saint-Denis",  "",   "97400", "Indian/Reunion",      210, 210).abroad("FR", "EUR").day_starts(4),
     ],
     [
         shop("Bermondsey",  "2 Druid St",          "London",       "",   "SE1",   "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(5),
@@ -129,6 +137,22 @@ const fn shop(
 }
 
 impl ShopPlan {
+    /// Whether prices include tax; then the two rates are those of what is
+    /// eaten at once and of bread.
+    pub fn tax_included(&self) -> bool {
+        self.country != "US"
+    }
+
+    /// The rate of a product, in hundredths of a percent.
+    pub fn rate(&self, taxed: bool) -> i64 {
+        match (self.tax_included(), taxed) {
+            (true, true) => self.state_tax,
+            (true, false) => self.city_tax,
+            (false, true) => self.state_tax + self.city_tax,
+            (false, false) => 0,
+        }
+    }
+
     const fn abroad(self, country: &'static str, currency: &'static str) -> Self {
         Self { country, currency, ..self }
     }

@@ -4,7 +4,8 @@
 //! into seconds: every timestamp is then the time at which something really
 //! became visible, which is what clients reason about. With a chosen `now` the
 //! clock stands still and only the shops move it: timestamps are those of a
-//! whole morning, the same in every run.
+//! whole morning, the same in every run. A clock that runs is faster than the
+//! machine's, and whole days pass with their nights.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,12 +19,17 @@ pub struct Clock(Mutex<Hands>);
 #[derive(Debug)]
 struct Hands {
     standing: Option<Timestamp>,
+    /// When and by how much faster than life it began to run.
+    running: Option<(Instant, f64)>,
     ahead: SignedDuration,
 }
 
 impl Clock {
-    pub fn new(standing: Option<Timestamp>) -> Self {
-        Self(Mutex::new(Hands { standing, ahead: SignedDuration::ZERO }))
+    /// `runs`: how many times faster than life, from `start` or this moment on.
+    pub fn new(start: Option<Timestamp>, runs: Option<f64>) -> Self {
+        let running = runs.map(|rate| (Instant::now(), rate));
+        let standing = if running.is_some() { start.or_else(|| Some(Timestamp::now())) } else { start };
+        Self(Mutex::new(Hands { standing, running, ahead: SignedDuration::ZERO }))
     }
 
     fn hands(&self) -> MutexGuard<'_, Hands> {
@@ -32,13 +38,16 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         let hands = self.hands();
-        later(hands.standing.unwrap_or_else(Timestamp::now), hands.ahead)
+        let run = hands.running.map_or(Duration::ZERO, |(began, rate)| began.elapsed().mul_f64(rate));
+        let run = SignedDuration::try_from(run).unwrap_or_default();
+        later(later(hands.standing.unwrap_or_else(Timestamp::now), run), hands.ahead)
     }
 
     /// A standing clock follows what happens in the shops, never backwards.
     pub fn reach(&self, stamp: Timestamp) {
-        if let Some(standing) = &mut self.hands().standing {
-            *standing = stamp.max(*standing);
+        let mut hands = self.hands();
+        if hands.running.is_none() {
+            hands.standing = hands.standing.map(|standing| stamp.max(standing));
         }
     }
 
@@ -91,6 +100,11 @@ impl Pace {
         Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
     }
 
+    /// Whether shop time is squeezed into real time, so that tomorrow never comes by itself.
+    pub fn is_squeezed(&self) -> bool {
+        self.squeezed
+    }
+
     /// The same tempo, not starting before another moment.
     pub fn not_before(mut self, moment: Moment) -> Self {
         self.start.stamp = self.start.stamp.max(moment.stamp);
@@ -107,4 +121,30 @@ pub fn later(stamp: Timestamp, by: SignedDuration) -> Timestamp {
 /// RFC 3339 in UTC with milliseconds, the form most of Square's answers have.
 pub fn rfc3339(stamp: Timestamp) -> String {
     stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_stands_runs_or_is_the_machines() {
+        let noon: Timestamp = "2026-03-07T12:00:00Z".parse().unwrap();
+        let standing = Clock::new(Some(noon), None);
+        assert_eq!(standing.now(), noon);
+        standing.reach(later(noon, SignedDuration::from_secs(5)));
+        standing.reach(noon);
+        assert_eq!(standing.advance(SignedDuration::from_secs(5)), later(noon, SignedDuration::from_secs(10)));
+
+        let running = Clock::new(Some(noon), Some(100_000.0));
+        std::thread::sleep(Duration::from_millis(20));
+        let first = running.now();
+        assert!(first >= later(noon, SignedDuration::from_secs(2_000)), "{first}");
+        running.reach(later(noon, SignedDuration::from_hours(9_000)));
+        assert!(running.now() < later(noon, SignedDuration::from_hours(9_000)), "nobody else moves it");
+        assert!(!running.pace(100_000.0).is_squeezed());
+
+        let machine = Clock::new(None, None);
+        assert!(machine.now() <= Timestamp::now() && machine.pace(600.0).is_squeezed());
+    }
 }

@@ -41,9 +41,13 @@ impl Door {
         *self.count()
     }
 
+    fn is_api(&self, path: &str) -> bool {
+        !path.starts_with(self.access_paths)
+    }
+
     /// Counts a call and answers with the failure it has to meet, if any.
     pub fn meet(&self, path: &str) -> Option<Failure> {
-        let is_api = !path.starts_with(self.access_paths);
+        let is_api = self.is_api(path);
         {
             let mut calls = self.count();
             calls.token_requests += u64::from(path == self.token_path);
@@ -52,8 +56,9 @@ impl Door {
         self.faults.take_failure(path, is_api)
     }
 
-    /// Notes what became of a call, and keeps the answer back as long as it has to be.
-    pub async fn leave(&self, path: &str, status: u16) {
+    /// Notes what became of a call, keeps the answer back as long as it has to
+    /// be, and says what the caller sees instead if the answer gets lost.
+    pub async fn leave(&self, path: &str, status: u16) -> Option<Failure> {
         {
             let mut calls = self.count();
             calls.tokens_given += u64::from(path == self.token_path && status == 200);
@@ -63,5 +68,6 @@ impl Door {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
+        self.faults.take_lost_answer(path, self.is_api(path))
     }
 }

@@ -40,6 +40,8 @@ pub struct Slowness {
 pub struct Faults {
     /// API calls that fail; the first one that fits is used.
     pub failures: Vec<Failure>,
+    /// Calls that are done and whose answer is lost on the way: the caller sees this status instead.
+    pub lost_answers: Vec<Failure>,
     /// GET of an order reads at once and answers this many milliseconds later.
     pub hold_order_ms: u64,
     /// Reads of orders, payments and refunds see the state of this many milliseconds ago.
@@ -56,6 +58,16 @@ pub struct Faults {
     pub slow: Vec<Slowness>,
     /// Scopes no token has any more, whatever was granted.
     pub refuse_scopes: Vec<String>,
+    /// Notifications sent twice, of a hundred; the options when absent.
+    pub duplicates_percent: Option<u8>,
+    /// Notifications held back until later ones have overtaken them, of a hundred; the options when absent.
+    pub disorder_percent: Option<u8>,
+    /// Notifications never sent, of a hundred; the options when absent.
+    pub loss_percent: Option<u8>,
+    /// Every notification is followed by so many more of the same object, each an event of its own.
+    pub burst: u32,
+    /// Toast: do not count calls.
+    pub no_rate_limits: bool,
     /// Toast: refuse a third login within an hour, as the documentation threatens.
     pub limit_logins: bool,
 }
@@ -79,16 +91,12 @@ impl FaultBox {
 
     /// The failure this call has to answer with, if any.
     pub fn take_failure(&self, path: &str, is_api: bool) -> Option<Failure> {
-        let mut faults = self.lock();
-        let failure = faults.failures.iter_mut().find(|failure| {
-            failure.times > 0
-                && match &failure.path {
-                    Some(prefix) => path.starts_with(prefix.as_str()),
-                    None => is_api,
-                }
-        })?;
-        failure.times -= 1;
-        Some(failure.clone())
+        first_that_fits(&mut self.lock().failures, path, is_api)
+    }
+
+    /// What the caller sees instead of the answer, if that is lost.
+    pub fn take_lost_answer(&self, path: &str, is_api: bool) -> Option<Failure> {
+        first_that_fits(&mut self.lock().lost_answers, path, is_api)
     }
 
     /// How long the answer to a call has to wait.
@@ -110,4 +118,16 @@ impl FaultBox {
         *left = left.saturating_sub(1);
         happens
     }
+}
+
+fn first_that_fits(failures: &mut [Failure], path: &str, is_api: bool) -> Option<Failure> {
+    let failure = failures.iter_mut().find(|failure| {
+        failure.times > 0
+            && match &failure.path {
+                Some(prefix) => path.starts_with(prefix.as_str()),
+                None => is_api,
+            }
+    })?;
+    failure.times -= 1;
+    Some(failure.clone())
 }

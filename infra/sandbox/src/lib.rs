@@ -13,7 +13,9 @@ mod catalogue;
 mod clock;
 mod consent;
 mod customer;
+mod day;
 mod delivery;
+mod desk;
 mod door;
 mod faults;
 mod ledger;
@@ -23,6 +25,7 @@ mod receipt;
 mod seed;
 mod shops;
 mod square;
+mod stage;
 mod till;
 mod toast;
 mod town;
@@ -36,12 +39,14 @@ use serde::{Deserialize, Serialize};
 
 pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
+pub use desk::Desk;
 pub use door::Calls;
 pub use faults::{Failure, Faults, Slowness};
-pub use ledger::{EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
+pub use ledger::{DayTotal, EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
 pub use shops::{Client, Location, Merchant, Vendor};
-pub use square::{Application, EventRecord, Grant, Subscription};
+pub use square::{Application, Grant, Subscription};
+pub use stage::EventRecord;
 
 use town::Town;
 
@@ -61,6 +66,10 @@ pub struct SandboxOptions {
     /// `None` lives by the machine's clock; otherwise a clock that only the
     /// shops move, for runs that are the same to the byte.
     pub now: Option<Timestamp>,
+    /// Whether the clock itself runs as fast as the shops, from `now` on; whole days pass then.
+    pub clock_runs: bool,
+    /// Square also has shops in Tokyo, London and Dublin, beyond the number of `shops`.
+    pub abroad: bool,
     /// Notifications sent twice, of a hundred.
     pub duplicates_percent: u8,
     /// Notifications held back until later ones have overtaken them, of a hundred.
@@ -84,6 +93,8 @@ impl Default for SandboxOptions {
             shops: 3,
             merchants: 1,
             now: None,
+            clock_runs: false,
+            abroad: false,
             duplicates_percent: 5,
             disorder_percent: 10,
             loss_percent: 0,
@@ -119,6 +130,20 @@ pub struct RungUp {
     pub currency: String,
     /// The total of `order_id`, tip included.
     pub total_minor: i64,
+}
+
+impl RungUp {
+    /// A refund, as its ledger entry tells it.
+    pub(crate) fn of(entry: &LedgerEntry) -> Self {
+        Self {
+            order_id: entry.order_id.clone(),
+            refund_order_id: None,
+            merchant_id: entry.merchant_id.clone(),
+            location_id: entry.location_id.clone(),
+            currency: entry.currency.clone(),
+            total_minor: entry.total_minor,
+        }
+    }
 }
 
 /// How far the shops and the deliveries are.
@@ -222,9 +247,24 @@ impl Sandbox {
         format!("http://{address}")
     }
 
+    /// One of the providers, with everything that can be done there.
+    pub fn at(&self, vendor: Vendor) -> Desk<'_> {
+        Desk::new(&self.town, vendor)
+    }
+
     /// The credentials a group of restaurants (the first one by default) has handed out at Toast.
     pub fn toast_client(&self, group: Option<&str>) -> Result<Client, Refused> {
         self.town.toast.client(group)
+    }
+
+    /// Subscribes a URL to what is sold out and what is there again at Toast.
+    pub fn subscribe_to_stock(&self, notification_url: &str) -> Subscription {
+        self.town.toast.register("stock", notification_url)
+    }
+
+    /// Somebody at Toast starts subscriptions again that were stopped for their errors.
+    pub fn restart_subscriptions(&self) {
+        self.town.toast.post.restart();
     }
 
     /// The application that is registered at Lightspeed.
@@ -232,30 +272,45 @@ impl Sandbox {
         self.town.lightspeed.client()
     }
 
+    /// The application that is registered at Square.
+    pub fn application(&self) -> Application {
+        self.town.square.application()
+    }
+
+    /// Turns the clock forward: tokens expire, nothing else happens.
+    pub fn advance_clock(&self, by: Duration) {
+        self.town.advance_clock(by);
+    }
+
+    /// What time it is at all providers.
+    pub fn now(&self) -> Timestamp {
+        self.town.clock.now()
+    }
+
     /// Who sells with this provider, and where.
     pub fn merchants_of(&self, vendor: Vendor) -> Vec<Merchant> {
-        self.town.merchants(vendor)
+        self.at(vendor).merchants()
     }
 
     /// Connects a merchant (the first one by default) the short way round OAuth
     /// or the login. No scopes are all scopes; Toast has no refresh token.
     pub fn grant_of(&self, vendor: Vendor, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.town.grant(vendor, merchant_id, scopes)
+        self.town.at(vendor).grant(merchant_id, scopes)
     }
 
     /// The merchant disconnects the application; at Toast he deletes the credentials.
     pub fn revoke_of(&self, vendor: Vendor, merchant_id: &str) -> Result<(), Refused> {
-        self.town.revoke(vendor, merchant_id)
+        self.town.at(vendor).revoke(merchant_id)
     }
 
     /// Ends all access tokens of a provider now; refresh tokens and credentials stay good.
     pub fn expire_tokens(&self, vendor: Vendor) {
-        self.town.expire_tokens(vendor);
+        self.town.at(vendor).expire_tokens();
     }
 
     /// How often a provider was called, and for how many tokens.
     pub fn calls(&self, vendor: Vendor) -> Calls {
-        self.town.calls(vendor)
+        self.town.door(vendor).calls()
     }
 
     /// Replaces all faults of a provider.
@@ -268,95 +323,97 @@ impl Sandbox {
         self.town.door(vendor).faults.get()
     }
 
-    /// The application that is registered at the provider.
-    pub fn application(&self) -> Application {
-        self.town.square.application()
+    /// Waits until all providers are quiet.
+    pub async fn wait_until_all_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
+        let deadline = std::time::Instant::now() + timeout;
+        for vendor in Vendor::ALL {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            self.at(vendor).wait_until_quiet(left).await?;
+        }
+        Ok(())
     }
+}
 
+/// Square's part, for those who need no other.
+impl Sandbox {
     /// The merchants and their shops.
     pub fn merchants(&self) -> Vec<Merchant> {
-        self.town.merchants(Vendor::Square)
+        self.merchants_of(Vendor::Square)
     }
 
     /// Connects a merchant (the first one by default) the short way round OAuth.
     pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.town.square.grant(merchant_id, scopes)
+        self.grant_of(Vendor::Square, merchant_id, scopes)
     }
 
     /// The merchant disconnects the application.
     pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.town.square.revoke(merchant_id, "MERCHANT")
+        self.revoke_of(Vendor::Square, merchant_id)
     }
 
     /// Subscribes a URL to all events of sales.
     pub fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.town.square.subscribe_to_sales(notification_url)
+        self.at(Vendor::Square).subscribe(notification_url)
     }
 
     /// Plays a morning of so many sales over all shops; returns at once.
     pub fn play(&self, sales: usize) {
-        self.town.square.play(sales);
+        self.at(Vendor::Square).play(sales);
     }
 
-    /// Puts a morning of the past on the shelf: all sales are there at once,
-    /// dated from `opens_at` on, and nobody is notified.
+    /// Puts a morning of the past on the shelf.
     pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        self.town.square.stock_history(sales, opens_at);
+        self.at(Vendor::Square).stock_history(sales, opens_at);
     }
 
     /// Rings up one sale at a seeded shop.
     pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
-        self.town.square.ring_up(kind, None)
+        self.at(Vendor::Square).ring_up(kind, None)
     }
 
     /// Rings up one sale at this shop.
     pub fn ring_up_at(&self, kind: SaleKind, location_id: &str) -> Result<RungUp, Refused> {
-        self.town.square.ring_up(kind, Some(location_id))
+        self.at(Vendor::Square).ring_up(kind, Some(location_id))
     }
 
     /// Gives money back for a sale that was rung up before.
     pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        self.town.square.refund(order_id, kind)
+        self.at(Vendor::Square).refund(order_id, kind)
     }
 
     /// Replaces all faults of Square.
     pub fn set_faults(&self, faults: Faults) {
-        self.town.square.door.faults.set(faults);
+        self.set_faults_of(Vendor::Square, faults);
     }
 
     /// Square's faults in force, with what is left of them.
     pub fn faults(&self) -> Faults {
-        self.town.square.door.faults.get()
-    }
-
-    /// Turns the clock forward: tokens expire, nothing else happens.
-    pub fn advance_clock(&self, by: Duration) {
-        self.town.advance_clock(by);
+        self.faults_of(Vendor::Square)
     }
 
     /// How far everything is.
     pub fn progress(&self) -> Progress {
-        self.town.square.progress()
+        self.at(Vendor::Square).progress()
     }
 
     /// The log of all notifications, in the order in which they came to be.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.town.square.post.deliveries()
+        self.at(Vendor::Square).deliveries()
     }
 
     /// Everything that happened, with the exact bytes of its notification.
     pub fn events(&self) -> Vec<EventRecord> {
-        self.town.square.events()
+        self.at(Vendor::Square).events()
     }
 
     /// What really was sold.
     pub fn ledger(&self) -> Vec<LedgerEntry> {
-        self.town.square.ledger()
+        self.at(Vendor::Square).ledger()
     }
 
     /// Waits until no sale is under way and every notification has its end.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        self.town.square.wait_until_quiet(timeout).await
+        self.at(Vendor::Square).wait_until_quiet(timeout).await
     }
 
     /// Closes the shops; dropping does the same.

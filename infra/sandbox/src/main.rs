@@ -5,7 +5,8 @@ use std::io::Write;
 use anyhow::{Context, bail};
 use sandbox::{Sandbox, SandboxOptions};
 
-const USAGE: &str = "usage: sandbox [--seed N] [--port N] [--speed N] [--shops N] [--merchants N]";
+const USAGE: &str =
+    "usage: sandbox [--seed N] [--port N] [--speed N] [--shops N] [--merchants N] [--abroad yes] [--clock runs]";
 
 fn main() -> anyhow::Result<()> {
     let Some(options) = options(std::env::args().skip(1))? else {
@@ -51,6 +52,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
             "--port" => options.port = Some(value.parse().with_context(wrong)?),
             "--speed" => options.speed = value.parse().with_context(wrong)?,
             "--shops" => options.shops = value.parse().with_context(wrong)?,
+            "--abroad" => options.abroad = value == "yes",
+            "--clock" => options.clock_runs = value == "runs",
             "--merchants" => options.merchants = value.parse().with_context(wrong)?,
             _ => bail!("there is no option {name}\n{USAGE}"),
         }

@@ -1,5 +1,8 @@
 //! Who sells, and where, with the ids they have at their provider.
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Refused;
@@ -87,6 +90,34 @@ impl Business {
     }
 }
 
+impl Shop<'_> {
+    fn zone(&self) -> TimeZone {
+        // The zones of the catalogue are in every time zone database.
+        TimeZone::get(self.plan.time_zone).unwrap_or(TimeZone::UTC)
+    }
+
+    /// The accounting day a moment belongs to.
+    pub fn business_date(&self, at: Timestamp) -> Date {
+        let local = at.to_zoned(self.zone()).datetime();
+        let start = SignedDuration::from_hours(self.plan.day_starts.into());
+        local.saturating_sub(start).date()
+    }
+
+    /// This second of a local day; a second that the clocks leave out is the one after it.
+    pub fn local(&self, day: Date, second: i64) -> Timestamp {
+        let second = SignedDuration::from_secs(second);
+        let local = day.at(0, 0, 0, 0).saturating_add(second);
+        local.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    }
+
+    /// When an accounting day is over and the next one begins.
+    pub fn day_ends(&self, day: Date) -> Timestamp {
+        let hour = i8::try_from(self.plan.day_starts).unwrap_or(0);
+        let next = day.tomorrow().unwrap_or(day).at(hour, 0, 0, 0);
+        next.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+    }
+}
+
 /// Everybody who sells with one provider.
 #[derive(Debug)]
 pub struct Businesses(pub Vec<Business>);
@@ -123,5 +154,35 @@ impl Businesses {
 
     pub fn shop(&self, location_id: &str) -> Option<Shop<'_>> {
         self.shops().find(|shop| shop.location.id == location_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{SQUARE_ABROAD, TOAST_SHOPS};
+
+    #[test]
+    fn a_business_day_begins_at_its_hour_in_the_nights_of_the_clock_change_too() {
+        let plans = vec![&TOAST_SHOPS[0], &SQUARE_ABROAD[0]];
+        let business = Business::new("M".to_owned(), "Bakery", plans, |plan| plan.name.to_owned());
+        let businesses = Businesses(vec![business]);
+        let (boston, tokyo) = (businesses.shop("Fenway").unwrap(), businesses.shop("Nakameguro").unwrap());
+        for (shop, at, day) in [
+            // Four in the morning is at nine by UTC in winter, and at eight in summer.
+            (boston, "2026-03-07T08:59:59Z", "2026-03-06"),
+            (boston, "2026-03-07T09:00:00Z", "2026-03-07"),
+            (boston, "2026-03-08T07:59:59Z", "2026-03-07"),
+            (boston, "2026-03-08T08:00:00Z", "2026-03-08"),
+            (boston, "2026-11-01T08:59:59Z", "2026-10-31"),
+            (boston, "2026-11-01T09:00:00Z", "2026-11-01"),
+            (tokyo, "2026-03-07T14:59:59Z", "2026-03-07"),
+            (tokyo, "2026-03-07T15:00:00Z", "2026-03-08"),
+        ] {
+            let at: Timestamp = at.parse().unwrap();
+            let date = shop.business_date(at);
+            assert_eq!(date.to_string(), day, "{at} in {}", shop.plan.city);
+            assert!(at < shop.day_ends(date) && shop.day_ends(date.yesterday().unwrap()) <= at, "{at}");
+        }
     }
 }

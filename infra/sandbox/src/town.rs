@@ -6,12 +6,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
-use crate::door::{Calls, Door};
+use crate::door::Door;
 use crate::lightspeed::Lightspeed;
-use crate::shops::{Businesses, Merchant, Vendor};
-use crate::square::{Grant, Square};
+use crate::shops::Vendor;
+use crate::square::Square;
+use crate::stage::Provider;
 use crate::toast::Toast;
-use crate::{Refused, SandboxOptions};
+use crate::{Client, Refused, SandboxOptions};
 
 #[derive(Debug)]
 pub struct Town {
@@ -23,60 +24,36 @@ pub struct Town {
 
 impl Town {
     pub fn open(options: &SandboxOptions, runtime: &tokio::runtime::Handle) -> Result<Arc<Self>, reqwest::Error> {
-        let clock = Arc::new(Clock::new(options.now));
+        let clock = Arc::new(Clock::new(options.now, options.clock_runs.then_some(options.speed)));
         Ok(Arc::new(Self {
             square: Square::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
-            toast: Toast::open(options, Arc::clone(&clock)),
-            lightspeed: Lightspeed::open(options, Arc::clone(&clock)),
+            toast: Toast::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
+            lightspeed: Lightspeed::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
             clock,
         }))
     }
 
+    pub fn at(&self, vendor: Vendor) -> &dyn Provider {
+        match vendor {
+            Vendor::Square => &*self.square,
+            Vendor::Toast => &*self.toast,
+            Vendor::Lightspeed => &*self.lightspeed,
+        }
+    }
+
     pub fn door(&self, vendor: Vendor) -> &Door {
+        self.at(vendor).door()
+    }
+
+    /// What the application is known by; Toast has credentials for each group.
+    pub fn client(&self, vendor: Vendor, merchant_id: Option<&str>) -> Result<Client, Refused> {
         match vendor {
-            Vendor::Square => &self.square.door,
-            Vendor::Toast => &self.toast.door,
-            Vendor::Lightspeed => &self.lightspeed.door,
-        }
-    }
-
-    fn businesses(&self, vendor: Vendor) -> &Businesses {
-        match vendor {
-            Vendor::Square => &self.square.businesses,
-            Vendor::Toast => &self.toast.businesses,
-            Vendor::Lightspeed => &self.lightspeed.businesses,
-        }
-    }
-
-    pub fn merchants(&self, vendor: Vendor) -> Vec<Merchant> {
-        self.businesses(vendor).merchants()
-    }
-
-    pub fn calls(&self, vendor: Vendor) -> Calls {
-        self.door(vendor).calls()
-    }
-
-    pub fn grant(&self, vendor: Vendor, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        match vendor {
-            Vendor::Square => self.square.grant(merchant_id, scopes),
-            Vendor::Toast => self.toast.grant(merchant_id, scopes),
-            Vendor::Lightspeed => self.lightspeed.grant(merchant_id, scopes),
-        }
-    }
-
-    pub fn revoke(&self, vendor: Vendor, merchant_id: &str) -> Result<(), Refused> {
-        match vendor {
-            Vendor::Square => self.square.revoke(merchant_id, "MERCHANT"),
-            Vendor::Toast => self.toast.revoke(merchant_id),
-            Vendor::Lightspeed => self.lightspeed.revoke(merchant_id),
-        }
-    }
-
-    pub fn expire_tokens(&self, vendor: Vendor) {
-        match vendor {
-            Vendor::Square => self.square.expire_tokens(),
-            Vendor::Toast => self.toast.expire_tokens(),
-            Vendor::Lightspeed => self.lightspeed.expire_tokens(),
+            Vendor::Square => {
+                let application = self.square.application();
+                Ok(Client { id: application.id, secret: application.secret })
+            }
+            Vendor::Toast => self.toast.client(merchant_id),
+            Vendor::Lightspeed => Ok(self.lightspeed.client()),
         }
     }
 

@@ -280,6 +280,7 @@ pub struct Configuration {
     /// What the tenant calls it.
     pub name: String,
     /// When the accounting day of its shops starts.
+    #[serde(default)]
     pub day_start: DayStart,
     /// Shops whose day starts at another time.
     #[serde(default)]
@@ -297,13 +298,16 @@ pub struct Configuration {
     #[serde(default)]
     pub is_paused: bool,
     /// If it is being removed.
+    #[serde(default)]
     pub deletion: Option<Deletion>,
     /// What is sealed beside it, if anything.
+    #[serde(default)]
     pub credentials: Option<CredentialsSummary>,
     /// What proves deliveries to its own webhook URL.
     #[serde(default)]
     pub webhook_secrets: Vec<WebhookSecretSummary>,
     /// Grows when what is under way for it must come to nothing.
+    #[serde(default)]
     pub epoch: u64,
     /// Counts changes; the API's entity tag. Notes about its health and renewed tokens are no changes.
     pub version: u64,

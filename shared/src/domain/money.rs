@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 /// An amount in the smallest unit of the currency that stands beside it (cents, yen).
@@ -30,10 +31,30 @@ impl Minor {
         self.0.checked_sub(other.0).map(Self).ok_or(MoneyError)
     }
 
+    /// An exact amount such as `12.5` of a currency. One that is finer than the currency is refused, not rounded: we
+    /// would be inventing money.
+    pub fn from_decimal(amount: Decimal, currency: Currency) -> Option<Self> {
+        let exact = shifted(amount, currency)?;
+        if exact.fract().is_zero() { minor(exact) } else { None }
+    }
+
+    /// For taxes and the amounts of lines, which tills calculate finer than coins are: half to even, as their vendors do.
+    pub fn from_decimal_rounded_half_even(amount: Decimal, currency: Currency) -> Option<Self> {
+        minor(shifted(amount, currency)?.round_dp(0))
+    }
+
     /// The sum of many amounts.
     pub fn sum(amounts: impl IntoIterator<Item = Self>) -> Result<Self, MoneyError> {
         amounts.into_iter().try_fold(Self::ZERO, Self::checked_add)
     }
+}
+
+fn shifted(amount: Decimal, currency: Currency) -> Option<Decimal> {
+    amount.checked_mul(Decimal::from(10_u64.checked_pow(currency.exponent())?))
+}
+
+fn minor(whole: Decimal) -> Option<Minor> {
+    i64::try_from(whole.trunc().normalize()).ok().map(Minor)
 }
 
 impl fmt::Display for Minor {
@@ -66,6 +87,11 @@ impl Currency {
     /// The three letters.
     pub fn code(self) -> &'static str {
         self.0.code()
+    }
+
+    /// How many digits its smallest unit stands behind the point; none for those that have no coins (gold, tests).
+    pub fn exponent(self) -> u32 {
+        self.0.exponent().unwrap_or(0).into()
     }
 }
 
@@ -104,6 +130,28 @@ mod tests {
         assert_eq!(Minor::sum([Minor(1), Minor(-3), Minor(2)]), Ok(Minor::ZERO));
         assert_eq!(Minor(i64::MAX).checked_add(Minor(1)), Err(MoneyError));
         assert_eq!(Minor(i64::MIN).checked_sub(Minor(1)), Err(MoneyError));
+    }
+
+    #[test]
+    fn a_decimal_amount_is_read_digit_by_digit() {
+        let (usd, jpy, kwd) = ("USD".parse().unwrap(), "JPY".parse().unwrap(), "KWD".parse().unwrap());
+        for (text, currency, exact, rounded) in [
+            ("12.5", usd, Some(1250), 1250),
+            ("0.1", usd, Some(10), 10),
+            ("-3.820000", usd, Some(-382), -382),
+            ("5.49612811", usd, None, 550),
+            ("0.005", usd, None, 0),
+            ("0.015", usd, None, 2),
+            ("720", jpy, Some(720), 720),
+            ("720.0", jpy, Some(720), 720),
+            ("720.5", jpy, None, 720),
+            ("1.234", kwd, Some(1234), 1234),
+        ] {
+            let amount: Decimal = text.parse().unwrap();
+            assert_eq!(Minor::from_decimal(amount, currency), exact.map(Minor), "{text} {currency}");
+            assert_eq!(Minor::from_decimal_rounded_half_even(amount, currency), Some(Minor(rounded)), "{text}");
+        }
+        assert_eq!(Minor::from_decimal("99999999999999999999".parse().unwrap(), usd), None);
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl Quantity {
     /// One piece.
     pub const ONE: Self = Self(Decimal::ONE);
 
+    /// An exact number.
+    pub fn new(value: Decimal) -> Self {
+        Self(value.normalize())
+    }
+
     /// The number.
     pub fn value(self) -> Decimal {
         self.0
@@ -40,7 +45,7 @@ impl FromStr for Quantity {
     type Err = InvalidQuantity;
     fn from_str(text: &str) -> Result<Self, InvalidQuantity> {
         // `from_str_exact` refuses what it would have to round.
-        Decimal::from_str_exact(text).map(|value| Self(value.normalize())).map_err(|_| InvalidQuantity)
+        Decimal::from_str_exact(text).map(Self::new).map_err(|_| InvalidQuantity)
     }
 }
 

@@ -189,6 +189,8 @@ pub enum LineItemKind {
     CustomAmount,
     /// A promise to deliver later: a liability, no turnover.
     GiftCard,
+    /// An old debt that is paid off: turnover of an earlier day.
+    AccountPayment,
 }
 
 /// A change to a line item.
@@ -280,6 +282,10 @@ pub enum Tender {
     BankTransfer,
     /// Somebody else pays first.
     BuyNowPayLater,
+    /// What was brought back in the same order: no money moved for it.
+    Exchange,
+    /// Not money yet: the guest pays later, with a bill or the room.
+    Invoice,
     /// Anything else, or not said.
     Other,
 }

@@ -198,6 +198,8 @@ pub enum Subject {
         /// What a copy must show to be at least as new as the event.
         expects: Expectation,
     },
+    /// The merchant has taken its consent back: the credentials are of no use any more.
+    Revoked,
     /// Nothing that could move a sale.
     Nothing,
 }

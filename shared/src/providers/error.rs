@@ -55,6 +55,9 @@ pub enum ProviderErrorKind {
     /// The answer arrived and we could not read it.
     #[error("unreadable answer")]
     Malformed,
+    /// A page's cursor is no longer good: the window must be read from its start.
+    #[error("cursor expired")]
+    CursorExpired,
     /// The credentials reach more than one merchant: which one is meant, we do not guess.
     #[error("the credentials reach more than one merchant")]
     SeveralMerchants,
@@ -84,7 +87,7 @@ impl ProviderErrorKind {
             Self::RateLimited { retry_after } => Disposition::Retry { after: *retry_after },
             // A just-announced order can lag behind its notification. If it stays missing, the queue's receive limit
             // parks it.
-            Self::Unavailable | Self::NotFound => Disposition::Retry { after: None },
+            Self::Unavailable | Self::NotFound | Self::CursorExpired => Disposition::Retry { after: None },
             Self::Unauthorized | Self::Forbidden => Disposition::Disconnect,
             Self::Rejected { .. } | Self::Malformed | Self::SeveralMerchants | Self::Unsupported => Disposition::Fail,
         }
@@ -100,6 +103,7 @@ impl ProviderErrorKind {
             Self::Unavailable => "provider_unavailable",
             Self::Rejected { .. } => "request_refused",
             Self::Malformed => "unreadable_answer",
+            Self::CursorExpired => "cursor_expired",
             Self::SeveralMerchants => "several_merchants",
             Self::Unsupported => "unsupported",
         }
@@ -160,6 +164,18 @@ impl PayloadError {
     /// At this place, that problem.
     pub fn new(path: impl Into<String>, problem: PayloadProblem) -> Self {
         Self { path: path.into(), problem }
+    }
+
+    pub(super) fn missing(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::Missing)
+    }
+
+    pub(super) fn invalid(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::Invalid)
+    }
+
+    pub(super) fn out_of_range(path: impl Into<String>) -> Self {
+        Self::new(path, PayloadProblem::AmountOutOfRange)
     }
 }
 

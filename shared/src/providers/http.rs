@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// For what moves credentials: shorter than the lease under which they are renewed, and long enough that a slow answer
 /// with the only next refresh token in it is not thrown away.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// An order of a thousand lines has half a megabyte, a page of a hundred such orders is none that we ask for.
-const MAX_ANSWER: usize = 10 * 1024 * 1024;
+/// An order of a thousand lines has half a megabyte, and a page has fifty orders, hardly all of that size.
+const MAX_ANSWER: usize = 32 * 1024 * 1024;
 
 /// The way to one provider.
 pub(super) struct Http {
@@ -71,6 +71,17 @@ impl Http {
     ) -> Result<Call, ProviderError> {
         let url = self.url(operation, environment, path, &[])?;
         Ok(Call { provider: self.provider, operation, request: self.client.post(url) })
+    }
+
+    /// A call with a body that replaces.
+    pub(super) fn put(
+        &self,
+        operation: &'static str,
+        environment: Environment,
+        path: &[&str],
+    ) -> Result<Call, ProviderError> {
+        let url = self.url(operation, environment, path, &[])?;
+        Ok(Call { provider: self.provider, operation, request: self.client.put(url) })
     }
 
     fn url(
@@ -138,6 +149,19 @@ impl Call {
         let (status, answer) = self.exchange().await?;
         match failure_kind(status, &answer.headers) {
             None => Ok(answer),
+            Some(kind) => Err(ProviderError { provider, operation, kind, source: None }),
+        }
+    }
+
+    /// For a page: a refusal may mean that the cursor is no longer good.
+    pub(super) async fn send_for_page(self, is_stale: fn(&[u8]) -> bool) -> Result<Answer, ProviderError> {
+        let (provider, operation) = (self.provider, self.operation);
+        let (status, answer) = self.exchange().await?;
+        match failure_kind(status, &answer.headers) {
+            None => Ok(answer),
+            Some(ProviderErrorKind::Rejected { .. }) if is_stale(&answer.body) => {
+                Err(ProviderError { provider, operation, kind: ProviderErrorKind::CursorExpired, source: None })
+            }
             Some(kind) => Err(ProviderError { provider, operation, kind, source: None }),
         }
     }

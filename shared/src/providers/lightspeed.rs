@@ -6,21 +6,33 @@
 
 #[cfg(feature = "client")]
 mod account;
+#[cfg(feature = "client")]
+mod catalog;
+#[cfg(feature = "client")]
+mod client;
+mod lines;
+mod normalize;
 mod webhook;
+mod wire;
 
+#[cfg(feature = "client")]
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::http::Http;
 #[cfg(feature = "client")]
-use super::{Access, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation};
 use super::{
-    Application, Credentials, Hosts, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
-    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals,
+    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
 };
-use crate::domain::{Configuration, Environment, Transaction};
+use super::{
+    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
+};
+use crate::domain::{Configuration, Environment, ExternalOrderId, InvalidId, LocationId, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{LocationId, ProviderKind};
+use crate::domain::{Location, ProviderKind};
 
 /// Sales and businesses; names and SKUs.
 pub(super) const REQUIRED_SCOPES: [&str; 2] = ["financial-api", "items"];
@@ -67,10 +79,10 @@ impl PosProvider for Lightspeed {
 
     fn normalize_order(
         &self,
-        _order: &RawOrder,
-        _configuration: &Configuration,
+        order: &RawOrder,
+        configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        Err(PayloadError::new("", PayloadProblem::Unsupported))
+        normalize::transactions(&order.body, order.location.as_ref(), configuration)
     }
 
     fn authorize_url(
@@ -102,8 +114,55 @@ impl PosProvider for Lightspeed {
     }
 
     #[cfg(feature = "client")]
-    async fn fetch_order(&self, _access: &Access<'_>, _order: &OrderRef) -> Result<RawOrder, ProviderError> {
-        Err(self.http.refuse("fetch_order", ProviderErrorKind::Unsupported))
+    async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
+        client::fetch_order(&self.http, access, order).await
+    }
+
+    /// More is refused.
+    #[cfg(feature = "client")]
+    fn longest_window(&self) -> SignedDuration {
+        SignedDuration::from_hours(365 * 24)
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError> {
+        client::list_orders(&self.http, access, query).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_catalog(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        cursor: Option<&str>,
+    ) -> Result<CatalogPage, ProviderError> {
+        catalog::list(&self.http, access, location, cursor).await
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_daily_totals(
+        &self,
+        access: &Access<'_>,
+        configuration: &Configuration,
+        location: &Location,
+        date: Date,
+    ) -> Result<DailyTotals, ProviderError> {
+        client::fetch_daily_totals(&self.http, access, configuration, location, date).await
+    }
+
+    /// Availability can be read but not written.
+    #[cfg(feature = "client")]
+    fn availability_support(&self) -> AvailabilitySupport {
+        AvailabilitySupport::Nothing
+    }
+
+    #[cfg(feature = "client")]
+    async fn set_availability(
+        &self,
+        _access: &Access<'_>,
+        _change: &AvailabilityChange,
+    ) -> Result<AvailabilityOutcome, ProviderError> {
+        Err(self.http.refuse("set_availability", ProviderErrorKind::Unsupported))
     }
 
     #[cfg(feature = "client")]
@@ -147,6 +206,11 @@ impl PosProvider for Lightspeed {
     ) -> Result<Revocation, ProviderError> {
         Ok(Revocation::Unsupported)
     }
+}
+
+/// What a sale is called: its account, and the shop, since only there an account's number is known to be unique.
+fn sale_id(shop: &LocationId, account: &str) -> Result<ExternalOrderId, InvalidId> {
+    ExternalOrderId::new(format!("{shop}/{account}"))
 }
 
 /// An id that is written as text in one place and as a number in another.

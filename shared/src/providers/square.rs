@@ -7,24 +7,31 @@
 #[cfg(feature = "client")]
 mod account;
 #[cfg(feature = "client")]
+mod catalog;
+#[cfg(feature = "client")]
 mod client;
 mod normalize;
 mod webhook;
 mod wire;
 
+#[cfg(feature = "client")]
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::http::Http;
 #[cfg(feature = "client")]
-use super::{Access, MerchantDescription, OrderRef, ProviderError, Revocation};
+use super::{
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals,
+    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+};
 use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
 use crate::domain::{Configuration, Environment, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{LocationId, ProviderKind};
+use crate::domain::{Location, LocationId, ProviderKind};
 
 /// Without these no sale can be read.
 pub(super) const REQUIRED_SCOPES: [&str; 4] = ["ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
@@ -76,7 +83,7 @@ impl PosProvider for Square {
         order: &RawOrder,
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        normalize::transactions(&order.body, configuration)
+        normalize::transactions(order, configuration)
     }
 
     /// `session=false`: the merchant chooses its account even if a browser is still logged in to another.
@@ -113,6 +120,54 @@ impl PosProvider for Square {
     #[cfg(feature = "client")]
     async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
         client::fetch_order(&self.http, access, order).await
+    }
+
+    /// As far back as anybody asks.
+    #[cfg(feature = "client")]
+    fn longest_window(&self) -> SignedDuration {
+        SignedDuration::from_hours(365 * 24)
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError> {
+        client::list_orders(&self.http, access, query).await
+    }
+
+    /// One catalogue for all shops.
+    #[cfg(feature = "client")]
+    async fn list_catalog(
+        &self,
+        access: &Access<'_>,
+        _location: &LocationId,
+        cursor: Option<&str>,
+    ) -> Result<CatalogPage, ProviderError> {
+        catalog::list(&self.http, access, cursor).await
+    }
+
+    /// Its reporting is another product, whose answers nobody has shown us.
+    #[cfg(feature = "client")]
+    async fn fetch_daily_totals(
+        &self,
+        _access: &Access<'_>,
+        _configuration: &Configuration,
+        _location: &Location,
+        _date: Date,
+    ) -> Result<DailyTotals, ProviderError> {
+        Err(self.http.refuse("fetch_daily_totals", ProviderErrorKind::Unsupported))
+    }
+
+    #[cfg(feature = "client")]
+    fn availability_support(&self) -> AvailabilitySupport {
+        AvailabilitySupport::CountedItems
+    }
+
+    #[cfg(feature = "client")]
+    async fn set_availability(
+        &self,
+        access: &Access<'_>,
+        change: &AvailabilityChange,
+    ) -> Result<AvailabilityOutcome, ProviderError> {
+        catalog::set_availability(&self.http, access, change).await
     }
 
     #[cfg(feature = "client")]

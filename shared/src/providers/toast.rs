@@ -7,20 +7,30 @@
 #[cfg(feature = "client")]
 mod account;
 #[cfg(feature = "client")]
+mod catalog;
+#[cfg(feature = "client")]
 mod client;
+mod normalize;
+mod refund;
 mod webhook;
+mod wire;
 
+#[cfg(feature = "client")]
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
-use super::{Access, Hosts, MerchantDescription, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http};
 use super::{
-    Application, Credentials, Notification, PayloadError, PayloadProblem, PosProvider, RawOrder, Renewal,
-    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Hosts,
+    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http,
+};
+use super::{
+    Application, Credentials, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
 use crate::domain::{Configuration, Environment, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{LocationId, ProviderKind};
+use crate::domain::{Location, LocationId, ProviderKind};
 
 /// Without these no sale can be read. `orders.channel:read` would show our own orders alone.
 pub(super) const REQUIRED_SCOPES: [&str; 3] = ["menus:read", "orders:read", "restaurants:read"];
@@ -73,10 +83,10 @@ impl PosProvider for Toast {
 
     fn normalize_order(
         &self,
-        _order: &RawOrder,
-        _configuration: &Configuration,
+        order: &RawOrder,
+        configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
-        Err(PayloadError::new("", PayloadProblem::Unsupported))
+        normalize::transactions(&order.body, order.location.as_ref(), configuration)
     }
 
     /// No OAuth, see the module.
@@ -103,6 +113,54 @@ impl PosProvider for Toast {
     #[cfg(feature = "client")]
     async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
         client::fetch_order(&self.http, access, order).await
+    }
+
+    /// A month, and of the shortest kind.
+    #[cfg(feature = "client")]
+    fn longest_window(&self) -> SignedDuration {
+        SignedDuration::from_hours(28 * 24)
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError> {
+        client::list_orders(&self.http, access, query).await
+    }
+
+    /// All in one page.
+    #[cfg(feature = "client")]
+    async fn list_catalog(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        _cursor: Option<&str>,
+    ) -> Result<CatalogPage, ProviderError> {
+        catalog::list(&self.http, access, location).await
+    }
+
+    /// Its analytics want a licence of their own.
+    #[cfg(feature = "client")]
+    async fn fetch_daily_totals(
+        &self,
+        _access: &Access<'_>,
+        _configuration: &Configuration,
+        _location: &Location,
+        _date: Date,
+    ) -> Result<DailyTotals, ProviderError> {
+        Err(self.http.refuse("fetch_daily_totals", ProviderErrorKind::Unsupported))
+    }
+
+    #[cfg(feature = "client")]
+    fn availability_support(&self) -> AvailabilitySupport {
+        AvailabilitySupport::AllItems
+    }
+
+    #[cfg(feature = "client")]
+    async fn set_availability(
+        &self,
+        access: &Access<'_>,
+        change: &AvailabilityChange,
+    ) -> Result<AvailabilityOutcome, ProviderError> {
+        catalog::set_availability(&self.http, access, change).await
     }
 
     #[cfg(feature = "client")]
@@ -150,7 +208,7 @@ impl PosProvider for Toast {
 }
 
 /// Toast writes `2026-02-14T08:00:00.123+0000`, whose offset lacks the colon of RFC 3339.
-fn modified_at(text: &str) -> Option<Timestamp> {
+fn instant(text: &str) -> Option<Timestamp> {
     let zoned = |text: &str| Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text).ok();
     text.parse().ok().or_else(|| zoned(text))
 }

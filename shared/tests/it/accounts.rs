@@ -1,6 +1,7 @@
 //! Consent, tokens and what they reach: Square against its simulator, the others against answers in the documented
 //! shapes.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +20,12 @@ use crate::vendor::{Reply, Vendor, ok, refused};
 const SANDBOX: Environment = Environment::Sandbox;
 const BACK: &str = "https://pos.example.com/api/v1/oauth/back?a=1";
 pub const KINDS: [ProviderKind; 3] = [ProviderKind::Square, ProviderKind::Toast, ProviderKind::Lightspeed];
+
+/// All providers, for what needs no network.
+pub fn pure() -> &'static Providers {
+    static PURE: LazyLock<Providers> = LazyLock::new(|| providers_at("http://localhost"));
+    &PURE
+}
 
 /// All providers, at one address.
 pub fn providers_at(url: &str) -> Providers {
@@ -282,7 +289,7 @@ async fn a_lightspeed_token_reaches_one_business() {
 
 #[test]
 fn a_token_is_renewed_before_it_ends_and_only_if_something_buys_the_next() {
-    let providers = providers_at("http://localhost");
+    let providers = pure();
     let due = |kind, renewal: &Renewal, lives: Option<i64>| {
         let obtained_at = "2026-02-14T08:00:00Z".parse::<Timestamp>().unwrap();
         let expires_at = lives.map(|seconds| obtained_at + SignedDuration::from_secs(seconds));
@@ -310,7 +317,7 @@ fn a_token_is_renewed_before_it_ends_and_only_if_something_buys_the_next() {
 
 #[tokio::test]
 async fn what_nothing_can_renew_wants_a_person() {
-    let providers = providers_at("http://localhost");
+    let providers = pure();
     for kind in KINDS {
         let mut credentials = login();
         credentials.renewal = Renewal::Never;
@@ -336,7 +343,7 @@ async fn an_answers_status_decides_what_happened() {
         ),
         (|| refused(503, "<html>"), ProviderErrorKind::Unavailable),
         (|| ok("<html>"), ProviderErrorKind::Malformed),
-        (|| ok("x".repeat(11 * 1024 * 1024)), ProviderErrorKind::Malformed),
+        (|| ok("x".repeat(33 * 1024 * 1024)), ProviderErrorKind::Malformed),
         // A token follows nobody elsewhere.
         (
             || (302, vec![("location", "https://example.com/".to_owned())], String::new()),

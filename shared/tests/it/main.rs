@@ -3,14 +3,19 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a test says what is wrong by failing"
 )]
 
 mod accounts;
+mod conformance;
 mod imports;
 mod proofs;
+mod reads;
+mod scenarios;
 mod schemas;
+mod secrets;
 mod square;
 mod stack;
 mod transactions;

@@ -93,7 +93,9 @@ async fn what_the_provider_refuses_comes_again_or_is_shown() {
     let sale = bench.sell(SaleKind::Simple);
     let body = bench.paid_event(&sale.order_id);
     let fail = |status, retry_after| {
-        let failure = Failure { status, times: 1, path: Some("/v2/orders".into()), retry_after };
+        // A refused token is renewed once; the second refusal counts.
+        let times = if status == 401 { 2 } else { 1 };
+        let failure = Failure { status, times, path: Some("/v2/orders".into()), retry_after };
         bench.bakery.sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
     };
     for (status, retry_after) in [(429, Some(7)), (500, None), (503, None), (404, None)] {
@@ -115,7 +117,8 @@ async fn what_the_provider_refuses_comes_again_or_is_shown() {
     let path = format!("/configurations/{}", bench.bakery.configuration_id);
     let request = bench.bakery.api().unwrap().request("GET".parse().unwrap(), &path);
     let shown: serde_json::Value = local::api::answer_of(request, "200".parse().unwrap(), "get").await.unwrap();
-    assert_eq!((&shown["status"], &shown["version"]), (&json!("reauth_required"), &json!(2)));
+    assert_eq!((&shown["status"], &shown["version"]), (&json!("reauth_required"), &json!(3)));
+    assert_eq!(shown["status_reasons"][0]["code"], "credentials_refused");
 
     let third = another_event(&body, "third");
     assert_eq!(work(&app, batch(std::slice::from_ref(&third), 1)).await, NOTHING);

@@ -133,8 +133,16 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
     Answer::to(plain).await.problem(415, "unsupported_media_type");
     let large = with("/name", "x".repeat(64 * 1024).into());
     create(&api, &large).await.problem(413, "body_too_large");
+    create(&api, &with("/name", "x".repeat(1024 * 1024).into())).await.problem(413, "body_too_large");
+    let mut crowded = valid.clone();
+    for number in 0..300 {
+        crowded[format!("field{number}")] = json!(number);
+    }
+    let crowded = create(&api, &crowded).await;
+    crowded.problem(422, "invalid_fields");
+    assert_eq!(crowded.pointers().len(), 51, "fifty of them, and how many more there are");
 
-    let mut all_wrong = with("/provider", "toast".into());
+    let mut all_wrong = with("/provider", "abacus".into());
     for (pointer, value) in [("/name", " "), ("/day_start", "12:01"), ("/credentials/access_token", "with space")] {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         all_wrong.pointer_mut(parent).unwrap()[name] = value.into();
@@ -147,6 +155,11 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
         (with("/environment", "moon".into()), &["/environment"]),
         (with("/name", 7.into()), &["/name"]),
         (with("/name", "a\nb".into()), &["/name"]),
+        (with("/name", "caf\u{e9} \u{202e}\u{7}".into()), &["/name"]),
+        (
+            with("/locations", json!([{ "id": "L1", "day_start": "03:00", "time_zone": "Mars/Base" }])),
+            &["/locations/0/time_zone"],
+        ),
         (with("/name", long_name.into()), &["/name"]),
         (with("/day_start", "4:00".into()), &["/day_start"]),
         (with("/credentials/access_token", "".into()), &["/credentials/access_token"]),
@@ -159,7 +172,7 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
     }
     create(&api, &with("/credentials/access_token", "nonsense".into())).await.problem(409, "credentials_refused");
     let narrow = town.bakery.sandbox.grant(Some(&merchant.id), &["ORDERS_READ"]).unwrap().access_token;
-    create(&api, &with("/credentials/access_token", narrow.into())).await.problem(409, "credentials_refused");
+    create(&api, &with("/credentials/access_token", narrow.into())).await.problem(409, "permission_missing");
     // Connected already, by somebody else.
     create(&api, &with("/environment", "sandbox".into())).await.problem(409, "conflict");
 
@@ -191,8 +204,16 @@ async fn a_new_configuration_is_shown_in_full_and_its_tokens_never() {
         view,
         json!({
             "id": id, "provider": "square", "environment": "production", "name": "Corner shop", "status": "active",
+            "status_reasons": [], "day_start": "03:30",
             "merchant": { "id": merchant.id, "name": merchant.name }, "locations": locations,
-            "credentials": { "set": true, "expires_at": "2026-12-24T18:00:00Z" },
+            "credentials": {
+                "set": true, "expires_at": "2026-12-24T18:00:00Z", "updated_at": view["credentials"]["updated_at"],
+                "refresh_due_at": view["credentials"]["refresh_due_at"],
+            },
+            "webhook_secrets": [],
+            "health": {
+                "last_webhook_at": null, "last_sync_at": null, "signature_failures": 0, "last_signature_failure_at": null,
+            },
             "version": 1, "created_at": view["created_at"], "updated_at": view["created_at"],
         })
     );

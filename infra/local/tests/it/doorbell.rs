@@ -99,7 +99,7 @@ async fn what_cannot_be_a_delivery_is_refused_with_a_problem() {
     let parameters = bell.letter("square", body.to_string()).header("content-type", "Application/JSON; charset=utf-8");
     assert_eq!(Answer::to(parameters.header(SIGNATURE, &signature)).await.status, 200);
 
-    for provider in ["toast", "Square", "unmatched"] {
+    for provider in ["abacus", "Square", "unmatched"] {
         let letter = bell.letter(provider, body.to_string()).header("content-type", "application/json");
         Answer::to(letter.header(SIGNATURE, &signature)).await.problem(404, "not_found");
     }

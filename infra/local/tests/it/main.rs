@@ -11,10 +11,13 @@
 )]
 
 mod api;
+mod control;
 mod doorbell;
+mod doors;
 mod openapi;
 mod outages;
 mod published_keys;
+mod roles;
 mod sales;
 mod town;
 

@@ -238,3 +238,22 @@ async fn a_morning_of_doubled_and_overtaken_notifications_adds_up() {
     let doubled = deliveries.iter().filter(|delivery| delivery.duplicate).count();
     assert!(deliveries.len() > 60 && doubled * 5 > deliveries.len(), "{doubled} of {}", deliveries.len());
 }
+
+#[tokio::test]
+async fn a_look_at_configurations_costs_one_call_of_the_table() {
+    let town = rough_town().await;
+    let api = town.bakery.api().unwrap();
+    let one = format!("/configurations/{}", town.bakery.configuration_id);
+    for (path, operation) in [("/configurations".to_owned(), "dynamodb:Query"), (one, "dynamodb:GetItem")] {
+        // A schedule may come in between: then the next look counts.
+        let is_one_call = async || {
+            town.proxy.reset();
+            assert_eq!(Answer::to(api.request(Method::GET, &path)).await.status, 200);
+            let calls = town.proxy.calls();
+            let names: Vec<_> =
+                calls.iter().map(local::Call::name).filter(|name| name.starts_with("dynamodb:")).collect();
+            (names == [operation]).then_some(())
+        };
+        eventually("a look of one call", is_one_call).await;
+    }
+}

@@ -287,6 +287,27 @@ impl<'a> Tables<'a> {
         self.configuration(&format!("merchant#square#{environment}#{merchant_id}"), "claim").await
     }
 
+    /// A tenant's audit log, oldest row first.
+    pub async fn audit_rows(&self, tenant: &str) -> Vec<Item> {
+        let table = self.bakery.stack.output("AuditLogTable").unwrap();
+        let query = self.client.query().table_name(table).key_condition_expression("tenant_id = :tenant");
+        let query = query.expression_attribute_values(":tenant", AttributeValue::S(tenant.to_owned()));
+        query.consistent_read(true).send().await.unwrap().items.unwrap_or_default()
+    }
+
+    /// What no function may do.
+    pub async fn put_audit_row(&self, row: Item) {
+        let table = self.bakery.stack.output("AuditLogTable").unwrap();
+        self.client.put_item().table_name(table).set_item(Some(row)).send().await.unwrap();
+    }
+
+    /// What no function may do.
+    pub async fn delete_audit_row(&self, tenant: &str, sequence: u64) {
+        let table = self.bakery.stack.output("AuditLogTable").unwrap();
+        let delete = self.client.delete_item().table_name(table).key("tenant_id", AttributeValue::S(tenant.into()));
+        delete.key("sequence", AttributeValue::N(sequence.to_string())).send().await.unwrap();
+    }
+
     pub async fn configurations(&self, tenant: &str) -> Vec<Item> {
         let table = self.bakery.stack.output("ConfigurationsTable").unwrap();
         let query = self.client.query().table_name(table).key_condition_expression("tenant_id = :tenant");
@@ -297,15 +318,21 @@ impl<'a> Tables<'a> {
 
 /// Runs the sweeper to its end, as the schedule does every minute.
 pub async fn sweep(bakery: &Bakery) {
+    invoke(bakery, "outbox-sweeper", "{}").await;
+}
+
+/// Runs a function to its end with this event, and returns what it answers.
+pub async fn invoke(bakery: &Bakery, function: &str, event: &str) -> Value {
     let stack = &bakery.stack;
-    let name = stack.function_name("outbox-sweeper").unwrap();
+    let name = stack.function_name(function).unwrap();
     let url = format!("{}/2015-03-31/functions/{name}/invocations", stack.endpoint());
     // The emulator wants to know who calls, and takes the account's root at its word.
     let root =
         "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
-    let request = api::client().unwrap().post(url).header("authorization", root).body("{}");
+    let request = api::client().unwrap().post(url).header("authorization", root).body(event.to_owned());
     let answer = Answer::to(request).await;
     assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, ""), "{answer:?}");
+    answer.json()
 }
 
 /// Key of the bakery's own connection in tables.

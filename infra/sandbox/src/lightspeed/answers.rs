@@ -68,6 +68,10 @@ impl ApiError {
         Self::new(status, body)
     }
 
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, json!({"error": format!("{what} not found")}))
+    }
+
     fn staged(failure: &Failure, path: &str, timestamp: &str) -> Self {
         let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let error = match failure.status {
@@ -103,8 +107,10 @@ pub async fn guard(State(lightspeed): State<Arc<Lightspeed>>, mut request: Reque
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    lightspeed.door.leave(&path, response.status().as_u16()).await;
-    response
+    match lightspeed.door.leave(&path, response.status().as_u16()).await {
+        Some(lost) => ApiError::staged(&lost, &path, &rfc3339(lightspeed.clock.now())).into_response(),
+        None => response,
+    }
 }
 
 fn admit(lightspeed: &Arc<Lightspeed>, request: &mut Request) -> Result<(), ApiError> {

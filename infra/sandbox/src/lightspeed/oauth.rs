@@ -36,39 +36,35 @@ impl Lightspeed {
         Client { id: format!("devp-v2-{}", draws.letters(24)), secret: draws.letters(40) }
     }
 
-    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+    pub(super) fn consent(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.businesses.merchant(merchant_id)?.id.clone();
         let scopes = if scopes.is_empty() { &SCOPES } else { scopes };
         Ok(self.hand_out(&mut self.world(), Consent::new(&merchant_id, scopes.iter().copied())))
     }
 
     /// The business disconnects the application; it is not told.
-    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+    pub(super) fn end_consent(&self, merchant_id: &str) -> Result<(), Refused> {
         let merchant_id = self.businesses.merchant(Some(merchant_id))?.id.clone();
-        self.world().grants.revoke(&merchant_id);
+        self.world().own.grants.revoke(&merchant_id);
         Ok(())
-    }
-
-    pub fn expire_tokens(&self) {
-        self.world().grants.expire_access(self.clock.now());
     }
 
     fn hand_out(&self, world: &mut World, consent: Consent) -> Grant {
         let now = self.clock.now();
-        let access_token = world.grants.token(self.seed, "ls-at-", 60);
-        let refresh_token = world.grants.token(self.seed, "ls-rt-", 60);
+        let access_token = world.own.grants.token(self.seed, "ls-at-", 60);
+        let refresh_token = world.own.grants.token(self.seed, "ls-rt-", 60);
         let until = later(now, LIFETIME);
         let merchant_id = consent.merchant_id.clone();
-        world.grants.access.insert(access_token.clone(), Consent { until, ..consent.clone() });
+        world.own.grants.access.insert(access_token.clone(), Consent { until, ..consent.clone() });
         let refreshable = Consent { until: later(now, REFRESH_LIFETIME), ..consent };
-        world.grants.refresh.insert(refresh_token.clone(), refreshable);
+        world.own.grants.refresh.insert(refresh_token.clone(), refreshable);
         Grant { merchant_id, access_token, refresh_token, expires_at: until.to_string() }
     }
 
     /// The business a token stands for.
     pub(super) fn admit_token(&self, token: &str, scope: &str) -> Result<String, ApiError> {
         let world = self.world();
-        let consent = world.grants.access.get(token).filter(|consent| consent.holds(self.clock.now()));
+        let consent = world.own.grants.access.get(token).filter(|consent| consent.holds(self.clock.now()));
         let consent = consent.ok_or_else(ApiError::unauthorized)?;
         if !consent.covers(scope) || self.door.faults.refuses(scope) {
             return Err(ApiError::forbidden(scope));
@@ -120,13 +116,13 @@ pub async fn authorize(State(lightspeed): State<Arc<Lightspeed>>, uri: Uri) -> R
         return refuse("invalid_scope", "the client may not ask for this scope");
     }
     let mut world = lightspeed.world();
-    let code = world.grants.token(lightspeed.seed, "ls-code-", 32);
+    let code = world.own.grants.token(lightspeed.seed, "ls-code-", 32);
     let consent = Consent {
         redirect_uri: Some(redirect_uri),
         until: later(lightspeed.clock.now(), CODE_LIFETIME),
         ..Consent::new(&merchant.id, scope.split_whitespace())
     };
-    world.grants.codes.insert(code.clone(), consent);
+    world.own.grants.codes.insert(code.clone(), consent);
     target.query_pairs_mut().append_pair("code", &code);
     if let Some(state) = query.state {
         target.query_pairs_mut().append_pair("state", &state);
@@ -156,7 +152,7 @@ pub async fn token(
     let mut world = lightspeed.world();
     let consent = match field("grant_type").as_str() {
         "authorization_code" => {
-            let consent = world.grants.codes.remove(&field("code")).filter(|consent| consent.holds(now));
+            let consent = world.own.grants.codes.remove(&field("code")).filter(|consent| consent.holds(now));
             let consent = consent.ok_or_else(|| ApiError::invalid_grant("The code is unknown, used or expired"))?;
             if consent.redirect_uri != form.get("redirect_uri").cloned() {
                 return Err(ApiError::invalid_grant("redirect_uri is not the one the code was given for"));
@@ -165,7 +161,7 @@ pub async fn token(
         }
         "refresh_token" => {
             // Taken out whatever happens next: single use means single use.
-            let consent = world.grants.refresh.remove(&field("refresh_token")).filter(|consent| consent.holds(now));
+            let consent = world.own.grants.refresh.remove(&field("refresh_token")).filter(|consent| consent.holds(now));
             consent.ok_or_else(|| ApiError::invalid_grant("The refresh token is unknown, used, expired or revoked"))?
         }
         _ => return Err(ApiError::oauth(StatusCode::BAD_REQUEST, "unsupported_grant_type", "")),

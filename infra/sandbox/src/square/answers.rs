@@ -125,7 +125,9 @@ pub async fn guard(State(square): State<Arc<Square>>, mut request: Request, next
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    square.door.leave(&path, response.status().as_u16()).await;
+    if let Some(lost) = square.door.leave(&path, response.status().as_u16()).await {
+        response = ApiError::staged(&lost).into_response();
+    }
     response.headers_mut().insert("square-version", version);
     response
 }

@@ -43,7 +43,7 @@ impl Square {
     pub fn open_cursor(&self, query: &str, given: Option<&str>) -> Result<Cursor, ApiError> {
         let query = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
         let Some(given) = given.filter(|given| !given.is_empty()) else {
-            let end = self.world().clock.now();
+            let end = self.clock.now();
             return Ok(Cursor { query, end, after: None, page: 0 });
         };
         let invalid = |why: &str| ApiError::invalid("INVALID_CURSOR", format!("The cursor {why}.")).field("cursor");

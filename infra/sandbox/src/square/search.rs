@@ -191,7 +191,7 @@ pub async fn search(Extension(asker): Extension<Asker>, body: Bytes) -> Result<J
     let found: Vec<Item> = asker
         .square
         .world()
-        .orders
+        .shelf("orders")
         .iter()
         .filter_map(|(id, copies)| {
             let order = copies.seen(lag)?;
@@ -222,7 +222,7 @@ impl Asker {
     fn order(&self, id: &str) -> Option<Value> {
         let lag = self.square.replica_lag();
         let world = self.square.world();
-        let order = world.orders.get(id)?.seen(lag)?;
+        let order = world.shelf("orders").get(id)?.seen(lag)?;
         self.owns(order).then(|| order.clone())
     }
 

@@ -12,15 +12,18 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Toast;
+use super::limits::Left;
 use crate::clock::later;
 use crate::faults::Failure;
 use crate::square::bearer;
 
-/// A client, asking about the restaurants of its group.
+/// A client, asking about one of its restaurants.
 #[derive(Debug, Clone)]
 pub struct Asker {
     pub toast: Arc<Toast>,
     pub group: String,
+    /// Empty where Toast wants no restaurant.
+    pub restaurant: String,
 }
 
 /// An error in Toast's words.
@@ -115,12 +118,21 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 /// Stands before every route.
 pub async fn guard(State(toast): State<Arc<Toast>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let response = match admit(&toast, &mut request) {
+    let mut left = None;
+    let mut response = match admit(&toast, &mut request, &mut left) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    toast.door.leave(&path, response.status().as_u16()).await;
-    response
+    if let Some(Left { by, calls, free }) = left {
+        let headers = response.headers_mut();
+        headers.entry("x-toast-ratelimit-by").or_insert(HeaderValue::from_static(by));
+        headers.entry("x-toast-ratelimit-remaining").or_insert(calls.into());
+        headers.entry("x-toast-ratelimit-reset").or_insert(free.as_second().into());
+    }
+    match toast.door.leave(&path, response.status().as_u16()).await {
+        Some(lost) => ApiError::staged(&lost, toast.clock.now()).into_response(),
+        None => response,
+    }
 }
 
 fn scope_of(resource: &str, method: &Method) -> &'static str {
@@ -135,7 +147,7 @@ fn scope_of(resource: &str, method: &Method) -> &'static str {
     }
 }
 
-fn admit(toast: &Arc<Toast>, request: &mut Request) -> Result<(), ApiError> {
+fn admit(toast: &Arc<Toast>, request: &mut Request, left: &mut Option<Left>) -> Result<(), ApiError> {
     let path = request.uri().path();
     if let Some(failure) = toast.door.meet(path) {
         return Err(ApiError::staged(&failure, toast.clock.now()));
@@ -146,19 +158,22 @@ fn admit(toast: &Arc<Toast>, request: &mut Request) -> Result<(), ApiError> {
     }
     let token = bearer(request.headers()).ok_or_else(ApiError::unauthorized)?;
     let group = toast.admit_token(token, scope_of(resource, request.method()))?;
-    if resource != "partners" {
-        toast.check_restaurant(&group, request.headers())?;
-    }
-    request.extensions_mut().insert(Asker { toast: Arc::clone(toast), group });
+    let restaurant = match resource {
+        "partners" => String::new(),
+        _ => toast.restaurant_meant(&group, request.headers())?,
+    };
+    *left = toast.count_call(&group, &restaurant, request.uri().path())?;
+    request.extensions_mut().insert(Asker { toast: Arc::clone(toast), group, restaurant });
     Ok(())
 }
 
 impl Toast {
-    fn check_restaurant(&self, group: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn restaurant_meant(&self, group: &str, headers: &HeaderMap) -> Result<String, ApiError> {
         let named = headers.get("toast-restaurant-external-id").and_then(|value| value.to_str().ok());
         let named = named.ok_or_else(|| ApiError::bad_request("The header Toast-Restaurant-External-ID is missing"))?;
         let shop = self.businesses.shop(named).filter(|shop| shop.merchant.id == group);
-        shop.map(|_| ()).ok_or_else(|| ApiError::forbidden("The client has no access to this restaurant"))
+        let shop = shop.ok_or_else(|| ApiError::forbidden("The client has no access to this restaurant"))?;
+        Ok(shop.location.id.clone())
     }
 }
 

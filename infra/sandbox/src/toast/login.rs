@@ -44,33 +44,29 @@ impl Toast {
     }
 
     /// The group's credentials are good (again); answers with its token, as a login does.
-    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+    pub(super) fn reopen(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.businesses.merchant(merchant_id)?.id.clone();
         let mut world = self.world();
-        world.closed.remove(&merchant_id);
+        world.own.closed.remove(&merchant_id);
         let scopes = if scopes.is_empty() { &SCOPES } else { scopes };
         let (access_token, until) = self.token(&mut world, Consent::new(&merchant_id, scopes.iter().copied()));
         Ok(Grant { merchant_id, access_token, refresh_token: String::new(), expires_at: until.to_string() })
     }
 
     /// The group deletes its credentials.
-    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+    pub(super) fn close(&self, merchant_id: &str) -> Result<(), Refused> {
         let merchant_id = self.businesses.merchant(Some(merchant_id))?.id.clone();
         let mut world = self.world();
-        world.tokens.revoke(&merchant_id);
-        world.closed.insert(merchant_id);
+        world.own.tokens.revoke(&merchant_id);
+        world.own.closed.insert(merchant_id);
         Ok(())
-    }
-
-    pub fn expire_tokens(&self) {
-        self.world().tokens.expire_access(self.clock.now());
     }
 
     /// The token in force if it is not in its last minute, else a new one.
     fn token(&self, world: &mut World, consent: Consent) -> (String, Timestamp) {
         let now = self.clock.now();
         let good = later(now, LAST_MINUTE);
-        let known = world.tokens.access.iter().find(|(_, known)| {
+        let known = world.own.tokens.access.iter().find(|(_, known)| {
             known.merchant_id == consent.merchant_id && known.scopes == consent.scopes && known.holds(good)
         });
         if let Some((token, known)) = known {
@@ -86,16 +82,16 @@ impl Toast {
         });
         let parts =
             [json!({"alg": "RS256", "typ": "JWT"}), claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
-        let signature = world.tokens.token(self.seed, "toast-", 80);
+        let signature = world.own.tokens.token(self.seed, "toast-", 80);
         let token = format!("{}.{signature}", parts.join("."));
-        world.tokens.access.insert(token.clone(), Consent { until, ..consent });
+        world.own.tokens.access.insert(token.clone(), Consent { until, ..consent });
         (token, until)
     }
 
     /// The group a token stands for.
     pub(super) fn admit_token(&self, token: &str, scope: &str) -> Result<String, ApiError> {
         let world = self.world();
-        let consent = world.tokens.access.get(token).filter(|consent| consent.holds(self.clock.now()));
+        let consent = world.own.tokens.access.get(token).filter(|consent| consent.holds(self.clock.now()));
         let consent = consent.ok_or_else(ApiError::unauthorized)?;
         if !scope.is_empty() && (!consent.covers(scope) || self.door.faults.refuses(scope)) {
             return Err(ApiError::forbidden(format!("The client does not have the scope {scope}")));
@@ -124,9 +120,9 @@ pub async fn login(State(toast): State<Arc<Toast>>, body: Bytes) -> Result<Json<
         })
     });
     let mut world = toast.world();
-    let group = group.filter(|group| !world.closed.contains(*group)).ok_or_else(ApiError::unauthorized)?;
+    let group = group.filter(|group| !world.own.closed.contains(*group)).ok_or_else(ApiError::unauthorized)?;
     let now = toast.clock.now();
-    let logins = world.logins.entry(group.clone()).or_default();
+    let logins = world.own.logins.entry(group.clone()).or_default();
     logins.retain(|login| *login > later(now, SignedDuration::from_hours(-1)));
     if toast.door.faults.get().limit_logins && logins.len() >= 2 {
         let free = logins.first().map_or(now, |first| later(*first, SignedDuration::from_hours(1)));

@@ -30,7 +30,7 @@ fn restaurant_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
             "managementGroupGuid": merchant.id,
             "archived": false,
         },
-        "urls": {"website": "https://bakery.example", "facebook": "", "twitter": "", "orderOnline": null},
+        "urls": {"website": "https://bakery.example", "facebook": "", "twitter": "", "orderOnline": ""},
         "location": {
             "address1": plan.street,
             "address2": "",

@@ -280,3 +280,14 @@ async fn tokens_of_square_are_counted_and_can_be_ended() {
     let calls = sandbox.calls(Vendor::Square);
     assert_eq!((calls.token_requests, calls.tokens_given, calls.api_calls), (1, 1, 3));
 }
+
+#[tokio::test]
+async fn who_loses_the_answer_to_a_refresh_has_lost_the_business() {
+    let sandbox = Sandbox::start(quick()).unwrap();
+    let tokens = connect(&sandbox).await;
+    let lost = Failure { status: 502, times: 1, path: Some("/oauth/token".to_owned()), retry_after: None };
+    sandbox.set_faults_of(Vendor::Lightspeed, Faults { lost_answers: vec![lost], ..Faults::default() });
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
+    assert_eq!(lightspeed_token(&sandbox, &refresh).await.0, 502);
+    assert_eq!(lightspeed_token(&sandbox, &refresh).await.1["error"], "invalid_grant", "it was used up");
+}

@@ -8,12 +8,15 @@
 )]
 
 mod accounts;
+mod bakery;
 mod day;
 mod faults;
+mod lightspeed;
 mod oauth;
 mod receiver;
 mod search;
 mod shape;
+mod toast;
 mod webhooks;
 
 use std::time::Duration;

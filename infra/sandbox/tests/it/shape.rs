@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 
-use sandbox::{SaleKind, Sandbox};
+use sandbox::{SaleKind, Sandbox, SandboxOptions, Vendor};
 use serde_json::{Value, json};
 
 use crate::receiver::Receiver;
-use crate::{Client, PATIENCE, quick, updated_since};
+use crate::{Client, PATIENCE, quick, standing, updated_since};
 
 /// Documented in Square's model (providers/square.md, section 4) but in no sample.
-const DOCUMENTED: [&str; 10] = [
+const DOCUMENTED: [&str; 14] = [
     ".tip_money",
     ".processing_fee_money",
     ".amount_money",
@@ -22,11 +22,22 @@ const DOCUMENTED: [&str; 10] = [
     ".return_service_charges",
     ".return_tips",
     ".total_service_charge_money",
+    // A modifier may itself be modified (providers/toast.md, section 4.2).
+    ".modifiers[].modifiers[]",
+    ".firstBusinessDate",
+    ".general.currencyCode",
+    ".checks[].appliedDiscounts[].",
 ];
 
-fn samples() -> Option<Vec<(String, Value)>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/square");
-    let files = std::fs::read_dir(folder).ok()?;
+/// The vendor's samples, if they lie beside the repository.
+fn samples(vendor: &str) -> Option<Vec<(String, Value)>> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures").join(vendor);
+    let Ok(files) = std::fs::read_dir(folder) else {
+        // Past the test harness, which would keep it to itself.
+        let skipped = format!("SKIPPED: no samples of {vendor} (shared/fixtures) are here; shapes were not checked\n");
+        std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+        return None;
+    };
     let read = |path: PathBuf| {
         let name = path.file_name()?.to_str()?.to_owned();
         Some((name, serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?))
@@ -80,13 +91,7 @@ const REFUND: [&str; 3] = ["/refund", "/refunds", "/data/object/refund"];
 
 #[tokio::test]
 async fn answers_and_events_have_the_shapes_of_the_samples() {
-    let Some(samples) = samples() else {
-        // Past the test harness, which would keep it to itself.
-        writeln!(
-            std::io::stderr(),
-            "SKIPPED: the vendor's samples (shared/fixtures/square) are not here; shapes were not checked"
-        )
-        .unwrap();
+    let Some(samples) = samples("square") else {
         return;
     };
     let sandbox = Sandbox::start(quick()).unwrap();
@@ -142,5 +147,76 @@ async fn answers_and_events_have_the_shapes_of_the_samples() {
         let mut envelope = body.clone();
         envelope["data"]["object"] = json!({});
         check(&of_type, &event.event_type, &envelope, &[""]);
+    }
+}
+
+#[tokio::test]
+async fn toasts_answers_and_events_have_the_shapes_of_the_samples() {
+    let Some(samples) = samples("toast") else {
+        return;
+    };
+    let sandbox = Sandbox::start(SandboxOptions { shops: 4, ..standing() }).unwrap();
+    let toast = sandbox.at(Vendor::Toast);
+    toast.stock_history(25, "2026-03-07T11:30:00Z".parse().unwrap());
+    toast.ring_up(SaleKind::Everything, None).unwrap();
+    toast.wait_until_quiet(PATIENCE).await.unwrap();
+    let order = ["", "/details/order"];
+    for event in toast.events() {
+        let body: Value = serde_json::from_str(&event.body).unwrap();
+        check(&samples, "order", &body["details"]["order"], &order);
+        let mut envelope = body.clone();
+        envelope["details"]["order"] = json!({});
+        check(&samples, "event", &envelope, &[""]);
+    }
+    let token = sandbox.grant_of(Vendor::Toast, None, &[]).unwrap().access_token;
+    let restaurant = sandbox.merchants_of(Vendor::Toast)[0].locations[0].id.clone();
+    let get = |path: String| {
+        let request = reqwest::Client::new().get(format!("{}{path}", sandbox.toast_url())).bearer_auth(&token);
+        let request = request.header("Toast-Restaurant-External-ID", &restaurant);
+        async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
+    };
+    let day = sandbox.at(Vendor::Toast).ledger()[0].business_date.as_ref().unwrap().replace('-', "");
+    for order_shown in get(format!("/orders/v2/ordersBulk?businessDate={day}")).await.as_array().unwrap() {
+        check(&samples, "order", order_shown, &order);
+    }
+    let payments = get(format!("/orders/v2/payments?paidBusinessDate={day}")).await;
+    let guid = payments[0].as_str().unwrap();
+    check(&samples, "payment", &get(format!("/orders/v2/payments/{guid}")).await, &["", "/checks/0/payments"]);
+    check(&samples, "restaurant", &get(format!("/restaurants/v1/restaurants/{restaurant}")).await, &[""]);
+    check(&samples, "partners", &get("/partners/v1/connectedRestaurants?pageSize=2".to_owned()).await, &[""]);
+    check(&samples, "error", &get("/orders/v2/orders/none".to_owned()).await, &[""]);
+}
+
+#[tokio::test]
+async fn lightspeeds_answers_and_events_have_the_shapes_of_the_samples() {
+    let Some(samples) = samples("lightspeed") else {
+        return;
+    };
+    let sandbox = Sandbox::start(SandboxOptions { merchants: 3, ..standing() }).unwrap();
+    let lightspeed = sandbox.at(Vendor::Lightspeed);
+    lightspeed.stock_history(25, "2026-03-07T06:30:00Z".parse().unwrap());
+    lightspeed.ring_up(SaleKind::Everything, None).unwrap();
+    lightspeed.wait_until_quiet(PATIENCE).await.unwrap();
+    for event in lightspeed.events() {
+        check(&samples, "notification", &serde_json::from_str(&event.body).unwrap(), &[""]);
+    }
+    for merchant in lightspeed.merchants() {
+        let token = sandbox.grant_of(Vendor::Lightspeed, Some(&merchant.id), &[]).unwrap().access_token;
+        let get = |path: String| {
+            let request = reqwest::Client::new().get(format!("{}{path}", sandbox.lightspeed_url())).bearer_auth(&token);
+            async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
+        };
+        let location = &merchant.locations[0].id;
+        let path = format!("/f/v2/business-location/{location}/sales");
+        let page = get(format!("{path}?from=2026-03-01T00:00:00Z&include=payments&pageSize=100")).await;
+        for sale in page["sales"].as_array().unwrap() {
+            check(&samples, "sale", sale, &["", "/sales"]);
+        }
+        check(&samples, "page", &page, &[""]);
+        check(&samples, "day", &get(format!("{path}-daily?date=2026-03-07")).await, &[""]);
+        check(&samples, "error", &get(path).await, &[""]);
+        check(&samples, "businesses", &get("/f/data/businesses".to_owned()).await, &[""]);
+        let counts = format!("/o/op/1/itemAvailability?businessLocationId={location}");
+        check(&samples, "availability", &get(counts).await, &[""]);
     }
 }

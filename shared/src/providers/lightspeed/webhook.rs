@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::Text;
+use super::{Text, sale_id};
 use crate::domain::{EventId, ExternalOrderId, LocationId, ProviderKind};
 use crate::providers::delivery::{is_same_secret, proving_secret};
 use crate::providers::error::read_json;
@@ -76,10 +77,11 @@ struct Push {
     #[serde(rename = "type")]
     push_type: Option<String>,
     status: Option<String>,
+    third_party_reference: Option<IgnoredAny>,
     ikentoo_account_identifier: Option<String>,
     // PMS
     fisc_id: Option<String>,
-    receipt_id: Option<String>,
+    transactions: Option<IgnoredAny>,
     close_date: Option<String>,
 }
 
@@ -110,16 +112,25 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification,
             // It does not say when; it is sent at once.
             (format!("{kind}.{status}"), account.map(|account| (account, received_at)))
         }
-        (None, None) if push.fisc_id.is_some() || push.receipt_id.is_some() => {
+        (None, None) if push.fisc_id.is_some() || push.transactions.is_some() => {
             // Some tills write the time without a zone, and then nobody knows which. It is sent at once.
             let closed_at = push.close_date.as_deref().and_then(|text| text.parse().ok()).unwrap_or(received_at);
             ("pms.charge".to_owned(), push.fisc_id.clone().map(|account| (account, closed_at)))
+        }
+        // A failure of Order and Pay leaves its type out.
+        (None, None) if push.third_party_reference.is_some() => {
+            (format!("ORDER.{}", push.status.as_deref().unwrap_or_default()), None)
         }
         (None, None) => return Err(PayloadError::new("", PayloadProblem::Unsupported)),
     };
     let subject = match sale {
         Some((account, closed_at)) => Subject::Order {
-            id: ExternalOrderId::new(account).map_err(|_| invalid("account"))?,
+            id: match &location {
+                Some(shop) => sale_id(shop, &account),
+                // Whoever knows the shops looks for it in each.
+                None => ExternalOrderId::new(account),
+            }
+            .map_err(|_| invalid("account"))?,
             location: location.clone(),
             changed_at: Some(closed_at),
             expects: Expectation::Any,
@@ -161,8 +172,11 @@ mod tests {
         };
         let closed = r#"{"notificationType":"CLOSE","businessLocationId":45454565682155,"account":{"accountNumber":"A1.2","closeDate":1771056000000"#;
         for (body, subject) in [
-            (format!("{closed}}}}}"), sale("A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
-            (format!(r#"{closed},"type":"SALE"}}}}"#), sale("A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
+            (format!("{closed}}}}}"), sale("45454565682155/A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
+            (
+                format!(r#"{closed},"type":"SALE"}}}}"#),
+                sale("45454565682155/A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z"),
+            ),
             (format!(r#"{closed},"type":"TRANSITORY"}}}}"#), Subject::Nothing),
             (format!(r#"{closed},"cancelled":true}}}}"#), Subject::Nothing),
             (
@@ -172,9 +186,11 @@ mod tests {
             (
                 r#"{"type":"ORDER","status":"CLOSED","businessLocationId":"7","ikentooAccountIdentifier":"A1.3"}"#
                     .into(),
-                sale("A1.3", Some("7"), "2026-02-14T08:00:00Z"),
+                sale("7/A1.3", Some("7"), "2026-02-14T08:00:00Z"),
             ),
             (r#"{"type":"PAYMENT","status":"SUCCESS","ikentooAccountIdentifier":"A1.3"}"#.into(), Subject::Nothing),
+            (r#"{"status":"FAILURE","reason":"x","thirdPartyReference":"r"}"#.into(), Subject::Nothing),
+            (r#"{"apiKey":"k","closeDate":"2026-02-14T07:59:00Z","transactions":[]}"#.into(), Subject::Nothing),
             (r#"{"type":"ITEM","status":"RESTRICTED","sku":"x"}"#.into(), Subject::Nothing),
             (
                 r#"{"receiptId":"R1.1","fiscId":"A1.4","closeDate":"2026-02-14T07:59:00Z"}"#.into(),

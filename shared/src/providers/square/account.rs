@@ -159,6 +159,7 @@ async fn granted_scopes(
             ProviderErrorKind::RateLimited { .. }
             | ProviderErrorKind::Unavailable
             | ProviderErrorKind::Malformed
+            | ProviderErrorKind::CursorExpired
             | ProviderErrorKind::SeveralMerchants
             | ProviderErrorKind::Unsupported => Err(error),
         },

@@ -1,12 +1,20 @@
 //! Square's endpoints for orders.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use serde_json::json;
 
 use super::wire;
+use crate::domain::ExternalOrderId;
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
-use crate::providers::{Access, OrderRef, ProviderError, RawOrder};
+use crate::providers::{Access, FoundOrder, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, RawOrder};
 
+/// Square gives a thousand; a page should fit an answer and the time that there is for it.
+const PAGE_SIZE: u32 = 100;
+
+/// An order that takes longer than this to close may have waited for the network.
+const SLOW_TO_CLOSE: SignedDuration = SignedDuration::from_mins(15);
 /// The version whose shapes `wire.rs` describes.
 pub(super) const VERSION: &str = "2025-08-20";
 
@@ -16,5 +24,80 @@ pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderR
     let call = http.get(OPERATION, access.environment, &["v2", "orders", order.id.as_str()], &[])?;
     let answer = call.bearer(access.token).header("square-version", VERSION).send().await?;
     let answer: wire::OrderAnswer = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
-    Ok(RawOrder { body: answer.order.get().as_bytes().to_vec(), observed_at })
+    let body = answer.order.get().as_bytes().to_vec();
+    let paid_offline_at = paid_offline_at(http, access, OPERATION, &body).await?;
+    Ok(RawOrder { body, location: order.location.clone(), paid_offline_at, observed_at })
+}
+
+/// When the guest paid, if the till was offline then: only the payment knows. Most orders close soon after they were
+/// opened, and of those nobody needs to ask.
+async fn paid_offline_at(
+    http: &Http,
+    access: &Access<'_>,
+    operation: &'static str,
+    order: &[u8],
+) -> Result<Option<Timestamp>, ProviderError> {
+    let refuse = |error| http.unreadable(operation, error);
+    let order: wire::OrderTimes = read_json(order).map_err(refuse)?;
+    let Some(closed_at) = order.closed_at else { return Ok(None) };
+    if closed_at.duration_since(order.created_at) < SLOW_TO_CLOSE {
+        return Ok(None);
+    }
+    let payments = order.tenders.iter().filter_map(|tender| tender.payment_id.as_deref().or(tender.id.as_deref()));
+    let mut paid_at = None;
+    for id in payments {
+        let call = http.get(operation, access.environment, &["v2", "payments", id], &[])?;
+        let answer = call.bearer(access.token).header("square-version", VERSION).send().await?;
+        let answer: wire::PaymentAnswer = read_json(&answer.body).map_err(refuse)?;
+        paid_at = paid_at.max(answer.payment.offline_payment_details.and_then(|details| details.client_created_at));
+    }
+    Ok(paid_at)
+}
+
+/// Changed orders of one shop, oldest change first. `updated_at` and nothing else: what an offline till sends late keeps
+/// its old `created_at`.
+pub(super) async fn list_orders(
+    http: &Http,
+    access: &Access<'_>,
+    query: &OrderQuery,
+) -> Result<OrderPage, ProviderError> {
+    const OPERATION: &str = "list_orders";
+    let observed_at = Timestamp::now();
+    // With a cursor the same query must come again, its end included.
+    let mut search = json!({
+        "location_ids": [query.location],
+        "query": {
+            "filter": { "date_time_filter": { "updated_at": { "start_at": query.from, "end_at": query.to } } },
+            "sort": { "sort_field": "UPDATED_AT", "sort_order": "ASC" },
+        },
+        "limit": PAGE_SIZE,
+    });
+    if let (Some(cursor), Some(search)) = (&query.cursor, search.as_object_mut()) {
+        search.insert("cursor".to_owned(), cursor.as_str().into());
+    }
+    let call = http.post(OPERATION, access.environment, &["v2", "orders", "search"])?;
+    let call = call.bearer(access.token).header("square-version", VERSION).json(&search);
+    let answer = call.send_for_page(is_cursor_invalid).await?;
+    let refuse = |error| http.unreadable(OPERATION, error);
+    let page: wire::SearchAnswer = read_json(&answer.body).map_err(refuse)?;
+    let mut orders = Vec::with_capacity(page.orders.len());
+    for order in page.orders {
+        let body = order.get().as_bytes().to_vec();
+        let names: wire::OrderNames = read_json(&body).map_err(refuse)?;
+        let order = OrderRef {
+            id: ExternalOrderId::new(names.id).map_err(|_| refuse(PayloadError::invalid("orders.id")))?,
+            location: Some(query.location.clone()),
+            changed_at: names.updated_at,
+        };
+        let paid_offline_at = paid_offline_at(http, access, OPERATION, &body).await?;
+        let raw = RawOrder { body, location: Some(query.location.clone()), paid_offline_at, observed_at };
+        orders.push(FoundOrder { order, raw });
+    }
+    Ok(OrderPage { orders, next: page.cursor })
+}
+
+/// A cursor that is too old, or was given for another query.
+pub(super) fn is_cursor_invalid(refusal: &[u8]) -> bool {
+    let errors = serde_json::from_slice::<wire::Errors>(refusal).map(|refusal| refusal.errors).unwrap_or_default();
+    errors.iter().any(|error| error.code.as_deref() == Some("INVALID_CURSOR"))
 }

@@ -3,6 +3,7 @@
 //! An order with lines is a sale. An order with `returns` is a refund, and one with both (an exchange) is both. We take
 //! Square's amounts as they are and check them against each other; we never calculate what Square has said.
 
+use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 use super::wire::{self, Order};
@@ -12,14 +13,14 @@ use crate::domain::{
     TransactionId, TransactionKind, TransactionStatus,
 };
 use crate::providers::error::read_json;
-use crate::providers::{PayloadError, PayloadProblem};
+use crate::providers::{PayloadError, PayloadProblem, RawOrder};
 
 /// Where Square takes an inclusive tax out of `gross_sales_money` (the United States, Canada, Japan); elsewhere it
 /// stays inside (api.json, OrderLineItem.gross_sales_money). The currency stands for the country.
 const INCLUDED_TAX_OUTSIDE_GROSS: [&str; 3] = ["USD", "CAD", "JPY"];
 
-pub(super) fn transactions(body: &[u8], configuration: &Configuration) -> Result<Vec<Transaction>, PayloadError> {
-    let order: Order = read_json(body)?;
+pub(super) fn transactions(raw: &RawOrder, configuration: &Configuration) -> Result<Vec<Transaction>, PayloadError> {
+    let order: Order = read_json(&raw.body)?;
     let status = match order.state.as_deref() {
         Some("COMPLETED") => TransactionStatus::Completed,
         Some("OPEN") => TransactionStatus::Open,
@@ -29,7 +30,7 @@ pub(super) fn transactions(body: &[u8], configuration: &Configuration) -> Result
         Some(_) => return Err(PayloadError::new("state", PayloadProblem::Invalid)),
         None => return Err(missing("state")),
     };
-    let context = Context::new(&order, configuration)?;
+    let context = Context::new(&order, raw.paid_offline_at, configuration)?;
     let mut transactions = Vec::with_capacity(1);
     if order.returns.is_empty() || !order.line_items.is_empty() {
         transactions.push(context.sale(status)?);
@@ -37,7 +38,25 @@ pub(super) fn transactions(body: &[u8], configuration: &Configuration) -> Result
     if !order.returns.is_empty() {
         transactions.push(context.refund(status)?);
     }
+    if let [sale, refund] = transactions.as_mut_slice() {
+        set_off(sale, refund)?;
+    }
     Ok(transactions)
+}
+
+/// In an exchange, what was brought back pays for what was taken, as far as it was not paid out.
+fn set_off(sale: &mut Transaction, refund: &mut Transaction) -> Result<(), PayloadError> {
+    let paid_out = sum(refund.payments.iter().map(|payment| payment.amount), "refunds")?;
+    let credit = refund.amounts.total.checked_sub(paid_out).map_err(|MoneyError| out_of_range("refunds"))?;
+    if credit > Minor::ZERO {
+        let id = sale.external_order_id.to_string();
+        let payment = Payment { id, tender: Tender::Exchange, amount: credit, tip: Minor::ZERO };
+        for transaction in [sale, refund] {
+            transaction.payments.push(payment.clone());
+            transaction.check_amounts().map_err(|MoneyError| out_of_range("total_money"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Orders made through the API count versions; those of a till have only the time of their last change.
@@ -52,10 +71,15 @@ struct Context<'a> {
     location: &'a Location,
     currency: Currency,
     id: ExternalOrderId,
+    paid_offline_at: Option<Timestamp>,
 }
 
 impl<'a> Context<'a> {
-    fn new(order: &'a Order, configuration: &'a Configuration) -> Result<Self, PayloadError> {
+    fn new(
+        order: &'a Order,
+        paid_offline_at: Option<Timestamp>,
+        configuration: &'a Configuration,
+    ) -> Result<Self, PayloadError> {
         let location = LocationId::new(order.location_id.as_str())
             .ok()
             .and_then(|id| configuration.location(&id))
@@ -65,7 +89,7 @@ impl<'a> Context<'a> {
             None => location.currency,
         };
         let id = ExternalOrderId::new(order.id.as_str()).map_err(|_| invalid("id"))?;
-        Ok(Self { order, configuration, location, currency, id })
+        Ok(Self { order, configuration, location, currency, id, paid_offline_at })
     }
 
     fn sale(&self, status: TransactionStatus) -> Result<Transaction, PayloadError> {
@@ -180,7 +204,7 @@ impl<'a> Context<'a> {
 
     fn transaction(&self, parts: Parts) -> Result<Transaction, PayloadError> {
         let order = self.order;
-        let occurred_at = order.closed_at.unwrap_or(order.created_at);
+        let occurred_at = self.paid_offline_at.or(order.closed_at).unwrap_or(order.created_at);
         let mut transaction = Transaction {
             id: TransactionId::derive(order.created_at, self.configuration.id, &self.id, parts.kind),
             provider: ProviderKind::Square,
@@ -231,7 +255,7 @@ impl<'a> Context<'a> {
                 Some("GIFT_CARD") => LineItemKind::GiftCard,
                 _ => LineItemKind::Item,
             },
-            name: display_name(line),
+            name: display_name(line.name.as_deref(), line.variation_name.as_deref()),
             item_id: line.catalog_object_id.clone(),
             quantity,
             unit: line.quantity_unit.as_ref().and_then(unit_name),
@@ -351,9 +375,10 @@ struct Parts {
     payments: Vec<Payment>,
 }
 
-fn display_name(line: &wire::Line) -> String {
-    let name = line.name.as_deref().unwrap_or_default();
-    match line.variation_name.as_deref() {
+/// The item, and which variation of it where that says more.
+pub(super) fn display_name(name: Option<&str>, variation: Option<&str>) -> String {
+    let name = name.unwrap_or_default();
+    match variation {
         Some(variation) if !variation.is_empty() && variation != name => format!("{name} ({variation})"),
         _ => name.to_owned(),
     }

@@ -124,6 +124,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
             let expects = change.version.map_or(Expectation::Any, |v| Expectation::Version(SourceVersion(v)));
             order(Some(change.order_id), change.location_id, change.updated_at.or(change.created_at), expects)?
         }
+        "oauth.authorization.revoked" => Subject::Revoked,
         _ => Subject::Nothing,
     };
     Ok(Notification {
@@ -213,6 +214,7 @@ mod tests {
                 r#"{"order_fulfillment_updated":{"order_id":"O2"}}"#,
                 lead("O2", None, Expectation::Any),
             ),
+            ("oauth.authorization.revoked", r#"{"revocation":{"revoker_type":"MERCHANT"}}"#, Subject::Revoked),
             ("inventory.count.updated", r#"{"inventory_counts":[]}"#, Subject::Nothing),
         ] {
             let notification = parse(event(event_type, object).as_bytes()).unwrap();

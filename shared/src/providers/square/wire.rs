@@ -220,3 +220,66 @@ pub(super) struct TokenStatusAnswer {
     #[serde(default)]
     pub scopes: std::collections::BTreeSet<String>,
 }
+
+/// As much of an order as tells whether its payments must be read.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OrderTimes {
+    pub created_at: Timestamp,
+    pub closed_at: Option<Timestamp>,
+    #[serde(default)]
+    pub tenders: Vec<TenderId>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct TenderId {
+    pub id: Option<String>,
+    pub payment_id: Option<String>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct PaymentAnswer {
+    pub payment: Payment,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct Payment {
+    pub offline_payment_details: Option<OfflinePaymentDetails>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OfflinePaymentDetails {
+    pub client_created_at: Option<Timestamp>,
+}
+
+/// An empty page may be an empty object.
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct SearchAnswer<'a> {
+    #[serde(default, borrow)]
+    pub orders: Vec<&'a serde_json::value::RawValue>,
+    pub cursor: Option<String>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct OrderNames {
+    pub id: String,
+    pub updated_at: Option<Timestamp>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct Errors {
+    pub errors: Vec<ErrorCode>,
+}
+
+#[cfg(feature = "client")]
+#[derive(Deserialize)]
+pub(super) struct ErrorCode {
+    pub code: Option<String>,
+}

@@ -11,13 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::modified_at;
+use super::instant;
 use crate::domain::{EventId, ExternalOrderId, LocationId, ProviderKind, SourceVersion};
 use crate::providers::delivery::{is_mac, proving_secret};
 use crate::providers::error::read_json;
 use crate::providers::{
-    Expectation, Notification, Origin, PayloadError, PayloadProblem, SignatureMismatch, Subject, VerifiedDelivery,
-    WebhookDelivery, WebhookSecret,
+    Expectation, Notification, Origin, PayloadError, SignatureMismatch, Subject, VerifiedDelivery, WebhookDelivery,
+    WebhookSecret,
 };
 
 const SIGNATURE: &str = "toast-signature";
@@ -85,19 +85,20 @@ struct Order {
 /// of order; so it is read.
 pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
     let envelope: Envelope = read_json(body)?;
-    let details = envelope.details.ok_or_else(|| PayloadError::new("details", PayloadProblem::Missing))?;
+    let details = envelope.details.ok_or_else(|| PayloadError::missing("details"))?;
     let details: Details = read_json(details.get().as_bytes()).map_err(|mut error| {
         error.path = format!("details.{}", error.path);
         error
     })?;
-    let location = LocationId::new(details.restaurant_guid).map_err(|_| invalid("details.restaurantGuid"))?;
+    let location =
+        LocationId::new(details.restaurant_guid).map_err(|_| PayloadError::invalid("details.restaurantGuid"))?;
     let subject = match envelope.event_type.as_str() {
         "order_updated" | "channel_order_updated" => {
-            let order = details.order.ok_or_else(|| PayloadError::new("details.order", PayloadProblem::Missing))?;
-            let id = order.guid.ok_or_else(|| PayloadError::new("details.order.guid", PayloadProblem::Missing))?;
-            let changed_at = order.modified_date.as_deref().and_then(modified_at);
+            let order = details.order.ok_or_else(|| PayloadError::missing("details.order"))?;
+            let id = order.guid.ok_or_else(|| PayloadError::missing("details.order.guid"))?;
+            let changed_at = order.modified_date.as_deref().and_then(instant);
             Subject::Order {
-                id: ExternalOrderId::new(id).map_err(|_| invalid("details.order.guid"))?,
+                id: ExternalOrderId::new(id).map_err(|_| PayloadError::invalid("details.order.guid"))?,
                 location: Some(location.clone()),
                 changed_at,
                 expects: changed_at
@@ -107,15 +108,11 @@ pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
         _ => Subject::Nothing,
     };
     Ok(Notification {
-        event_id: EventId::new(envelope.guid).map_err(|_| invalid("guid"))?,
+        event_id: EventId::new(envelope.guid).map_err(|_| PayloadError::invalid("guid"))?,
         event_type: envelope.event_type,
         origin: Origin::Location(location),
         subject,
     })
-}
-
-fn invalid(path: &str) -> PayloadError {
-    PayloadError::new(path, PayloadProblem::Invalid)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::store::item::{bytes, text, time, unreadable};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     owner: Uuid,
-    generation: Uuid,
+    /// Of which credentials.
+    pub generation: Uuid,
     /// When somebody else may take it.
     pub until: Timestamp,
 }

@@ -1,0 +1,169 @@
+//! What the lines of a Lightspeed sale come to.
+
+use rust_decimal::Decimal;
+
+use super::wire::Line;
+use crate::domain::{Currency, LineItem, LineItemKind, Minor, Modifier, Quantity};
+use crate::providers::PayloadError;
+use crate::providers::decimal::{Exact, rounded_minor, sum_exact, sum_minor};
+
+/// Whether `totalNetAmountWithoutTax` contains the service charge. In the published example it does not, and the amount
+/// with tax does (unverified).
+const SERVICE_CHARGE_IN_NET: bool = false;
+
+/// Exact, with the sign that the lines came with.
+#[derive(Default, Clone, Copy)]
+pub(super) struct LineSums {
+    pub gross: Decimal,
+    pub discount: Decimal,
+    pub tax: Decimal,
+    pub tax_included: Decimal,
+    pub service_charge: Decimal,
+    pub total: Decimal,
+}
+
+impl LineSums {
+    fn add(&mut self, other: &Self) -> Result<(), PayloadError> {
+        for (sum, amount) in [
+            (&mut self.gross, other.gross),
+            (&mut self.discount, other.discount),
+            (&mut self.tax, other.tax),
+            (&mut self.tax_included, other.tax_included),
+            (&mut self.service_charge, other.service_charge),
+            (&mut self.total, other.total),
+        ] {
+            *sum = sum_exact([*sum, amount], "salesLines")?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn sums(lines: &[Line<'_>]) -> Result<LineSums, PayloadError> {
+    let is_exclusive = is_exclusive(lines);
+    let mut sums = LineSums::default();
+    for (index, line) in lines.iter().enumerate() {
+        sums.add(&sums_of(line, is_exclusive, index)?)?;
+    }
+    Ok(sums)
+}
+
+/// Whether the business adds its taxes to its prices. Lines without a tax follow the others.
+fn is_exclusive(lines: &[Line<'_>]) -> bool {
+    lines.iter().flat_map(|line| &line.tax_lines).any(|tax| tax.tax_included == Some(false))
+}
+
+fn sums_of(line: &Line<'_>, is_exclusive: bool, index: usize) -> Result<LineSums, PayloadError> {
+    let value = |amount: Option<Exact>| amount.unwrap_or_default().0;
+    let taxes = line.tax_lines.iter().map(|tax| value(tax.tax_amount));
+    let tax = if line.tax_lines.is_empty() { value(line.tax_amount) } else { sum_exact(taxes, "taxLines")? };
+    let (discount, service_charge) = (discount(line), value(line.service_charge));
+    let missing = |field: &str| PayloadError::missing(format!("salesLines[{index}].{field}"));
+    let total = if is_exclusive {
+        // What `totalNetAmountWithTax` means there is not published.
+        let net = line.total_net_amount_without_tax.ok_or_else(|| missing("totalNetAmountWithoutTax"))?;
+        let charge_on_top = if SERVICE_CHARGE_IN_NET { Decimal::ZERO } else { service_charge };
+        sum_exact([net.0, tax, charge_on_top], "salesLines")?
+    } else {
+        line.total_net_amount_with_tax.ok_or_else(|| missing("totalNetAmountWithTax"))?.0
+    };
+    let tax_included = if is_exclusive { Decimal::ZERO } else { tax };
+    // The fallback is the definition turned round.
+    let stated = line.menu_list_price.map(|price| price.0);
+    let calculated = total - service_charge - (tax - tax_included) + discount;
+    let gross = stated.unwrap_or(calculated);
+    Ok(LineSums { gross, discount, tax, tax_included, service_charge, total })
+}
+
+/// `totalDiscountAmount` holds both kinds.
+pub(super) fn discount(line: &Line<'_>) -> Decimal {
+    let parts = || line.discount_amount.unwrap_or_default().0 + line.account_discount_amount.unwrap_or_default().0;
+    line.total_discount_amount.map_or_else(parts, |total| total.0)
+}
+
+/// The lines, each with those that belong to it: they have amounts of their own, which are counted once, at the line
+/// that they change (whether Lightspeed counts them there too is unverified).
+pub(super) fn line_items(
+    lines: &[Line<'_>],
+    sign: Decimal,
+    discount: Minor,
+    currency: Currency,
+) -> Result<Vec<LineItem>, PayloadError> {
+    let is_exclusive = is_exclusive(lines);
+    let mut items = Vec::new();
+    for (index, line) in lines.iter().enumerate() {
+        if root(lines, index) != index {
+            continue;
+        }
+        let mut sums = sums_of(line, is_exclusive, index)?;
+        let own_gross = sums.gross;
+        let mut modifiers = Vec::new();
+        let belongs = |other: &usize| *other != index && root(lines, *other) == index;
+        for (other, child) in lines.iter().enumerate().filter(|(other, _)| belongs(other)) {
+            let child_sums = sums_of(child, is_exclusive, other)?;
+            sums.add(&child_sums)?;
+            modifiers.push(Modifier {
+                name: name(child),
+                item_id: child.sku.as_deref().map(str::to_owned),
+                quantity: per_piece_rounded(child, line),
+                total: rounded_minor(child_sums.gross * sign, currency, "salesLines")?,
+            });
+        }
+        let quantity = line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
+        let unit_price = own_gross.checked_div(quantity);
+        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
+        items.push(LineItem {
+            id: line.id.as_deref().map_or_else(|| index.to_string(), str::to_owned),
+            kind: LineItemKind::Item,
+            name: name(line),
+            item_id: line.sku.as_deref().map(str::to_owned),
+            quantity: Quantity::new(quantity * sign),
+            unit: None,
+            // Both carry the sign, so the price does not.
+            unit_price: unit_price.map(|price| rounded_minor(price, currency, "menuListPrice")).transpose()?,
+            gross: round(sums.gross)?,
+            discount: round(sums.discount)?,
+            tax: round(sums.tax)?,
+            total: round(sums.total)?,
+            modifiers,
+        });
+    }
+    carry_cents(&mut items, discount)?;
+    Ok(items)
+}
+
+/// The discount of the sale is rounded once, those of its lines each: what that leaves over goes to the largest.
+fn carry_cents(items: &mut [LineItem], discount: Minor) -> Result<(), PayloadError> {
+    let out_of_range = |_| PayloadError::out_of_range("totalDiscountAmount");
+    let of_items = sum_minor(items.iter().map(|item| item.discount), "totalDiscountAmount")?;
+    let left_over = discount.checked_sub(of_items).map_err(out_of_range)?;
+    if let Some(largest) = items.iter_mut().max_by_key(|item| item.discount.0.unsigned_abs()) {
+        largest.discount = largest.discount.checked_add(left_over).map_err(out_of_range)?;
+    }
+    Ok(())
+}
+
+/// The line that a line belongs to in the end; itself, if its parent is not of this sale. As many steps as lines: a
+/// circle has no end.
+fn root(lines: &[Line<'_>], index: usize) -> usize {
+    let mut at = index;
+    for _ in lines {
+        let parent = lines.get(at).and_then(|line| line.parent_line_id.as_deref());
+        match parent.and_then(|id| lines.iter().position(|line| line.id.as_deref() == Some(id))) {
+            Some(parent) if parent != at => at = parent,
+            _ => return at,
+        }
+    }
+    index
+}
+
+/// What the staff typed in comes before what the catalogue says.
+fn name(line: &Line<'_>) -> String {
+    let typed = line.name_override.as_deref().filter(|name| !name.is_empty());
+    typed.or(line.name.as_deref()).unwrap_or_default().to_owned()
+}
+
+fn per_piece_rounded(child: &Line<'_>, parent: &Line<'_>) -> Quantity {
+    let value = |line: &Line<'_>| line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
+    let per_piece = value(child).checked_div(value(parent)).unwrap_or(value(child));
+    Quantity::new(per_piece.round_dp(6))
+}

@@ -1,0 +1,123 @@
+//! What is read page by page, and what is written back.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::{OrderRef, RawOrder};
+use crate::domain::{Currency, LocationId, Minor, Quantity};
+
+/// Which orders of a shop are wanted: those that changed in a window of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderQuery {
+    /// The shop.
+    pub location: LocationId,
+    /// Changed at this time or later.
+    pub from: Timestamp,
+    /// Changed before this time. Some providers count the end itself in; doing it twice is harmless.
+    pub to: Timestamp,
+    /// Where to go on, from the page before. It belongs to this query and to no other.
+    pub cursor: Option<String>,
+}
+
+/// A page of orders.
+#[derive(Debug, Clone)]
+pub struct OrderPage {
+    /// In the provider's order.
+    pub orders: Vec<FoundOrder>,
+    /// Where to go on. `None`: the window has been read to its end.
+    pub next: Option<String>,
+}
+
+/// An order as a page shows it: whole, so that nothing more needs to be read.
+#[derive(Debug, Clone)]
+pub struct FoundOrder {
+    /// What it is called, and when it changed.
+    pub order: OrderRef,
+    /// As it is.
+    pub raw: RawOrder,
+}
+
+/// A page of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogPage {
+    /// What is sold.
+    pub items: Vec<CatalogItem>,
+    /// Where to go on.
+    pub next: Option<String>,
+}
+
+/// Something that can be sold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CatalogItem {
+    /// The `item_id` of the lines that sell it.
+    pub item_id: String,
+    /// As the till shows it.
+    pub name: String,
+    /// The merchant's own number.
+    pub sku: Option<String>,
+    /// The group it is in.
+    pub category: Option<String>,
+}
+
+/// What a provider says that a shop sold in an accounting day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DailyTotals {
+    /// Which day, by the provider's reckoning.
+    pub date: Date,
+    /// Whether the provider has everything of that day.
+    pub is_final: bool,
+    /// Of the turnover.
+    pub currency: Currency,
+    /// How many sales count.
+    pub sales: u32,
+    /// How many refunds count.
+    pub refunds: u32,
+    /// Sales less refunds, without tips.
+    pub turnover: Minor,
+}
+
+/// For what a provider lets us say whether it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AvailabilitySupport {
+    /// For everything.
+    AllItems,
+    /// For what it keeps a count of, by setting the count.
+    CountedItems,
+    /// For nothing.
+    Nothing,
+}
+
+/// An item that is there or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AvailabilityChange {
+    /// In which shop.
+    pub location: LocationId,
+    /// As lines and catalogue name it.
+    pub item_id: String,
+    /// What is to be shown at the till.
+    pub availability: Availability,
+    /// The same for every attempt at the same change.
+    pub idempotency_key: String,
+}
+
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// No more.
+    SoldOut,
+    /// Again, without a count.
+    Available,
+    /// Again, so many.
+    Left(Quantity),
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AvailabilityOutcome {
+    /// The till shows it.
+    Applied,
+    /// The provider keeps no count of this item, so it cannot be set.
+    NotCounted,
+    /// There is no such item.
+    UnknownItem,
+}
