@@ -29,10 +29,20 @@ const TOKEN: &str = "^[!-~]+$";
 
 /// A new configuration. Without credentials it waits for somebody to authorize it.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(untagged)]
 #[expect(dead_code, reason = "the shape of what `create` reads")]
-struct NewConfiguration {
-    provider: ProviderKind,
+enum NewConfiguration {
+    Tokens(New<TokenProvider, Tokens>),
+    Login(New<LoginProvider, Login>),
+}
+
+/// A new configuration at a provider of one kind.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "New{P}Configuration")]
+#[expect(dead_code, reason = "the shape of what `create` reads")]
+struct New<P, C> {
+    provider: P,
     environment: Environment,
     /// What the tenant calls it.
     #[schemars(length(min = 1, max = MAX_NAME), regex(pattern = LINE))]
@@ -41,7 +51,22 @@ struct NewConfiguration {
     day_start: Option<DayStart>,
     /// Shops whose day starts at another time.
     locations: Option<Vec<LocationDayStart>>,
-    credentials: Option<NewCredentials>,
+    credentials: Option<C>,
+}
+
+/// A provider that a person has tokens of.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum TokenProvider {
+    Square,
+    Lightspeed,
+}
+
+/// A provider that a person has a login at.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum LoginProvider {
+    Toast,
 }
 
 /// What a tenant decides about a configuration, as a whole. What is absent returns to its default; credentials stay.
@@ -223,11 +248,13 @@ fn switched(id: &'static str, summary: &'static str, shapes: &mut Shapes) -> Des
 
 /// How the answer to `create_configuration` leads to another operation.
 fn of_body(next: &str) -> Value {
-    let mut parameters = json!({ "tenant_id": "$request.path.tenant_id", "configuration_id": "$response.body#/id" });
+    let (tenant, configuration) = ("$request.path.tenant_id", "$response.body#/id");
     if ["replace_configuration", "delete_configuration"].contains(&next) {
-        parameters["header.If-Match"] = "$response.header.ETag".into();
+        let seen = "$response.header.ETag";
+        json!({ "tenant_id": tenant, "configuration_id": configuration, "header.If-Match": seen })
+    } else {
+        json!({ "tenant_id": tenant, "configuration_id": configuration })
     }
-    parameters
 }
 
 #[cfg(test)]

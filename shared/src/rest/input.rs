@@ -234,6 +234,33 @@ mod tests {
     }
 
     #[test]
+    fn a_parameter_is_known_filled_and_there_once() {
+        let query = |values: &[(&str, &[&str])]| {
+            let owned = |(name, values): &(&str, &[&str])| {
+                ((*name).to_owned(), values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>())
+            };
+            let values: std::collections::HashMap<_, _> = values.iter().map(owned).collect();
+            let mut parameters = Parameters::new(values.into());
+            let read = (parameters.get::<u8>("day", "a day"), parameters.limit(50));
+            parameters.finish().map(|()| read)
+        };
+        assert_eq!(query(&[]), Ok((None, 50)));
+        assert_eq!(query(&[("day", &["7"]), ("limit", &["3"])]), Ok((Some(7), 3)));
+        for (wrong, name) in [
+            (("day", &[""][..]), "day"),
+            (("day", &["x"]), "day"),
+            (("day", &["7", "7"]), "day"),
+            (("limit", &[""]), "limit"),
+            (("dya", &["7"]), "dya"),
+        ] {
+            let problem = query(&[wrong]).unwrap_err();
+            let body: Value = serde_json::from_str(&problem.body("r")).unwrap();
+            assert_eq!(body["errors"].as_array().unwrap().len(), 1, "{body}");
+            assert_eq!(body["errors"][0]["pointer"], name);
+        }
+    }
+
+    #[test]
     fn a_long_list_of_errors_is_cut() {
         let body: Map<String, Value> = (0..300).map(|n| (format!("field{n}"), json!(n))).collect();
         let problem = Fields::new(body.into()).unwrap().finish().unwrap_err();

@@ -64,3 +64,33 @@ async fn recalled(coordination: &Coordination, request: &Repeatable) -> Result<O
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::Request;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::rest::Question;
+
+    fn request(key: &str) -> Request {
+        let mut event: Value =
+            serde_json::from_str(include_str!("../../../events/configurations-create.json")).unwrap();
+        event["headers"]["Idempotency-Key"] = key.into();
+        event["multiValueHeaders"]["Idempotency-Key"] = serde_json::json!([key]);
+        lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_none_does_not_pass_for_an_absent_one() {
+        let credentials = aws_credential_types::Credentials::new("key", "secret", None, None, "test");
+        let region = aws_types::region::Region::from_static("eu-central-1");
+        let config = crate::aws::config(region, credentials, Some("http://127.0.0.1:9".into())).unwrap();
+        let nowhere = Coordination::new(aws_sdk_dynamodb::Client::new(&config), "coordination".into());
+        for key in ["é", "two words", " ", &"x".repeat(MAX_KEY + 1)] {
+            let call = Call::new(Question::new(request(key))).unwrap();
+            let answer = call.once(&nowhere, async |_| panic!("worked without a key: {key:?}")).await;
+            assert_eq!(answer.unwrap_err().code(), "invalid_fields", "{key:?}");
+        }
+    }
+}
