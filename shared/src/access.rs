@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, CredentialsSummary, ReasonCode, TenantScope};
-use crate::providers::{AccessToken, Credentials, Disposition, ProviderError, Providers};
+use crate::providers::{AccessToken, Application, Credentials, Disposition, ProviderError, Providers};
 use crate::secrets::Applications;
 use crate::store::StoreError;
 use crate::store::audit::Actor;
@@ -26,6 +26,8 @@ use crate::vault::{Purpose, SealContext, Vault, VaultError};
 const KEPT_FOR: Duration = Duration::from_secs(300);
 /// The right to renew: longer than the provider's deadline (10 s) and all our writes together.
 const LEASE: SignedDuration = SignedDuration::from_secs(30);
+/// What one renewal may take: the provider's deadline, and our writes.
+const RENEWAL: Duration = Duration::from_secs(15);
 /// How long one waits for somebody else's renewal before the work comes again later.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A token that ends within this time is not handed out while it is being renewed.
@@ -44,6 +46,8 @@ pub struct Tokens {
     applications: Arc<Applications>,
     actor: Actor,
     kept: Mutex<HashMap<(ConfigurationId, Uuid), Kept>>,
+    /// When the invocation ends: a renewal that is cut off may have spent a single-use token.
+    ends_at: Mutex<Option<Instant>>,
     /// One at a time in this execution environment: the others find the winner's token kept.
     turn: tokio::sync::Mutex<()>,
 }
@@ -101,8 +105,19 @@ impl Tokens {
             applications,
             actor: Actor::service(function),
             kept: Mutex::default(),
+            ends_at: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Says when the invocation ends, at its beginning: no renewal is begun that may be cut off.
+    pub fn begin(&self, ends_at: Instant) {
+        *self.ends_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(ends_at);
+    }
+
+    fn has_time(&self) -> bool {
+        let ends_at = *self.ends_at.lock().unwrap_or_else(PoisonError::into_inner);
+        ends_at.is_none_or(|ends_at| ends_at.saturating_duration_since(Instant::now()) >= RENEWAL)
     }
 
     /// The access token of a configuration, renewed if it is time. While a renewal fails, the old token serves to its end.
@@ -113,15 +128,15 @@ impl Tokens {
             return self.opened(found, summary).await;
         }
         let is_usable = summary.expires_at.is_some_and(|end| now + ABOUT_TO_END < end);
-        match self.renewed(found, is_usable).await {
+        match self.renewed(found, summary.generation, is_usable).await {
             Err(TokenError::Provider(_) | TokenError::BeingRenewed) if is_usable => self.opened(found, summary).await,
             renewed => renewed,
         }
     }
 
     /// The token after the provider has refused the current one: renewed once, by whoever is first.
-    pub async fn after_refusal(&self, found: &SealedConfiguration) -> Result<Token, TokenError> {
-        self.renewed(found, false).await
+    pub async fn after_refusal(&self, found: &SealedConfiguration, refused: &Token) -> Result<Token, TokenError> {
+        self.renewed(found, refused.generation, false).await
     }
 
     /// The credentials as they are, for who hands them back to the provider.
@@ -139,11 +154,10 @@ impl Tokens {
         Ok(self.keep(key, &credentials))
     }
 
-    /// A token of a later generation than the one that was found; or that one, if it is usable and another renews it.
-    async fn renewed(&self, found: &SealedConfiguration, is_usable: bool) -> Result<Token, TokenError> {
+    /// A token of another generation than `seen`; or that one, if it is usable and another renews it.
+    async fn renewed(&self, found: &SealedConfiguration, seen: Uuid, is_usable: bool) -> Result<Token, TokenError> {
         let _turn = self.turn.lock().await;
         let (scope, id) = (&found.scope, found.configuration.id);
-        let seen = summary_of(&found.configuration)?.generation;
         let deadline = Instant::now() + PATIENCE;
         for attempt in 1.. {
             let now = self.configurations.load(scope, id).await?.ok_or(TokenError::ReauthRequired)?;
@@ -151,11 +165,17 @@ impl Tokens {
             if summary.generation != seen {
                 return self.opened(&now, summary).await;
             }
-            if now.configuration.reasons.iter().any(|reason| reason.code.needs_reauth()) {
+            if now.configuration.reasons.iter().any(|reason| reason.code.stops_renewal()) {
                 return Err(TokenError::ReauthRequired);
             }
+            if !self.has_time() {
+                break;
+            }
+            // What can fail without having asked the provider comes before the lease.
+            let old = self.credentials(&now).await?;
+            let application = self.applications.get(now.configuration.provider).await?;
             if let Some(lease) = self.configurations.take_lease(scope, id, seen, LEASE).await? {
-                match self.renew(&now, &lease).await {
+                match self.renew(&now, &lease, (&application, &old)).await {
                     // Read once more before it counts: somebody may have stored newer ones meanwhile.
                     Err(TokenError::ReauthRequired) => continue,
                     outcome => return outcome,
@@ -173,12 +193,15 @@ impl Tokens {
     }
 
     /// With the lease in hand: asks the provider, seals, stores.
-    async fn renew(&self, found: &SealedConfiguration, lease: &Lease) -> Result<Token, TokenError> {
+    async fn renew(
+        &self,
+        found: &SealedConfiguration,
+        lease: &Lease,
+        (application, old): (&Application, &Credentials),
+    ) -> Result<Token, TokenError> {
         let (scope, configuration) = (&found.scope, &found.configuration);
-        let old = self.credentials(found).await?;
-        let application = self.applications.get(configuration.provider).await?;
         let provider = self.providers.get(configuration.provider);
-        let fresh = match provider.refresh_credentials(&application, configuration.environment, &old).await {
+        let fresh = match provider.refresh_credentials(application, configuration.environment, old).await {
             Ok(fresh) => fresh,
             Err(error) => return Err(self.not_renewed(found, lease, error).await),
         };
@@ -272,7 +295,7 @@ impl Tokens {
         generation: Uuid,
         (code, detail): (ReasonCode, &str),
     ) -> Result<(), StoreError> {
-        let stated = self.amend(scope, id, "configuration.reason_stated", |configuration| {
+        let stated = self.amend(scope, id, (None, "configuration.reason_stated"), |configuration| {
             if configuration.credentials.as_ref().is_none_or(|credentials| credentials.generation != generation) {
                 return false;
             }
@@ -280,11 +303,11 @@ impl Tokens {
             configuration.state_reason(code, detail, Timestamp::now());
             !known
         });
-        stated.await.map(drop)
+        stated.await.map(drop).map_err(of_amendment)
     }
 
     async fn drop_reason(&self, scope: &TenantScope, id: ConfigurationId, code: ReasonCode) {
-        let dropped = self.amend(scope, id, "configuration.reason_dropped", |configuration| {
+        let dropped = self.amend(scope, id, (None, "configuration.reason_dropped"), |configuration| {
             let before = configuration.reasons.len();
             configuration.reasons.retain(|reason| reason.code != code);
             configuration.reasons.len() != before
@@ -300,24 +323,27 @@ impl Tokens {
         &self,
         scope: &TenantScope,
         id: ConfigurationId,
-        action: &str,
+        (actor, action): (Option<&Actor>, &str),
         change: impl Fn(&mut Configuration) -> bool,
-    ) -> Result<Option<Configuration>, StoreError> {
+    ) -> Result<Option<Configuration>, CommitError> {
         for attempt in 1..=5 {
             let Some(before) = self.configurations.find(scope, id).await? else { return Ok(None) };
             let mut after = before.clone();
-            if !change(&mut after) {
+            if before.deletion.is_some() || !change(&mut after) {
                 return Ok(Some(before));
             }
             after.touch();
-            let change = Change::of(&self.actor, action, &before, &after);
+            // What was judged is what has these credentials: a renewal is no new version.
+            let generation = before.credentials.as_ref().map(|credentials| credentials.generation);
+            let actor = actor.unwrap_or(&self.actor);
+            let change = Change { generation, ..Change::of(actor, action, &before, &after) };
             match self.changes.commit(scope, &change).await {
                 Ok(()) => return Ok(Some(after)),
-                Err(CommitError::Store(error)) => return Err(error),
-                Err(_moved) => tokio::time::sleep(crate::store::jitter(attempt)).await,
+                Err(CommitError::Moved) => tokio::time::sleep(crate::store::jitter(attempt)).await,
+                Err(error) => return Err(error),
             }
         }
-        Err(StoreError::Contended)
+        Err(StoreError::Contended.into())
     }
 
     fn keep(&self, key: (ConfigurationId, Uuid), credentials: &Credentials) -> Token {
@@ -349,6 +375,11 @@ fn summary_of(configuration: &Configuration) -> Result<&CredentialsSummary, Toke
     configuration.credentials.as_ref().ok_or(TokenError::ReauthRequired)
 }
 
+/// Time to renew, or past the end of what can be renewed.
 fn is_due(summary: &CredentialsSummary, now: Timestamp) -> bool {
-    summary.refresh_due_at.is_some_and(|due_at| due_at <= now)
+    summary.refresh_due_at.is_some_and(|due_at| due_at <= now || summary.expires_at.is_some_and(|end| end <= now))
+}
+
+fn of_amendment(error: CommitError) -> StoreError {
+    if let CommitError::Store(error) = error { error } else { StoreError::Contended }
 }

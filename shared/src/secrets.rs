@@ -78,6 +78,10 @@ impl<T: DeserializeOwned> Secret<T> {
             Err(error) => match cached {
                 Some((_, value)) => {
                     tracing::warn!(secret.id = self.id, error = %DisplayErrorContext(&error), "kept an outdated secret");
+                    // Nor does waiting for one at every delivery: it serves a while before it is asked for again.
+                    let looks_read_at = Instant::now().checked_sub(FRESH_FOR.saturating_sub(RELOAD_AFTER));
+                    *self.cached.lock().unwrap_or_else(PoisonError::into_inner) =
+                        looks_read_at.map(|read_at| (read_at, Arc::clone(&value)));
                     Ok(value)
                 }
                 None => Err(error),

@@ -6,15 +6,16 @@
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use shared::domain::{ConfigurationId, ProviderKind, TenantScope};
+use shared::domain::{Configuration, ConfigurationId, ProviderKind, TenantScope};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, Question, Seal, unavailable};
 use shared::store::audit::Actor;
-use shared::store::configurations::Change;
+use shared::store::configurations::{Change, CommitError};
 use uuid::Uuid;
 
 use crate::{App, connect, find_to_change, refused};
 
+const ATTEMPTS: u32 = 5;
 const PURPOSE: &[&str] = &["oauth-state"];
 /// Time enough to find the password of the till's back office.
 const LIFETIME: SignedDuration = SignedDuration::from_mins(15);
@@ -83,16 +84,34 @@ pub async fn callback(app: &App, question: &Question) -> Result<Answer, Problem>
     let before = before.filter(|found| found.provider == provider && found.deletion.is_none());
     let before = before.ok_or_else(|| Problem::not_found("configuration"))?;
 
-    let mut after = before.clone();
-    let credentials = connect::exchange(app, &mut after, &code, &state.redirect_uri).await?;
-    let sealed = connect::seal(app, &scope, &mut after, &credentials).await?;
-    after.touch();
+    let mut connected = before.clone();
+    let credentials = connect::exchange(app, &mut connected, &code, &state.redirect_uri).await?;
+    let sealed = connect::seal(app, &scope, &mut connected, &credentials).await?;
     let actor = Actor { subject: state.subject, roles: state.roles, request_id: question.request_id.clone() };
-    let change = Change {
-        credentials: Some(sealed),
-        uses_up: Some(&nonce),
-        ..Change::of(&actor, "configuration.authorized", &before, &after)
-    };
-    app.changes.commit(&scope, &change).await.map_err(refused)?;
+    // The code is spent: a change by somebody else at the same moment must not cost the merchant another consent.
+    let mut before = before;
+    for attempt in 1.. {
+        let mut after = before.clone();
+        after.merchant.clone_from(&connected.merchant);
+        after.locations.clone_from(&connected.locations);
+        after.credentials.clone_from(&connected.credentials);
+        after.apply_day_starts();
+        after.drop_credential_reasons();
+        after.touch();
+        let change = Change {
+            credentials: Some(sealed.clone()),
+            uses_up: Some(&nonce),
+            ..Change::of(&actor, "configuration.authorized", &before, &after)
+        };
+        match app.changes.commit(&scope, &change).await {
+            Ok(()) => break,
+            Err(CommitError::Moved) if attempt < ATTEMPTS => {
+                let found = app.configurations.find(&scope, before.id).await.map_err(|error| unavailable(&error))?;
+                let is_same = |found: &Configuration| found.deletion.is_none() && found.merchant == before.merchant;
+                before = found.filter(is_same).ok_or_else(|| refused(CommitError::Moved))?;
+            }
+            Err(error) => return Err(refused(error)),
+        }
+    }
     Ok(Answer::page("The till is connected. You can close this window."))
 }

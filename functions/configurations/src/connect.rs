@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use shared::access::seal_context;
 use shared::domain::{Configuration, CredentialsSummary, LocationId, ProviderKind, TenantScope};
-use shared::problem::Problem;
+use shared::problem::{FieldError, Problem};
 use shared::providers::{Access, AccessToken, Credentials, MerchantDescription, Renewal};
 use shared::rest::{Fields, is_token, refused_by_provider, unavailable};
 use zeroize::Zeroizing;
@@ -109,6 +109,13 @@ fn accept(configuration: &mut Configuration, described: &MerchantDescription) ->
     described.apply_to(configuration);
     configuration.drop_credential_reasons();
     Ok(())
+}
+
+/// Refuses a start of day for a shop that the merchant does not have.
+pub fn check_day_starts(configuration: &Configuration) -> Result<(), Problem> {
+    let unknown = configuration.day_starts.keys().filter(|id| configuration.location(id).is_none());
+    let errors: Vec<_> = unknown.map(|id| FieldError::new("/locations", format!("{id} is no shop of this merchant"))).collect();
+    if errors.is_empty() || configuration.merchant.is_none() { Ok(()) } else { Err(Problem::invalid_fields(errors)) }
 }
 
 /// From a code that the provider's page has sent along.

@@ -102,6 +102,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
     let sealed = match brought.flatten() {
         Some(brought) => {
             let credentials = connect::connect(app, &mut configuration, brought).await?;
+            connect::check_day_starts(&configuration)?;
             Some(connect::seal(app, &call.scope, &mut configuration, &credentials).await?)
         }
         None => {
@@ -121,6 +122,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         after: &configuration,
         credentials: sealed,
         webhook_secrets: None,
+        generation: None,
         remember: answer.remembered(repeat),
         uses_up: None,
     };

@@ -115,6 +115,7 @@ fn refused(error: CommitError) -> Problem {
     match error {
         CommitError::Moved => Problem::conflict("the configuration was changed at the same moment: read it again"),
         CommitError::AccountTaken => Problem::conflict("this merchant is connected already"),
+        CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
         CommitError::Repeated => Problem::repeated(),
         CommitError::UsedUp => Problem::invalid_state("this link was used already: ask for another one"),
         CommitError::Store(error) => unavailable(&error),

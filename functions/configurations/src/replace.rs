@@ -29,6 +29,7 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
         }
         None => None,
     };
+    connect::check_day_starts(&after)?;
     if after == before && sealed.is_none() {
         return show(StatusCode::OK, &before);
     }

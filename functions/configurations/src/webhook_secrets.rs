@@ -54,15 +54,20 @@ pub fn read(fields: &mut Fields) -> Wanted {
 pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
     let mut fields = call.fields()?;
     let Wanted { secret, label, not_before, url, overlap } = read(&mut fields);
+    let now = Timestamp::now();
+    let overlap_ends = overlap.map(|hours| now + SignedDuration::from_hours(i64::from(hours)));
+    if let (Some(start), Some(end)) = (not_before, overlap_ends)
+        && end < start
+    {
+        fields.refuse("overlap_hours", "must reach to `not_before`: no secret would count in between");
+    }
     fields.finish()?;
     let Some(SecretText(secret)) = secret else { return Err(Problem::internal()) };
 
     let before = find_to_change(app, call).await?;
-    let now = Timestamp::now();
     let mut after = before.clone();
     after.webhook_secrets.retain(|known| known.not_after.is_none_or(|end| end > now));
-    if let Some(hours) = overlap {
-        let end = now + SignedDuration::from_hours(i64::from(hours));
+    if let Some(end) = overlap_ends {
         for known in &mut after.webhook_secrets {
             known.not_after = Some(known.not_after.map_or(end, |earlier| earlier.min(end)));
         }
@@ -91,12 +96,12 @@ pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, P
         not_after: None,
     };
     let sealed = app.vault.seal(context, &secret).await.map_err(|error| unavailable(&error))?;
-    let mut all = sealed_secrets(app, &after).await?;
+    let [read, mut all] = sealed_secrets(app, &after).await?;
     all.push(SealedWebhookSecret { id, sealed, not_before, not_after: None });
     let answer = show(StatusCode::CREATED, &after)?.header(LOCATION, format!("{}/{id}", call.path()));
     let actor = call.actor();
     let change = Change {
-        webhook_secrets: Some(all),
+        webhook_secrets: Some([read, all]),
         remember: answer.remembered(repeat),
         ..Change::of(&actor, "configuration.webhook_secret_added", &before, &after)
     };
@@ -114,27 +119,28 @@ pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
         return Err(Problem::not_found("webhook secret"));
     }
     after.touch();
-    let left = sealed_secrets(app, &after).await?;
+    let secrets = sealed_secrets(app, &after).await?;
     let actor = call.actor();
     let change = Change {
-        webhook_secrets: Some(left),
+        webhook_secrets: Some(secrets),
         ..Change::of(&actor, "configuration.webhook_secret_removed", &before, &after)
     };
     app.changes.commit(&call.scope, &change).await.map_err(refused)?;
     show(StatusCode::OK, &after)
 }
 
-/// What is sealed of the secrets that the configuration names, with their validity as it says.
+/// The sealed secrets as they are, and those of them that the configuration names, with their validity as it says.
 async fn sealed_secrets(
     app: &App,
     configuration: &shared::domain::Configuration,
-) -> Result<Vec<SealedWebhookSecret>, Problem> {
+) -> Result<[Vec<SealedWebhookSecret>; 2], Problem> {
     let door = app.configurations.find_door(configuration.id).await.map_err(|error| unavailable(&error))?;
-    let mut secrets = door.map(|door| door.secrets).unwrap_or_default();
+    let read = door.map(|door| door.secrets).unwrap_or_default();
+    let mut secrets = read.clone();
     secrets.retain_mut(|secret| {
         let known = configuration.webhook_secrets.iter().find(|known| known.id == secret.id);
         secret.not_after = known.and_then(|known| known.not_after);
         known.is_some()
     });
-    Ok(secrets)
+    Ok([read, secrets])
 }

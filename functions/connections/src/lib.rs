@@ -6,10 +6,11 @@
 pub mod openapi;
 
 use std::collections::BTreeSet;
+use std::time::{Instant, SystemTime};
 
 use http::StatusCode;
 use jiff::Timestamp;
-use lambda_http::{Body, Error, Request, Response};
+use lambda_http::{Body, Error, Request, RequestExt, Response};
 use serde::Serialize;
 use shared::access::{Token, TokenError, Tokens};
 use shared::app::Connections;
@@ -17,7 +18,7 @@ use shared::domain::{Configuration, ConfigurationId, ConfigurationStatus, Locati
 use shared::problem::Problem;
 use shared::providers::{Access, MerchantDescription, ProviderError, ProviderErrorKind};
 use shared::rest::{Answer, Call, Role, Route, answer, find_route, refused_by_provider, unavailable};
-use shared::store::configurations::SealedConfiguration;
+use shared::store::configurations::{CommitError, SealedConfiguration};
 
 /// What this function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Scopes {
 
 /// Answers one request.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
+    let ends_at = request.lambda_context().deadline();
+    app.tokens.begin(Instant::now() + ends_at.duration_since(SystemTime::now()).unwrap_or_default());
     answer(request, async |call: Call| {
         let route = find_route(ROUTES, call.method(), call.route()).ok_or_else(|| Problem::not_found("route"))?;
         if let Some(role) = route.role {
@@ -114,8 +117,14 @@ async fn test(app: &App, call: &Call) -> Result<Answer, Problem> {
         }
         *configuration != before
     };
-    let configuration = app.tokens.amend(&call.scope, id, "configuration.tested", note).await;
-    let configuration = configuration.map_err(|error| unavailable(&error))?;
+    let actor = call.actor();
+    let configuration = app.tokens.amend(&call.scope, id, (Some(&actor), "configuration.tested"), note).await;
+    let configuration = configuration.map_err(|error| match error {
+        CommitError::AccountTaken => Problem::conflict("one of the merchant's shops is connected already"),
+        CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
+        CommitError::Moved | CommitError::Repeated | CommitError::UsedUp => Problem::unavailable(),
+        CommitError::Store(error) => unavailable(&error),
+    })?;
     let configuration = configuration.ok_or_else(|| Problem::not_found("configuration"))?;
     let report = TestReport {
         ok: missing.is_empty(),
@@ -133,7 +142,7 @@ async fn describe(app: &App, found: &SealedConfiguration) -> Result<MerchantDesc
     let token = app.tokens.current(found).await.map_err(no_token)?;
     match ask(app, found, &token).await {
         Err(ProviderError { kind: ProviderErrorKind::Unauthorized, .. }) => {
-            let token = app.tokens.after_refusal(found).await.map_err(no_token)?;
+            let token = app.tokens.after_refusal(found, &token).await.map_err(no_token)?;
             let described = ask(app, found, &token).await;
             if let Err(ProviderError { kind: ProviderErrorKind::Unauthorized, .. }) = &described {
                 let detail = "the provider refuses renewed credentials, too";

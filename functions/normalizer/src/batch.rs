@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::access::Token;
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, ProviderKind, ReasonCode,
-    TenantScope, Transaction, TransactionId, TransactionStatus,
+    StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
 };
 use shared::providers::{
     Access, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
@@ -211,7 +211,7 @@ impl<'a> Batch<'a> {
         let mut token = tokens.current(found).await?;
         let mut fetched = self.fetch_with(found, &token, order).await;
         if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
-            token = tokens.after_refusal(found).await?;
+            token = tokens.after_refusal(found, &token).await?;
             fetched = self.fetch_with(found, &token, order).await;
         }
         let reason = if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
@@ -244,7 +244,9 @@ impl<'a> Batch<'a> {
         let (id, now) = (found.configuration.id, Timestamp::now());
         let last = self.noted.get(&id).copied().or(found.configuration.health.last_webhook_at);
         if last.is_none_or(|last| now.duration_since(last) >= NOTE_EVERY) {
-            self.app.connections.configurations.note_webhook(&found.scope, id, now).await?;
+            let is_failing = |reason: &StatusReason| reason.code == ReasonCode::SignaturesFailing;
+            let wants_look = found.configuration.reasons.iter().any(is_failing);
+            self.app.connections.configurations.note_webhook(&found.scope, id, now, wants_look).await?;
             self.noted.insert(id, now);
         }
         Ok(())

@@ -95,6 +95,7 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     let mut response = SqsBatchResponse::default();
     let mut batch = Batch::new(app);
     let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    app.tokens.begin(Instant::now() + time_left);
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     for message in records {
         if let Err(later) = work_until(deadline, &mut batch, message).await {

@@ -100,6 +100,7 @@ pub enum UpkeepError {
 /// Does what is asked for, or what is due, or as much of it as there is time for.
 pub async fn handle(app: &App, request: Request, deadline: SystemTime) -> Result<Done, UpkeepError> {
     let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
+    app.tokens.begin(Instant::now() + time_left);
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let mut done = Done::default();
     match request.operation {

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::domain::{Configuration, ConfigurationId, ReasonCode, TenantScope};
 
 use crate::{App, UpkeepError, removal};
+
+/// Unproven deliveries count when none was proven for so long before.
+const SILENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Does what it needs now, and sees to it that it is due again when it needs something else.
 pub async fn after(app: &App, scope: &TenantScope, id: ConfigurationId, deadline: Instant) -> Result<(), UpkeepError> {
@@ -24,7 +27,10 @@ pub async fn after(app: &App, scope: &TenantScope, id: ConfigurationId, deadline
     match app.tokens.current(&found).await {
         Ok(_) => Ok(()),
         // Said on the configuration by now; nothing is due until a person has connected again.
-        Err(TokenError::ReauthRequired) => Ok(configurations.stop_due(scope, id).await?),
+        Err(TokenError::ReauthRequired) => match configurations.find(scope, id).await? {
+            Some(now) => Ok(configurations.correct_due(scope, &now).await?),
+            None => Ok(()),
+        },
         Err(error) => Err(error.into()),
     }
 }
@@ -34,14 +40,15 @@ async fn judge_signatures(app: &App, scope: &TenantScope, configuration: &Config
     let health = &configuration.health;
     let is_failing = health.last_signature_failure_at.is_some_and(|failed_at| {
         let is_answered = configuration.webhook_secrets.iter().any(|secret| secret.not_before > failed_at);
-        health.last_webhook_at.is_none_or(|worked_at| worked_at < failed_at) && !is_answered
+        // One stray delivery to a URL that works says nothing.
+        health.last_webhook_at.is_none_or(|worked_at| worked_at + SILENCE < failed_at) && !is_answered
     });
     let is_stated = configuration.reasons.iter().any(|reason| reason.code == ReasonCode::SignaturesFailing);
     if is_failing == is_stated {
         return Ok(());
     }
     let action = if is_failing { "configuration.reason_stated" } else { "configuration.reason_dropped" };
-    let amended = app.tokens.amend(scope, configuration.id, action, |configuration| {
+    let amended = app.tokens.amend(scope, configuration.id, (None, action), |configuration| {
         let count = configuration.health.signature_failures;
         if is_failing {
             let detail = format!("{count} deliveries to its own webhook URL were not proven by any of its secrets");

@@ -9,10 +9,11 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
-use shared::domain::{Deletion, DeletionStep};
-use shared::providers::{ProviderError, ProviderErrorKind, Revocation};
+use shared::domain::{Configuration, Deletion, DeletionStep};
+use shared::providers::{ProviderError, Revocation};
 use shared::store::audit::Actor;
 use shared::store::configurations::SealedConfiguration;
+use shared::vault::VaultError;
 
 use crate::{App, UpkeepError};
 
@@ -63,39 +64,52 @@ async fn advance(
     Ok(moved.await?)
 }
 
-/// Tells the provider, then forgets the secrets. A provider that stays away must not keep a merchant's data with us.
+/// Tells the provider, then forgets the secrets. Whatever stays away must not keep a merchant's data with us.
 async fn revoke(app: &App, found: &SealedConfiguration, mine: &Deletion) -> Result<Deletion, UpkeepError> {
     let configuration = &found.configuration;
-    let revoked = match app.tokens.credentials(found).await {
-        Ok(credentials) => {
-            let application = app.connections.applications.get(configuration.provider).await;
-            let application = application.map_err(TokenError::from)?;
-            let provider = app.connections.providers.get(configuration.provider);
-            match provider.revoke_credentials(&application, configuration.environment, &credentials).await {
-                Ok(Revocation::Revoked) => Some(true),
-                Ok(Revocation::Unsupported) => None,
-                // Withdrawn already, by the merchant or by an attempt of ours that was cut off.
-                Err(ProviderError { kind: ProviderErrorKind::Unauthorized | ProviderErrorKind::NotFound, .. }) => {
-                    Some(true)
-                }
-                Err(error) if mine.attempts + 1 < REVOCATIONS => {
-                    tracing::warn!(configuration.id = %configuration.id, error = %error, "access was not withdrawn yet");
-                    let wait = SignedDuration::from_secs(15 << mine.attempts.min(6));
-                    let due_at = Timestamp::now() + wait;
-                    return Ok(Deletion { attempts: mine.attempts + 1, due_at, ..mine.clone() });
-                }
-                Err(error) => {
-                    tracing::error!(configuration.id = %configuration.id, error = %error, "access could not be withdrawn");
-                    Some(false)
-                }
-            }
+    let revoked = match withdraw(app, found).await {
+        Ok(Some(Revocation::Revoked)) => Some(true),
+        Ok(Some(Revocation::Unsupported)) => None,
+        // Nobody had connected it, or a cut-off attempt has forgotten what was sealed.
+        Ok(None) => mine.revoked,
+        Err(error) if error.is_for_good() || mine.attempts + 1 >= REVOCATIONS => {
+            tracing::error!(configuration.id = %configuration.id, error = %error, "access could not be withdrawn");
+            Some(false)
         }
-        // Nobody had connected it, or a cut-off attempt has forgotten them.
-        Err(TokenError::ReauthRequired) => mine.revoked,
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            tracing::warn!(configuration.id = %configuration.id, error = %error, "access was not withdrawn yet");
+            let due_at = Timestamp::now() + SignedDuration::from_secs(15 << mine.attempts.min(6));
+            return Ok(Deletion { attempts: mine.attempts + 1, due_at, ..mine.clone() });
+        }
     };
     app.connections.configurations.drop_secrets(&found.scope, configuration.id).await?;
     Ok(Deletion { step: DeletionStep::Purge, due_at: Timestamp::now(), revoked, ..mine.clone() })
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotWithdrawn {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+}
+
+impl NotWithdrawn {
+    fn is_for_good(&self) -> bool {
+        matches!(self, Self::Token(TokenError::Vault(VaultError::NotAuthentic)))
+    }
+}
+
+/// `None`: there is nothing to withdraw.
+async fn withdraw(app: &App, found: &SealedConfiguration) -> Result<Option<Revocation>, NotWithdrawn> {
+    let Configuration { provider, environment, .. } = found.configuration;
+    let credentials = match app.tokens.credentials(found).await {
+        Err(TokenError::ReauthRequired) => return Ok(None),
+        credentials => credentials?,
+    };
+    let application = app.connections.applications.get(provider).await.map_err(TokenError::from)?;
+    let provider = app.connections.providers.get(provider);
+    Ok(Some(provider.revoke_credentials(&application, environment, &credentials).await?))
 }
 
 /// Removes what is stored, or as much as there is time for. Whether nothing is left.

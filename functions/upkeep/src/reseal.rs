@@ -31,6 +31,8 @@ pub struct Report {
     pub current: u64,
     /// Secrets that could not be wrapped; asking again tries them again.
     pub failed: u64,
+    /// Secrets that somebody changed at the same moment: the next pass looks at them again.
+    moved: u64,
     /// Where the next page starts.
     position: Option<SealedPosition>,
 }
@@ -46,6 +48,7 @@ pub async fn begin(app: &App) -> Result<(), UpkeepError> {
         resealed: 0,
         current: 0,
         failed: 0,
+        moved: 0,
         position: None,
     };
     Ok(app.connections.coordination.put_checkpoint(CHECKPOINT, &report).await?)
@@ -66,9 +69,13 @@ pub async fn go_on(app: &App, deadline: Instant) -> Result<Option<Report>, Upkee
                 Outcome::Resealed => report.resealed += 1,
                 Outcome::Current => report.current += 1,
                 Outcome::Failed => report.failed += 1,
+                Outcome::Moved => report.moved += 1,
             }
         }
-        report.is_done = page.next.is_none();
+        report.is_done = page.next.is_none() && report.moved == 0;
+        if page.next.is_none() {
+            report.moved = 0;
+        }
         report.position = page.next;
         report.as_of = Timestamp::now();
         app.connections.coordination.put_checkpoint(CHECKPOINT, &report).await?;
@@ -80,6 +87,7 @@ enum Outcome {
     Resealed,
     Current,
     Failed,
+    Moved,
 }
 
 /// One secret. Somebody who replaces it meanwhile seals it with the newest key anyway.
@@ -94,7 +102,7 @@ async fn reseal(app: &App, secret: &SealedSecret) -> Result<Outcome, UpkeepError
         Ok(None) => Ok(Outcome::Current),
         Ok(Some(resealed)) => {
             let is_replaced = app.connections.configurations.replace_seal(secret, resealed).await?;
-            Ok(if is_replaced { Outcome::Resealed } else { Outcome::Current })
+            Ok(if is_replaced { Outcome::Resealed } else { Outcome::Moved })
         }
         // It will not open either; the others go on.
         Err(VaultError::NotAuthentic) => {

@@ -149,6 +149,11 @@ impl ReasonCode {
         }
     }
 
+    /// Whether there is nothing that could be renewed.
+    pub fn stops_renewal(self) -> bool {
+        matches!(self, Self::NotConnected | Self::CredentialsRefused)
+    }
+
     /// What a person can do about it.
     pub fn action(self) -> &'static str {
         match self {
@@ -159,7 +164,7 @@ impl ReasonCode {
                 "call `authorize` and let the merchant agree again, or replace the credentials; then call `test`"
             }
             Self::PermissionMissing => {
-                "call `authorize` and let the merchant grant everything; `test` names what is missing"
+                "let the merchant grant what `test` names as missing (`authorize`, or the provider's own page), then call `test`"
             }
             Self::RefreshFailing => "nothing yet: we try again; if it stays, look at the provider's status page",
             Self::SignaturesFailing => {
@@ -389,7 +394,7 @@ impl Configuration {
     pub fn due_at(&self) -> Option<Timestamp> {
         match &self.deletion {
             Some(deletion) => Some(deletion.due_at),
-            None if self.reasons.iter().any(|reason| reason.code.needs_reauth()) => None,
+            None if self.reasons.iter().any(|reason| reason.code.stops_renewal()) => None,
             None => self.credentials.as_ref().and_then(|credentials| credentials.refresh_due_at),
         }
     }
@@ -403,7 +408,8 @@ mod tests {
     fn the_status_follows_from_the_facts_and_the_gravest_wins() {
         let now = Timestamp::UNIX_EPOCH;
         let mut it = sample();
-        let steps: [(fn(&mut Configuration), ConfigurationStatus); 5] = [
+        type Step = (fn(&mut Configuration), ConfigurationStatus);
+        let steps: [Step; 5] = [
             (|_| {}, ConfigurationStatus::Active),
             (
                 |it| it.state_reason(ReasonCode::RefreshFailing, "503", Timestamp::UNIX_EPOCH),

@@ -220,7 +220,12 @@ impl AuditLog {
         let broken =
             |rows, sequence, why| Verification { intact: false, rows, first_broken: Some(BrokenRow { sequence, why }) };
         loop {
-            let page = self.page(scope, None, start_after, true).await?;
+            let page = match self.page(scope, None, start_after, true).await {
+                Err(StoreError::Unreadable { .. }) => {
+                    return Ok(broken(last.sequence, last.sequence + 1, "or one soon after it cannot be read"));
+                }
+                page => page?,
+            };
             for row in page.items {
                 if row.sequence != last.sequence + 1 {
                     return Ok(broken(last.sequence, last.sequence + 1, "is missing"));
@@ -238,12 +243,15 @@ impl AuditLog {
                 break;
             }
         }
-        // A change may have come while we walked; rows may not have gone.
+        // A change may have come while we walked; rows may not have gone, and neither may the head.
         if last.sequence < head.sequence {
             return Ok(broken(last.sequence, last.sequence + 1, "is missing"));
         }
         if last.sequence == head.sequence && last.hash != head.hash {
             return Ok(broken(last.sequence, last.sequence, "is not the row that was written last"));
+        }
+        if self.head(scope).await?.sequence < last.sequence {
+            return Ok(broken(last.sequence, last.sequence, "is newer than the head of the chain"));
         }
         Ok(Verification { intact: true, rows: last.sequence, first_broken: None })
     }

@@ -174,14 +174,19 @@ impl Configurations {
         self.load(&scope, claim.parsed("claimed_by_configuration")?).await
     }
 
-    /// Notes that a delivery was worked on. Whoever has seen the configuration calls this about once a minute, not for
-    /// each delivery.
+    /// Notes that a delivery was worked on, and asks for a look at the configuration if that may heal it. Whoever has
+    /// seen the configuration calls this about once a minute, not for each delivery.
     pub async fn note_webhook(
         &self,
         scope: &TenantScope,
         id: ConfigurationId,
         at: Timestamp,
+        wants_look: bool,
     ) -> Result<(), StoreError> {
+        if wants_look {
+            let update = "SET health.last_webhook_at = :at, due_shard = :shard, due_at = :at";
+            return self.note(scope, id, update, [(":at", time(at)), (":shard", due_shard(id))]).await;
+        }
         self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
     }
 
@@ -193,27 +198,38 @@ impl Configurations {
         count: u64,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        let update = "SET health.last_signature_failure_at = :at, due_shard = :shard, due_at = :at \
-                      ADD health.signature_failures :count";
-        let values = [(":at", time(at)), (":count", number(count)), (":shard", due_shard(id))];
+        let update = "SET health.last_signature_failure_at = :at, due_shard = :shard, due_at = :at, \
+                      health.signature_failures = if_not_exists(health.signature_failures, :zero) + :count";
+        let values =
+            [(":at", time(at)), (":count", number(count)), (":zero", number(0)), (":shard", due_shard(id))];
         self.note(scope, id, update, values).await
     }
 
-    /// Puts the configuration into the index of what is due where it belongs, or takes it out.
-    pub async fn correct_due(&self, scope: &TenantScope, configuration: &Configuration) -> Result<(), StoreError> {
-        let id = configuration.id;
-        match configuration.due_at() {
-            Some(due_at) => {
-                let values = [(":shard", due_shard(id)), (":due_at", time(due_at))];
-                self.note(scope, id, "SET due_shard = :shard, due_at = :due_at", values).await
-            }
-            None => self.stop_due(scope, id).await,
+    /// Puts the configuration into the index of what is due where it belongs, or takes it out. Whoever has changed it
+    /// meanwhile has done so already.
+    pub async fn correct_due(&self, scope: &TenantScope, seen: &Configuration) -> Result<(), StoreError> {
+        let (update, due) = match seen.due_at() {
+            Some(due_at) => ("SET due_shard = :shard, due_at = :due_at", Some(due_at)),
+            None => ("REMOVE due_shard, due_at", None),
+        };
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(scope, seen.id)))
+            .update_expression(update)
+            .condition_expression("version = :seen")
+            .expression_attribute_values(":seen", number(seen.version));
+        if let Some(due_at) = due {
+            request = request
+                .expression_attribute_values(":shard", due_shard(seen.id))
+                .expression_attribute_values(":due_at", time(due_at));
         }
-    }
-
-    /// Takes it out of the index of what is due.
-    pub async fn stop_due(&self, scope: &TenantScope, id: ConfigurationId) -> Result<(), StoreError> {
-        self.note(scope, id, "REMOVE due_shard, due_at", []).await
+        match request.send().await {
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
+            Err(error) => Err(AwsError::new("correct when a configuration is due", error).into()),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// Shards of the index of what is due.

@@ -15,12 +15,12 @@ async fn the_version_before_the_last_rotation_is_still_known() {
     client.create_secret().name(&name).secret_string(application("first")).send().await.unwrap();
     let secret = || Secret::<Application>::new(client.clone(), name.clone());
     let ids = |application: &Application| application.webhook_subscriptions[0].id.clone();
-    assert_eq!(ids(&*secret().get().await.unwrap()), "first");
+    assert_eq!(ids(&secret().get().await.unwrap()), "first");
     assert!(secret().previous().await.unwrap().is_none(), "never rotated");
     client.put_secret_value().secret_id(&name).secret_string(application("second")).send().await.unwrap();
     let rotated = secret();
-    assert_eq!(ids(&*rotated.get().await.unwrap()), "second");
-    assert_eq!(ids(&*rotated.previous().await.unwrap().unwrap()), "first");
+    assert_eq!(ids(&rotated.get().await.unwrap()), "second");
+    assert_eq!(ids(&rotated.previous().await.unwrap().unwrap()), "first");
     let missing = Secret::<Application>::new(client, "no-such-secret".into());
     assert!(missing.get().await.is_err());
 }

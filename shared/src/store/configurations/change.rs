@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::door::SealedWebhookSecret;
 use super::{Configurations, FORMAT, Item, Row, SEALED, StoreError, TABLE, claim_key, due_shard, key};
@@ -15,6 +16,8 @@ use crate::store::audit::{Actor, AuditLog};
 use crate::store::coordination::{Coordination, Remembered};
 use crate::store::item::{bytes, number, text, time, unreadable};
 
+/// DynamoDB's limit for one transaction, less the two writes of the audit log.
+const MAX_WRITES: usize = 98;
 /// How often a change gives way to others of the same tenant before it gives up.
 const ATTEMPTS: u32 = 12;
 
@@ -38,8 +41,10 @@ pub struct Change<'a> {
     pub after: &'a Configuration,
     /// New sealed credentials, if it gets some.
     pub credentials: Option<Vec<u8>>,
-    /// All its sealed webhook secrets, if they change.
-    pub webhook_secrets: Option<Vec<SealedWebhookSecret>>,
+    /// Its sealed webhook secrets as they were read and as they become, if they change.
+    pub webhook_secrets: Option<[Vec<SealedWebhookSecret>; 2]>,
+    /// The credentials that it is about, if it is about some: with others, it does not apply.
+    pub generation: Option<Uuid>,
     /// What a repeat of the request is answered.
     pub remember: Option<Remembered>,
     /// A one-time word that is used up by it.
@@ -56,6 +61,7 @@ impl<'a> Change<'a> {
             after,
             credentials: None,
             webhook_secrets: None,
+            generation: None,
             remember: None,
             uses_up: None,
         }
@@ -71,6 +77,9 @@ pub enum CommitError {
     /// Somebody is connected to one of its accounts already.
     #[error("the merchant is connected already")]
     AccountTaken,
+    /// More shops than one transaction has room for.
+    #[error("more accounts than one configuration can have")]
+    TooManyAccounts,
     /// The same request was carried out by another.
     #[error("the request was carried out already")]
     Repeated,
@@ -116,16 +125,21 @@ impl Changes {
     /// # }
     /// ```
     pub async fn commit(&self, scope: &TenantScope, change: &Change<'_>) -> Result<(), CommitError> {
-        let mut writes = vec![(Part::Configuration, self.write_configuration(scope, change)?)];
-        writes.extend(self.move_claims(scope, change)?);
-        if let Some(secrets) = &change.webhook_secrets {
-            writes.push((Part::Door, self.configurations.write_door(scope, change.after, secrets)?));
-        }
+        let mut writes = Vec::new();
+        // First, because the first refusal is told: whoever repeats a request shall hear that, and not what it led to.
         if let Some(remembered) = &change.remember {
             writes.push((Part::Memory, self.coordination.write_memory(remembered)?));
         }
         if let Some(word) = change.uses_up {
             writes.push((Part::OneTimeWord, self.coordination.use_up(word)?));
+        }
+        writes.push((Part::Configuration, self.write_configuration(scope, change)?));
+        writes.extend(self.move_claims(scope, change)?);
+        if let Some(secrets) = &change.webhook_secrets {
+            writes.push((Part::Door, self.configurations.write_door(scope, change.after, secrets)?));
+        }
+        if writes.len() > MAX_WRITES {
+            return Err(CommitError::TooManyAccounts);
         }
         let audited = (change.action, change.after.id, changed_fields(change));
         self.transact(scope, change.actor, audited, writes).await
@@ -151,16 +165,16 @@ impl Changes {
             let sent = self.configurations.client.transact_write_items().set_transact_items(Some(items)).send().await;
             let Err(error) = sent else { return Ok(()) };
             match error.as_service_error().map(|refused| refused_part(refused, &writes)) {
-                Some(Refused::Condition(Part::Configuration)) => return Err(CommitError::Moved),
+                Some(Refused::Condition(Part::Configuration | Part::Door)) => return Err(CommitError::Moved),
                 Some(Refused::Condition(Part::Claim)) => return Err(CommitError::AccountTaken),
                 Some(Refused::Condition(Part::Memory)) => return Err(CommitError::Repeated),
                 Some(Refused::Condition(Part::OneTimeWord)) => return Err(CommitError::UsedUp),
-                Some(Refused::Condition(Part::Audit | Part::Door | Part::Tombstone) | Refused::Conflict)
+                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict)
                     if attempt < ATTEMPTS =>
                 {
                     tokio::time::sleep(crate::store::jitter(attempt)).await;
                 }
-                Some(Refused::Condition(Part::Audit | Part::Door | Part::Tombstone) | Refused::Conflict) => {
+                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) => {
                     return Err(StoreError::Contended.into());
                 }
                 Some(Refused::No) | None => return Err(StoreError::from(AwsError::new(OPERATION, error)).into()),
@@ -205,8 +219,13 @@ impl Changes {
         let mut update = Update::builder()
             .table_name(&self.configurations.table)
             .set_key(Some(key(scope, after.id)))
-            .condition_expression("version = :seen")
             .expression_attribute_values(":seen", number(before.version));
+        update = match change.generation {
+            None => update.condition_expression("version = :seen"),
+            Some(generation) => update
+                .condition_expression("version = :seen AND credentials.generation = :generation")
+                .expression_attribute_values(":generation", text(generation)),
+        };
         let mut expression = String::from("SET #format = :format");
         update = update.expression_attribute_names("#format", "format");
         for (name, value) in item {
@@ -224,7 +243,7 @@ impl Changes {
         if after.due_at().is_none() {
             removed.extend(["due_shard", "due_at"]);
         }
-        if change.credentials.is_some() {
+        if change.credentials.is_some() || after.deletion.is_some() {
             // Whoever is renewing the old ones finds their generation gone.
             removed.extend(["lease_owner", "lease_until"]);
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Configurations, SEALED, StoreError, TABLE, due_shard, key};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, CredentialsSummary, TenantScope};
+use crate::domain::{ConfigurationId, ConfigurationStatus, CredentialsSummary, TenantScope};
 use crate::store::item::{bytes, text, time, unreadable};
 
 /// The right to renew a configuration's credentials, until it ends.
@@ -63,8 +63,8 @@ impl Configurations {
         }
     }
 
-    /// Replaces the credentials and gives the lease back. `false`: the lease was lost, or a person has replaced them
-    /// meanwhile; nothing is written then.
+    /// Replaces the credentials and ends the lease. `false`: somebody has replaced them meanwhile, or the configuration is
+    /// being removed; nothing is written then.
     pub async fn replace_credentials(
         &self,
         scope: &TenantScope,
@@ -91,11 +91,13 @@ impl Configurations {
             .table_name(&self.table)
             .set_key(Some(key(scope, id)))
             .update_expression(expression)
-            .condition_expression("credentials.generation = :seen AND lease_owner = :me")
+            // Not by the lease: whoever has outlived it still holds what the provider gave, and nobody has replaced these.
+            .condition_expression("credentials.generation = :seen AND #status <> :deleting")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":deleting", text(ConfigurationStatus::Deleting.as_str()))
             .expression_attribute_values(":summary", summary)
             .expression_attribute_values(":sealed", bytes(new.sealed.clone()))
-            .expression_attribute_values(":seen", text(lease.generation))
-            .expression_attribute_values(":me", text(lease.owner));
+            .expression_attribute_values(":seen", text(lease.generation));
         for (name, value) in due {
             request = request.expression_attribute_values(name, value);
         }
@@ -125,7 +127,9 @@ impl Configurations {
                 "SET due_shard = :due_shard, due_at = :due_at, credentials.refresh_due_at = :again \
                  REMOVE lease_owner, lease_until",
             )
-            .condition_expression("lease_owner = :me")
+            .condition_expression("lease_owner = :me AND #status <> :deleting")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":deleting", text(ConfigurationStatus::Deleting.as_str()))
             .expression_attribute_values(":me", text(lease.owner))
             .expression_attribute_values(":due_shard", due_shard(id))
             .expression_attribute_values(":due_at", time(look_again_at))

@@ -1,6 +1,6 @@
 //! What proves deliveries to a configuration's own webhook URL.
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -55,8 +55,9 @@ impl Configurations {
         &self,
         scope: &TenantScope,
         configuration: &Configuration,
-        secrets: &[SealedWebhookSecret],
+        [read, secrets]: &[Vec<SealedWebhookSecret>; 2],
     ) -> Result<TransactWriteItem, StoreError> {
+        let read: AttributeValue = serde_dynamo::to_attribute_value(read).map_err(|error| unreadable(TABLE, error))?;
         let row = Row {
             claimed_by_tenant: scope.tenant_id().clone(),
             provider: configuration.provider,
@@ -68,6 +69,9 @@ impl Configurations {
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(item))
+            // Somebody may be wrapping them with another key.
+            .condition_expression("attribute_not_exists(secrets) OR secrets = :read")
+            .expression_attribute_values(":read", read)
             .build()
             .map_err(|error| AwsError::new("write a configuration's webhook secrets", error))?;
         Ok(TransactWriteItem::builder().put(put).build())
