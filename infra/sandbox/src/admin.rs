@@ -7,31 +7,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::square::Square;
-use crate::{Faults, RefundKind, Refused, SaleKind};
+use crate::clock::rfc3339;
+use crate::ledger::totals;
+use crate::shops::Vendor;
+use crate::stage::wait_until_quiet;
+use crate::town::Town;
+use crate::{Client, Faults, RefundKind, Refused, SaleKind};
 
-const ROUTES: [&str; 17] = [
+/// `?vendor=toast` or `?vendor=lightspeed` where it makes a difference; Square without it.
+const ROUTES: [&str; 23] = [
     "GET    /_admin/progress",
     "GET    /_admin/application",
     "GET    /_admin/merchants",
     "POST   /_admin/play {\"sales\": 40}",
     "POST   /_admin/history {\"sales\": 200, \"opens_at\": \"2026-02-14T11:00:00Z\"}",
+    "POST   /_admin/days {\"days\": 3, \"customers\": 80, \"first\": \"2026-02-14\" for the past, else from now on}",
+    "POST   /_admin/subscriptions/restart",
+    "GET    /_admin/totals",
     "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional}",
     "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
-    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\"}",
-    "GET    /_admin/faults",
+    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock}",
+    "DELETE /_admin/tokens?vendor=",
+    "GET    /_admin/calls?vendor=",
+    "GET    /_admin/client?vendor=&merchant_id=",
+    "GET    /_admin/faults?vendor=",
     "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...}",
     "DELETE /_admin/faults",
     "POST   /_admin/clock {\"advance_seconds\": 2592000}",
@@ -40,15 +53,21 @@ const ROUTES: [&str; 17] = [
     "GET    /_admin",
 ];
 
-pub fn router(square: Arc<Square>) -> Router {
+pub fn router(town: Arc<Town>) -> Router {
     Router::new()
         .route("/_admin", get(overview))
-        .route("/_admin/progress", get(async |State(square): Desk| Json(square.progress())))
-        .route("/_admin/application", get(async |State(square): Desk| Json(square.application())))
-        .route("/_admin/merchants", get(async |State(square): Desk| Json(square.merchants())))
-        .route("/_admin/ledger", get(async |State(square): Desk| Json(square.ledger())))
-        .route("/_admin/events", get(async |State(square): Desk| Json(square.events())))
-        .route("/_admin/deliveries", get(async |State(square): Desk| Json(square.post.deliveries())))
+        .route("/_admin/progress", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).progress())))
+        .route("/_admin/application", get(async |State(town): Desk| Json(town.square.application())))
+        .route(
+            "/_admin/merchants",
+            get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).businesses().merchants())),
+        )
+        .route("/_admin/ledger", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).ledger())))
+        .route("/_admin/events", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).events())))
+        .route("/_admin/deliveries", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).deliveries())))
+        .route("/_admin/totals", get(async |State(town): Desk, at: At| Json(totals(&town.at(at.vendor()).ledger()))))
+        .route("/_admin/days", post(days))
+        .route("/_admin/subscriptions/restart", post(restart))
         .route("/_admin/play", post(play))
         .route("/_admin/history", post(history))
         .route("/_admin/sales", post(ring_up))
@@ -57,12 +76,39 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/_admin/grants/{merchant_id}", delete(revoke))
         .route("/_admin/subscriptions", post(subscribe))
         .route("/_admin/faults", get(faults).put(set_faults).delete(clear_faults))
+        .route("/_admin/tokens", delete(expire_tokens))
+        .route("/_admin/calls", get(async |State(town): Desk, at: At| Json(town.door(at.vendor()).calls())))
+        .route("/_admin/client", get(client))
         .route("/_admin/clock", post(clock))
         .route("/_admin/wait", post(wait))
-        .with_state(square)
+        .with_state(town)
 }
 
-type Desk = State<Arc<Square>>;
+type Desk = State<Arc<Town>>;
+
+/// Which provider is meant.
+#[derive(Debug, Default, Deserialize)]
+struct At {
+    vendor: Option<Vendor>,
+    merchant_id: Option<String>,
+}
+
+impl At {
+    fn vendor(&self) -> Vendor {
+        self.vendor.unwrap_or(Vendor::Square)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for At {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
+        let query = axum::extract::Query::<Self>::try_from_uri(&parts.uri);
+        let axum::extract::Query(at) =
+            query.map_err(|error| Refused(format!("the query was not understood: {error}")))?;
+        Ok(at)
+    }
+}
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -74,8 +120,10 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(format!("the body was not understood: {error}")))
 }
 
-async fn overview(State(square): Desk) -> Json<Value> {
-    Json(json!({"progress": square.progress(), "faults": square.faults.get(), "routes": ROUTES}))
+async fn overview(State(town): Desk, at: At) -> Json<Value> {
+    Json(
+        json!({"progress": town.at(at.vendor()).progress(), "faults": town.door(at.vendor()).faults.get(), "routes": ROUTES}),
+    )
 }
 
 #[derive(Deserialize)]
@@ -84,10 +132,10 @@ struct Play {
     sales: usize,
 }
 
-async fn play(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let Play { sales } = read(&body)?;
-    square.play(sales);
-    Ok((StatusCode::ACCEPTED, Json(square.progress())).into_response())
+    town.at(at.vendor()).play(sales);
+    Ok((StatusCode::ACCEPTED, Json(town.at(at.vendor()).progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -97,10 +145,33 @@ struct History {
     opens_at: Timestamp,
 }
 
-async fn history(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let History { sales, opens_at } = read(&body)?;
-    square.stock_history(sales, opens_at);
-    Ok((StatusCode::CREATED, Json(square.progress())).into_response())
+    town.at(at.vendor()).stock_history(sales, opens_at);
+    Ok((StatusCode::CREATED, Json(town.at(at.vendor()).progress())).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Days {
+    days: u16,
+    customers: usize,
+    first: Option<Date>,
+}
+
+async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+    let Days { days, customers, first } = read(&body)?;
+    let provider = town.at(at.vendor());
+    match first {
+        Some(first) => provider.stock_days(first, days, customers),
+        None => provider.play_days(days, customers)?,
+    }
+    Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
+}
+
+async fn restart(State(town): Desk) -> StatusCode {
+    town.toast.post.restart();
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]
@@ -110,9 +181,9 @@ struct OneSale {
     location_id: Option<String>,
 }
 
-async fn ring_up(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn ring_up(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let OneSale { kind, location_id } = read(&body)?;
-    let rung_up = square.ring_up(kind, location_id.as_deref())?;
+    let rung_up = town.at(at.vendor()).ring_up(kind, location_id.as_deref())?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -122,9 +193,9 @@ struct OneRefund {
     kind: RefundKind,
 }
 
-async fn refund(State(square): Desk, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn refund(State(town): Desk, at: At, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
     let OneRefund { kind } = read(&body)?;
-    let rung_up = square.refund(&order_id, kind)?;
+    let rung_up = town.at(at.vendor()).give_back(&order_id, kind)?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -136,15 +207,15 @@ struct Connect {
     scopes: Vec<String>,
 }
 
-async fn grant(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
+async fn grant(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let Connect { merchant_id, scopes } = read(&body)?;
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-    let grant = square.grant(merchant_id.as_deref(), &scopes)?;
+    let grant = town.at(at.vendor()).grant(merchant_id.as_deref(), &scopes)?;
     Ok((StatusCode::CREATED, Json(grant)).into_response())
 }
 
-async fn revoke(State(square): Desk, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
-    square.revoke(&merchant_id, "MERCHANT")?;
+async fn revoke(State(town): Desk, at: At, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
+    town.at(at.vendor()).revoke(&merchant_id)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,25 +223,40 @@ async fn revoke(State(square): Desk, Path(merchant_id): Path<String>) -> Result<
 #[serde(deny_unknown_fields)]
 struct Subscribe {
     notification_url: String,
+    #[serde(default)]
+    stock: bool,
 }
 
-async fn subscribe(State(square): Desk, body: Bytes) -> Result<Response, Refused> {
-    let Subscribe { notification_url } = read(&body)?;
-    let subscription = square.subscribe_to_sales(&notification_url);
+async fn subscribe(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+    let Subscribe { notification_url, stock } = read(&body)?;
+    let subscription = match stock {
+        true => town.toast.register("stock", &notification_url),
+        false => town.at(at.vendor()).subscribe(&notification_url),
+    };
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
 
-async fn faults(State(square): Desk) -> Json<Faults> {
-    Json(square.faults.get())
+async fn expire_tokens(State(town): Desk, at: At) -> StatusCode {
+    town.at(at.vendor()).expire_tokens();
+    StatusCode::NO_CONTENT
 }
 
-async fn set_faults(State(square): Desk, body: Bytes) -> Result<Json<Faults>, Refused> {
-    square.faults.set(read(&body)?);
-    Ok(Json(square.faults.get()))
+async fn client(State(town): Desk, at: At) -> Result<Json<Client>, Refused> {
+    Ok(Json(town.client(at.vendor(), at.merchant_id.as_deref())?))
 }
 
-async fn clear_faults(State(square): Desk) -> StatusCode {
-    square.faults.set(Faults::default());
+async fn faults(State(town): Desk, at: At) -> Json<Faults> {
+    Json(town.door(at.vendor()).faults.get())
+}
+
+async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Faults>, Refused> {
+    let faults = &town.door(at.vendor()).faults;
+    faults.set(read(&body)?);
+    Ok(Json(faults.get()))
+}
+
+async fn clear_faults(State(town): Desk, at: At) -> StatusCode {
+    town.door(at.vendor()).faults.set(Faults::default());
     StatusCode::NO_CONTENT
 }
 
@@ -180,10 +266,10 @@ struct Advance {
     advance_seconds: u32,
 }
 
-async fn clock(State(square): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
+async fn clock(State(town): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
     let Advance { advance_seconds } = read(&body)?;
-    let now = square.advance_clock(SignedDuration::from_secs(i64::from(advance_seconds)));
-    Ok(Json(json!({"now": now})))
+    let now = town.advance_clock(Duration::from_secs(u64::from(advance_seconds)));
+    Ok(Json(json!({"now": rfc3339(now)})))
 }
 
 #[derive(Deserialize)]
@@ -196,11 +282,11 @@ fn a_minute() -> u64 {
     60_000
 }
 
-async fn wait(State(square): Desk, uri: Uri) -> Result<Response, Refused> {
+async fn wait(State(town): Desk, at: At, uri: Uri) -> Result<Response, Refused> {
     let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
         .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-    Ok(match square.wait_until_quiet(Duration::from_millis(patience.timeout_ms)).await {
-        Ok(()) => Json(square.progress()).into_response(),
+    Ok(match wait_until_quiet(town.at(at.vendor()), Duration::from_millis(patience.timeout_ms)).await {
+        Ok(()) => Json(town.at(at.vendor()).progress()).into_response(),
         Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
     })
 }

@@ -13,6 +13,10 @@ pub struct ShopPlan {
     pub state: &'static str,
     pub postal_code: &'static str,
     pub time_zone: &'static str,
+    pub country: &'static str,
+    pub currency: &'static str,
+    /// The hour at which a new business day begins, where the provider knows such a thing.
+    pub day_starts: u8,
     /// In hundredths of a percent.
     pub state_tax: i64,
     pub city_tax: i64,
@@ -52,6 +56,45 @@ pub const SHOPS: [ShopPlan; 12] = [
     shop("Downtown",        "431 W 5th Ave",       "Anchorage",    "AK", "99501", "America/Anchorage",     0,   0),
 ];
 
+/// Square's shops in other countries, where prices include tax and a yen has no cents.
+#[rustfmt::skip]
+pub const SQUARE_ABROAD: [ShopPlan; 3] = [
+    shop("Nakameguro",      "1-20-2 Aobadai",      "Tokyo",        "",   "153-0042", "Asia/Tokyo",     1000, 800).abroad("JP", "JPY"),
+    shop("Shoreditch",      "41 Redchurch St",     "London",       "",   "E2 7DJ", "Europe/London",    2000,   0).abroad("GB", "GBP"),
+    shop("Ranelagh",        "12 Sandford Rd",      "Dublin",       "",   "D06",   "Europe/Dublin",     1350,   0).abroad("IE", "EUR"),
+];
+
+/// Toast sells in America and a little beyond; two of its shops put tax into their prices.
+#[rustfmt::skip]
+pub const TOAST_SHOPS: [ShopPlan; 6] = [
+    shop("Fenway",          "401 Park Drive",      "Boston",       "MA", "02215", "America/New_York",    625,  75).day_starts(4),
+    shop("Highland",        "3425 W 32nd Ave",     "Denver",       "CO", "80211", "America/Denver",      290, 481).day_starts(3),
+    shop("Stoneybatter",    "12 Manor St",         "Dublin",       "D",  "D07",   "Europe/Dublin",      1350,   0).abroad("IE", "EUR").day_starts(5),
+    shop("Borough",         "8 Stoney St",         "London",       "",   "SE1",   "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(4),
+    shop("Arts District",   "827 Mateo St",        "Los Angeles",  "CA", "90021", "America/Los_Angeles", 725, 225).day_starts(6),
+    shop("Arcadia",         "4015 E Campbell Ave", "Phoenix",      "AZ", "85018", "America/Phoenix",     560, 230).day_starts(0),
+];
+
+/// A business of Lightspeed has one currency, and its shops are in one country.
+#[rustfmt::skip]
+pub const LIGHTSPEED_SHOPS: [[ShopPlan; 3]; 3] = [
+    [
+        shop("Marais",      "31 Rue de Bretagne",  "Paris",        "",   "75003", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Croix-Rousse","4 Rue du Mail",       "Lyon",         "",   "69004", "Europe/Paris",       1000, 550).abroad("FR", "EUR").day_starts(3),
+        shop("Saint-Denis", "60 Rue de Paris",     "Saint-Denis",  "",   "97400", "Indian/Reunion",      210, 210).abroad("FR", "EUR").day_starts(4),
+    ],
+    [
+        shop("Bermondsey",  "2 Druid St",          "London",       "",   "SE1",   "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(5),
+        shop("Ancoats",     "5 Cutting Room Sq",   "Manchester",   "",   "M4",    "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(5),
+        shop("Leith",       "77 The Shore",        "Edinburgh",    "",   "EH6",   "Europe/London",      2000,   0).abroad("GB", "GBP").day_starts(5),
+    ],
+    [
+        shop("Williamsburg","190 Bedford Ave",     "New York",     "NY", "11249", "America/New_York",    400, 450).day_starts(4),
+        shop("Wicker Park", "1520 N Damen Ave",    "Chicago",      "IL", "60622", "America/Chicago",     625, 225).day_starts(4),
+        shop("Montrose",    "1424 Westheimer Rd",  "Houston",      "TX", "77006", "America/Chicago",     625, 200).day_starts(4),
+    ],
+];
+
 #[rustfmt::skip]
 pub const PRODUCTS: [Product; 14] = [
     product("Croissant",          "Plain",       375, true,  false),
@@ -89,7 +132,34 @@ const fn shop(
     state_tax: i64,
     city_tax: i64,
 ) -> ShopPlan {
-    ShopPlan { name, street, city, state, postal_code, time_zone, state_tax, city_tax }
+    let (country, currency, day_starts) = ("US", "USD", 0);
+    ShopPlan { name, street, city, state, postal_code, time_zone, country, currency, day_starts, state_tax, city_tax }
+}
+
+impl ShopPlan {
+    /// Whether prices include tax; then the two rates are those of what is
+    /// eaten at once and of bread.
+    pub fn tax_included(&self) -> bool {
+        self.country != "US"
+    }
+
+    /// The rate of a product, in hundredths of a percent.
+    pub fn rate(&self, taxed: bool) -> i64 {
+        match (self.tax_included(), taxed) {
+            (true, true) => self.state_tax,
+            (true, false) => self.city_tax,
+            (false, true) => self.state_tax + self.city_tax,
+            (false, false) => 0,
+        }
+    }
+
+    const fn abroad(self, country: &'static str, currency: &'static str) -> Self {
+        Self { country, currency, ..self }
+    }
+
+    const fn day_starts(self, hour: u8) -> Self {
+        Self { day_starts: hour, ..self }
+    }
 }
 
 const fn product(

@@ -4,46 +4,71 @@
 //! into seconds: every timestamp is then the time at which something really
 //! became visible, which is what clients reason about. With a chosen `now` the
 //! clock stands still and only the shops move it: timestamps are those of a
-//! whole morning, the same in every run.
+//! whole morning, the same in every run. A clock that runs is faster than the
+//! machine's, and whole days pass with their nights.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+/// One for all providers: a day that has passed for one has passed for the others.
 #[derive(Debug)]
-pub struct Clock {
+pub struct Clock(Mutex<Hands>);
+
+#[derive(Debug)]
+struct Hands {
     standing: Option<Timestamp>,
+    /// When and by how much faster than life it began to run.
+    running: Option<(Instant, f64)>,
     ahead: SignedDuration,
 }
 
 impl Clock {
-    pub fn new(standing: Option<Timestamp>) -> Self {
-        Self { standing, ahead: SignedDuration::ZERO }
+    /// `runs`: how many times faster than life, from `start` or this moment on.
+    pub fn new(start: Option<Timestamp>, runs: Option<f64>) -> Self {
+        let running = runs.map(|rate| (Instant::now(), rate));
+        let standing = if running.is_some() { start.or_else(|| Some(Timestamp::now())) } else { start };
+        Self(Mutex::new(Hands { standing, running, ahead: SignedDuration::ZERO }))
+    }
+
+    fn hands(&self) -> MutexGuard<'_, Hands> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn now(&self) -> Timestamp {
-        let now = self.standing.unwrap_or_else(Timestamp::now);
-        later(now, self.ahead)
+        let hands = self.hands();
+        let run = hands.running.map_or(Duration::ZERO, |(began, rate)| began.elapsed().mul_f64(rate));
+        let run = SignedDuration::try_from(run).unwrap_or_default();
+        later(later(hands.standing.unwrap_or_else(Timestamp::now), run), hands.ahead)
     }
 
     /// A standing clock follows what happens in the shops, never backwards.
-    pub fn reach(&mut self, stamp: Timestamp) {
-        if let Some(standing) = &mut self.standing {
-            *standing = stamp.max(*standing);
+    pub fn reach(&self, stamp: Timestamp) {
+        let mut hands = self.hands();
+        if hands.running.is_none() {
+            hands.standing = hands.standing.map(|standing| stamp.max(standing));
         }
     }
 
-    pub fn advance(&mut self, by: SignedDuration) {
-        match &mut self.standing {
+    pub fn advance(&self, by: SignedDuration) -> Timestamp {
+        let mut hands = self.hands();
+        match &mut hands.standing {
             Some(standing) => *standing = later(*standing, by),
-            None => self.ahead = self.ahead.saturating_add(by),
+            None => hands.ahead = hands.ahead.saturating_add(by),
         }
+        drop(hands);
+        self.now()
     }
 
     /// A tempo for what begins at this moment, when a thousand seconds of a
     /// shop take `1000 / speed` seconds.
     pub fn pace(&self, speed: f64) -> Pace {
-        Pace { start: Moment { stamp: self.now(), due: Instant::now() }, speed, squeezed: self.standing.is_none() }
+        Pace {
+            start: Moment { stamp: self.now(), due: Instant::now() },
+            speed,
+            squeezed: self.hands().standing.is_none(),
+        }
     }
 }
 
@@ -73,6 +98,11 @@ impl Pace {
         let passed = if self.squeezed { wait } else { shop_time };
         let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
         Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
+    }
+
+    /// Whether shop time is squeezed into real time, so that tomorrow never comes by itself.
+    pub fn is_squeezed(&self) -> bool {
+        self.squeezed
     }
 
     /// The same tempo, not starting before another moment.

@@ -43,6 +43,24 @@ pub enum SaleKind {
     AmountRefund,
     /// Everything at once that can stand on one receipt.
     Everything,
+    /// Toast: two bills in one order.
+    TwoBills,
+    /// Toast: an emptied and deleted order.
+    Emptied,
+    /// Toast: waste, at no price.
+    Waste,
+    /// Toast: an order of a till in test mode.
+    TestMode,
+    /// Toast: two copies with one time of change.
+    Tie,
+    /// Lightspeed: paid, opened again and paid otherwise.
+    Recalled,
+    /// Lightspeed: one bill divided into two.
+    Split,
+    /// Lightspeed: moved to another table before it is paid.
+    Transferred,
+    /// Lightspeed: open at the end of the day.
+    Overnight,
 }
 
 /// What becomes of a sale.
@@ -76,6 +94,36 @@ pub struct Wish {
     pub api: bool,
     pub offline: bool,
     pub fate: Fate,
+    /// Ordered and paid days before it is fetched, where days pass.
+    pub preorder: bool,
+    /// Toast: the order has a second bill.
+    pub two_bills: bool,
+    /// Toast: its bill goes to another order, and it is deleted.
+    pub emptied: bool,
+    /// Toast: what is thrown away is typed in, too.
+    pub waste: bool,
+    /// Toast: somebody tries out the till.
+    pub test_mode: bool,
+    /// Toast: two copies claim the same time of change.
+    pub tie: bool,
+    /// The refund comes on a later day.
+    pub refund_later: bool,
+    /// Lightspeed: how the bill takes a turn that others do not know.
+    pub turn: Turn,
+}
+
+/// What becomes of a bill at Lightspeed, where every turn makes another sale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    None,
+    /// Paid, opened again and paid otherwise.
+    Recalled,
+    /// Divided between two guests before paying.
+    Split,
+    /// Moved to another table.
+    Transferred,
+    /// Still open when the day ends: booked out of it and into the next.
+    Overnight,
 }
 
 const PLAIN: Wish = Wish {
@@ -92,6 +140,14 @@ const PLAIN: Wish = Wish {
     api: false,
     offline: false,
     fate: Fate::Kept,
+    preorder: false,
+    two_bills: false,
+    emptied: false,
+    waste: false,
+    test_mode: false,
+    tie: false,
+    refund_later: false,
+    turn: Turn::None,
 };
 
 impl Wish {
@@ -114,6 +170,15 @@ impl Wish {
             SaleKind::FullRefund => Wish { lines: 2, fate: Fate::Refunded(RefundKind::Full), ..PLAIN },
             SaleKind::PartialRefund => Wish { lines: 3, fate: Fate::Refunded(RefundKind::Line), ..PLAIN },
             SaleKind::AmountRefund => Wish { fate: Fate::Refunded(RefundKind::Amount), ..PLAIN },
+            SaleKind::TwoBills => Wish { lines: 2, two_bills: true, ..PLAIN },
+            SaleKind::Emptied => Wish { emptied: true, ..PLAIN },
+            SaleKind::Waste => Wish { waste: true, ..PLAIN },
+            SaleKind::TestMode => Wish { test_mode: true, ..PLAIN },
+            SaleKind::Tie => Wish { tip: true, tie: true, ..PLAIN },
+            SaleKind::Recalled => Wish { lines: 2, turn: Turn::Recalled, ..PLAIN },
+            SaleKind::Split => Wish { lines: 3, turn: Turn::Split, ..PLAIN },
+            SaleKind::Transferred => Wish { lines: 2, turn: Turn::Transferred, ..PLAIN },
+            SaleKind::Overnight => Wish { turn: Turn::Overnight, ..PLAIN },
             SaleKind::Everything => Wish {
                 lines: 4,
                 extras: true,
@@ -128,6 +193,11 @@ impl Wish {
                 ..PLAIN
             },
         }
+    }
+
+    /// In the last hour most of what is left is cheaper.
+    pub fn at_closing(self, draws: &mut Draws) -> Wish {
+        Wish { line_discount: draws.happens(70), api: false, ..self }
     }
 
     /// A customer as they come in on a morning.
@@ -158,6 +228,20 @@ impl Wish {
             api: !offline && draws.happens(15),
             offline,
             fate: if offline { Fate::Kept } else { fate },
+            preorder: draws.happens(50),
+            two_bills: draws.happens(6),
+            emptied: draws.happens(2),
+            waste: draws.happens(2),
+            test_mode: draws.happens(2),
+            tie: draws.happens(4),
+            refund_later: draws.happens(30),
+            turn: match draws.between(0, 99) {
+                0..=2 => Turn::Recalled,
+                3..=5 => Turn::Split,
+                6..=7 => Turn::Transferred,
+                8..=9 => Turn::Overnight,
+                _ => Turn::None,
+            },
         }
     }
 }

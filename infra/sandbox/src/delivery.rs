@@ -5,6 +5,7 @@
 //! only due at other times. A few are under way at once, and a receiver that
 //! does not answer 2xx in time sees the same bytes again until the window ends.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,27 +60,42 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
-/// A notification ready to be sent: nothing in it changes between attempts but the retry headers.
+/// One sending of a notification.
 #[derive(Debug, Clone)]
-pub struct Parcel {
-    pub body: String,
+pub struct Sending {
+    /// 0 is the first.
+    pub retry: u32,
+    pub last_failure: Option<String>,
+    /// Whether the proof of origin has to be by another key.
+    pub wrong: bool,
+}
+
+/// What goes over the wire.
+#[derive(Debug)]
+pub struct Letter {
     pub headers: Vec<(&'static str, String)>,
-    pub signature_header: &'static str,
-    pub signature: String,
-    /// What is sent instead while that fault is on: well-formed, by another key.
-    pub wrong_signature: String,
-    pub retry_number_header: &'static str,
-    pub retry_reason_header: &'static str,
-    /// How long to wait before the retry of this number (1 is the first), in shop time.
-    pub pause: fn(u32) -> Duration,
+    pub body: String,
+}
+
+/// A notification ready to be sent.
+#[derive(Clone)]
+pub struct Parcel {
+    pub letter: Arc<dyn Fn(&Sending) -> Letter + Send + Sync>,
+    /// How long to wait before the retry of this number (1 is the first), in
+    /// shop time, after this answer; `None` gives up.
+    pub pause: fn(u32, Option<u16>) -> Option<Duration>,
+    /// When a notification is discarded whatever the schedule says, in shop time.
+    pub window: Option<Duration>,
 }
 
 /// How the receiver is treated.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
     pub speed: f64,
-    pub retry_window: Duration,
+    /// How long a receiver may take, in real time.
     pub answer_within: Duration,
+    /// Whether a subscription with many errors is paused and stopped, as Toast does.
+    pub brakes: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +104,7 @@ pub struct PostOffice {
     http: reqwest::Client,
     under_way: Semaphore,
     terms: Terms,
+    brakes: Mutex<BTreeMap<String, Brake>>,
     faults: Arc<FaultBox>,
     runtime: tokio::runtime::Handle,
 }
@@ -106,7 +123,7 @@ impl PostOffice {
             .no_proxy()
             .build()?;
         let under_way = Semaphore::new(at_once.max(1));
-        Ok(Self { log: Mutex::default(), http, under_way, terms, faults, runtime })
+        Ok(Self { log: Mutex::default(), http, under_way, terms, brakes: Mutex::default(), faults, runtime })
     }
 
     fn log(&self) -> MutexGuard<'_, Vec<Delivery>> {
@@ -136,30 +153,42 @@ impl PostOffice {
     }
 
     async fn carry(self: Arc<Self>, place: usize, parcel: Parcel, mut due: Instant) {
-        let Some(url) = self.log().get(place).map(|delivery| delivery.url.clone()) else {
+        let Some(delivery) = self.log().get(place).cloned() else {
             return;
         };
         let mut waited = Duration::ZERO;
         let mut last_failure: Option<String> = None;
         for retry in 0_u32.. {
             tokio::time::sleep_until(due.into()).await;
-            let attempt = self.attempt(&url, &parcel, retry, last_failure.as_deref()).await;
-            last_failure.clone_from(&attempt.failure);
-            let pause = (parcel.pause)(retry + 1);
-            waited = waited.saturating_add(pause);
-            due = Instant::now() + pause.div_f64(self.terms.speed);
-            let state = match &attempt.failure {
-                None => DeliveryState::Delivered,
-                Some(_) if waited > self.terms.retry_window => DeliveryState::GivenUp,
-                Some(_) => DeliveryState::Pending,
-            };
-            if let Some(delivery) = self.log().get_mut(place) {
-                delivery.attempts.push(attempt);
-                delivery.state = state;
+            if self.is_braked(&delivery.subscription_id) {
+                self.settle(place, None, DeliveryState::Lost);
+                return;
             }
+            let attempt = self.attempt(&delivery.url, &parcel, retry, last_failure.as_deref()).await;
+            last_failure.clone_from(&attempt.failure);
+            if last_failure.is_some() {
+                self.brake(&delivery.subscription_id);
+            }
+            let pause = (parcel.pause)(retry + 1, attempt.status);
+            waited = waited.saturating_add(pause.unwrap_or_default());
+            let expired = parcel.window.is_some_and(|window| waited > window);
+            let state = match (&attempt.failure, pause) {
+                (None, _) => DeliveryState::Delivered,
+                (Some(_), Some(_)) if !expired => DeliveryState::Pending,
+                (Some(_), _) => DeliveryState::GivenUp,
+            };
+            due = Instant::now() + pause.unwrap_or_default().div_f64(self.terms.speed);
+            self.settle(place, Some(attempt), state);
             if state != DeliveryState::Pending {
                 return;
             }
+        }
+    }
+
+    fn settle(&self, place: usize, attempt: Option<Attempt>, state: DeliveryState) {
+        if let Some(delivery) = self.log().get_mut(place) {
+            delivery.attempts.extend(attempt);
+            delivery.state = state;
         }
     }
 
@@ -167,20 +196,11 @@ impl PostOffice {
     pub async fn attempt(&self, url: &str, parcel: &Parcel, retry: u32, reason: Option<&str>) -> Attempt {
         let _permit = self.under_way.acquire().await;
         let wrong = self.faults.take(|faults| &mut faults.wrong_signatures);
-        let signature = if wrong { &parcel.wrong_signature } else { &parcel.signature };
-        let mut request = self
-            .http
-            .post(url)
-            .header("content-type", "application/json")
-            .header(parcel.signature_header, signature)
-            .body(parcel.body.clone());
-        for (name, value) in &parcel.headers {
-            request = request.header(*name, value);
-        }
-        if let Some(reason) = reason {
-            request = request
-                .header(parcel.retry_number_header, retry.to_string())
-                .header(parcel.retry_reason_header, reason);
+        let Letter { headers, body } =
+            (parcel.letter)(&Sending { retry, last_failure: reason.map(str::to_owned), wrong });
+        let mut request = self.http.post(url).header("content-type", "application/json").body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let began = Instant::now();
         let answer = request.send().await;
@@ -195,5 +215,58 @@ impl PostOffice {
             failure: failure.map(str::to_owned),
             millis: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+/// Errors of one subscription, and what they have led to; moments are real ones.
+#[derive(Debug, Default)]
+struct Brake {
+    errors: Vec<Instant>,
+    pauses: Vec<Instant>,
+    paused_until: Option<Instant>,
+    stopped: bool,
+}
+
+/// 50 errors in 5 minutes pause a subscription for one; 9 pauses in 10 minutes
+/// stop it until somebody starts it again. What comes meanwhile is lost (unverified).
+const ERRORS: usize = 50;
+const PAUSES: usize = 9;
+
+impl PostOffice {
+    fn brakes(&self) -> MutexGuard<'_, BTreeMap<String, Brake>> {
+        self.brakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn minutes(&self, minutes: u64) -> Duration {
+        Duration::from_secs(60 * minutes).div_f64(self.terms.speed)
+    }
+
+    fn is_braked(&self, subscription_id: &str) -> bool {
+        self.brakes()
+            .get(subscription_id)
+            .is_some_and(|brake| brake.stopped || brake.paused_until.is_some_and(|until| until > Instant::now()))
+    }
+
+    fn brake(&self, subscription_id: &str) {
+        if !self.terms.brakes {
+            return;
+        }
+        let (now, five, ten) = (Instant::now(), self.minutes(5), self.minutes(10));
+        let mut brakes = self.brakes();
+        let brake = brakes.entry(subscription_id.to_owned()).or_default();
+        brake.errors.retain(|error| now.duration_since(*error) < five);
+        brake.errors.push(now);
+        if brake.errors.len() >= ERRORS {
+            brake.errors.clear();
+            brake.pauses.retain(|pause| now.duration_since(*pause) < ten);
+            brake.pauses.push(now);
+            brake.paused_until = Some(now + self.minutes(1));
+            brake.stopped |= brake.pauses.len() >= PAUSES;
+        }
+    }
+
+    /// Somebody at the provider starts all stopped subscriptions again.
+    pub fn restart(&self) {
+        self.brakes().clear();
     }
 }

@@ -4,6 +4,7 @@
 //! stay until they are replaced.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ pub struct Failure {
     pub status: u16,
     /// How many calls fail.
     pub times: u32,
-    /// Only calls whose path begins with this; all API calls (not OAuth) when absent.
+    /// Only calls whose path begins with this; all API calls (not those for tokens) when absent.
     #[serde(default)]
     pub path: Option<String>,
     /// Seconds for a `Retry-After` header; Square documents none.
@@ -23,7 +24,17 @@ pub struct Failure {
     pub retry_after: Option<u32>,
 }
 
-/// All faults that are switched on.
+/// Calls that are answered late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slowness {
+    /// Only calls whose path begins with this; `/` is every call.
+    pub path: String,
+    /// How long the answer waits, in real time. The work is done before.
+    pub millis: u64,
+}
+
+/// All faults of one provider that are switched on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Faults {
@@ -41,6 +52,22 @@ pub struct Faults {
     pub expire_cursors: u32,
     /// The next so many search pages are empty, with a cursor to go on.
     pub empty_pages: u32,
+    /// Calls that are answered late; all that fit add up.
+    pub slow: Vec<Slowness>,
+    /// Scopes no token has any more, whatever was granted.
+    pub refuse_scopes: Vec<String>,
+    /// Notifications sent twice, of a hundred; the options when absent.
+    pub duplicates_percent: Option<u8>,
+    /// Notifications held back until later ones have overtaken them, of a hundred; the options when absent.
+    pub disorder_percent: Option<u8>,
+    /// Notifications never sent, of a hundred; the options when absent.
+    pub loss_percent: Option<u8>,
+    /// Every notification is followed by so many more of the same object, each an event of its own.
+    pub burst: u32,
+    /// Toast: do not count calls.
+    pub no_rate_limits: bool,
+    /// Toast: refuse a third login within an hour, as the documentation threatens.
+    pub limit_logins: bool,
 }
 
 /// The faults in force, shared by the API and the deliveries.
@@ -61,17 +88,28 @@ impl FaultBox {
     }
 
     /// The failure this call has to answer with, if any.
-    pub fn take_failure(&self, path: &str) -> Option<Failure> {
+    pub fn take_failure(&self, path: &str, is_api: bool) -> Option<Failure> {
         let mut faults = self.lock();
         let failure = faults.failures.iter_mut().find(|failure| {
             failure.times > 0
                 && match &failure.path {
                     Some(prefix) => path.starts_with(prefix.as_str()),
-                    None => path.starts_with("/v2/"),
+                    None => is_api,
                 }
         })?;
         failure.times -= 1;
         Some(failure.clone())
+    }
+
+    /// How long the answer to a call has to wait.
+    pub fn slowness(&self, path: &str) -> Duration {
+        let faults = self.lock();
+        let fits = faults.slow.iter().filter(|slow| path.starts_with(slow.path.as_str()));
+        Duration::from_millis(fits.map(|slow| slow.millis).sum())
+    }
+
+    pub fn refuses(&self, scope: &str) -> bool {
+        self.lock().refuse_scopes.iter().any(|refused| refused == scope)
     }
 
     /// Uses up one of a counted fault.

@@ -80,6 +80,9 @@ pub struct LedgerEntry {
     pub discount_minor: i64,
     /// Additive taxes.
     pub tax_minor: i64,
+    /// Taxes inside the prices; part of `gross_minor`, not added to it.
+    #[serde(default)]
+    pub included_tax_minor: i64,
     /// Charges of the house, not tips.
     pub service_charge_minor: i64,
     /// Tips of all payments.
@@ -92,6 +95,9 @@ pub struct LedgerEntry {
     pub payments: Vec<EntryPayment>,
     /// The sale a refund belongs to.
     pub source_order_id: Option<String>,
+    /// The shop's accounting day, `2026-02-14`; its calendar day where the provider has none.
+    #[serde(default)]
+    pub business_date: Option<String>,
     /// When the order came into being.
     pub created_at: String,
     /// When the money was taken; for an offline sale long before the upload.
@@ -101,24 +107,47 @@ pub struct LedgerEntry {
 }
 
 impl LedgerEntry {
-    /// The amounts of a receipt; the caller says what and whose it is.
+    /// An open sale of nothing by nobody.
+    pub(crate) fn empty() -> Self {
+        Self {
+            order_id: String::new(),
+            kind: EntryKind::Sale,
+            state: EntryState::Open,
+            merchant_id: String::new(),
+            location_id: String::new(),
+            currency: String::new(),
+            gross_minor: 0,
+            discount_minor: 0,
+            tax_minor: 0,
+            included_tax_minor: 0,
+            service_charge_minor: 0,
+            tip_minor: 0,
+            total_minor: 0,
+            lines: Vec::new(),
+            payments: Vec::new(),
+            source_order_id: None,
+            business_date: None,
+            created_at: String::new(),
+            taken_at: String::new(),
+            closed_at: None,
+        }
+    }
+
+    /// Adds the amounts of a receipt; the caller says what and whose it is.
     pub(crate) fn amounts(&mut self, receipt: &Receipt) {
-        self.gross_minor = receipt.gross();
-        self.discount_minor = receipt.discount();
-        self.tax_minor = receipt.tax();
-        self.service_charge_minor = receipt.charge();
-        self.tip_minor = receipt.tip_minor;
-        self.total_minor = receipt.total();
-        self.lines = receipt.lines.iter().map(entry_line).collect();
-        self.payments = receipt
-            .tenders
-            .iter()
-            .map(|tender| EntryPayment {
-                id: tender.id.clone(),
-                amount_minor: tender.minor,
-                tip_minor: tender.tip_minor,
-            })
-            .collect();
+        self.gross_minor += receipt.gross();
+        self.discount_minor += receipt.discount();
+        self.tax_minor += receipt.tax();
+        self.included_tax_minor += receipt.included_tax_minor;
+        self.service_charge_minor += receipt.charge();
+        self.tip_minor += receipt.tip_minor;
+        self.total_minor += receipt.total();
+        self.lines.extend(receipt.lines.iter().map(entry_line));
+        self.payments.extend(receipt.tenders.iter().map(|tender| EntryPayment {
+            id: tender.id.clone(),
+            amount_minor: tender.minor,
+            tip_minor: tender.tip_minor,
+        }));
     }
 }
 
@@ -130,6 +159,55 @@ fn entry_line(line: &Line) -> EntryLine {
         quantity: line.quantity.to_string(),
         total_minor: line.total(),
     }
+}
+
+/// What a shop has sold on a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayTotal {
+    /// The shop.
+    pub location_id: String,
+    /// Its accounting day.
+    pub business_date: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Completed sales.
+    pub sales: usize,
+    /// Their totals, tips included.
+    pub sold_minor: i64,
+    /// Completed refunds.
+    pub refunds: usize,
+    /// Their totals, positive.
+    pub refunded_minor: i64,
+}
+
+/// Sums of what counts, by shop and day.
+pub fn totals(entries: &[LedgerEntry]) -> Vec<DayTotal> {
+    let mut days: BTreeMap<(String, String), DayTotal> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.state == EntryState::Completed) {
+        let business_date = entry.business_date.clone().unwrap_or_default();
+        let key = (entry.location_id.clone(), business_date.clone());
+        let day = days.entry(key).or_insert_with(|| DayTotal {
+            location_id: entry.location_id.clone(),
+            business_date,
+            currency: entry.currency.clone(),
+            sales: 0,
+            sold_minor: 0,
+            refunds: 0,
+            refunded_minor: 0,
+        });
+        match entry.kind {
+            EntryKind::Sale => {
+                day.sales += 1;
+                day.sold_minor += entry.total_minor;
+            }
+            EntryKind::Refund => {
+                day.refunds += 1;
+                day.refunded_minor += entry.total_minor;
+            }
+            EntryKind::Canceled => {}
+        }
+    }
+    days.into_values().collect()
 }
 
 /// All entries, in the order in which they were first written.

@@ -11,48 +11,65 @@
 mod admin;
 mod catalogue;
 mod clock;
+mod consent;
 mod customer;
+mod day;
 mod delivery;
+mod desk;
+mod door;
 mod faults;
 mod ledger;
+mod lightspeed;
 mod money;
 mod receipt;
 mod seed;
+mod shops;
 mod square;
+mod stage;
 mod till;
+mod toast;
+mod town;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
-pub use faults::{Failure, Faults};
-pub use ledger::{EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
+pub use desk::Desk;
+pub use door::Calls;
+pub use faults::{Failure, Faults, Slowness};
+pub use ledger::{DayTotal, EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
-pub use square::{Application, EventRecord, Grant, Location, Merchant, Subscription};
+pub use shops::{Client, Location, Merchant, Vendor};
+pub use square::{Application, Grant, Subscription};
+pub use stage::EventRecord;
 
-use square::Square;
+use town::Town;
 
 /// How a sandbox behaves; the default is a pleasant morning with some bad manners.
 #[derive(Debug, Clone)]
 pub struct SandboxOptions {
     /// The same seed makes the same day.
     pub seed: u64,
-    /// Port on 127.0.0.1; `None` takes a free one.
+    /// Square's port on 127.0.0.1, Toast's and Lightspeed's are the next two; `None` takes free ones.
     pub port: Option<u16>,
     /// How many times faster than life the shops and the retries run.
     pub speed: f64,
-    /// Shops of each merchant, at most 12.
+    /// Shops of each merchant, at most 12; some providers have fewer.
     pub shops: usize,
     /// Merchants, at most 3.
     pub merchants: usize,
     /// `None` lives by the machine's clock; otherwise a clock that only the
     /// shops move, for runs that are the same to the byte.
     pub now: Option<Timestamp>,
+    /// Whether the clock itself runs as fast as the shops, from `now` on; whole days pass then.
+    pub clock_runs: bool,
+    /// Square also has shops in Tokyo, London and Dublin, beyond the number of `shops`.
+    pub abroad: bool,
     /// Notifications sent twice, of a hundred.
     pub duplicates_percent: u8,
     /// Notifications held back until later ones have overtaken them, of a hundred.
@@ -76,6 +93,8 @@ impl Default for SandboxOptions {
             shops: 3,
             merchants: 1,
             now: None,
+            clock_runs: false,
+            abroad: false,
             duplicates_percent: 5,
             disorder_percent: 10,
             loss_percent: 0,
@@ -113,6 +132,20 @@ pub struct RungUp {
     pub total_minor: i64,
 }
 
+impl RungUp {
+    /// A refund, as its ledger entry tells it.
+    pub(crate) fn of(entry: &LedgerEntry) -> Self {
+        Self {
+            order_id: entry.order_id.clone(),
+            refund_order_id: None,
+            merchant_id: entry.merchant_id.clone(),
+            location_id: entry.location_id.clone(),
+            currency: entry.currency.clone(),
+            total_minor: entry.total_minor,
+        }
+    }
+}
+
 /// How far the shops and the deliveries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -141,8 +174,9 @@ pub struct Progress {
 /// A running simulator; it ends when this is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
-    square: Arc<Square>,
-    address: SocketAddr,
+    town: Arc<Town>,
+    /// In the order of [`Vendor::ALL`].
+    addresses: [SocketAddr; 3],
     shutdown: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -153,123 +187,233 @@ impl Sandbox {
         options.check().map_err(std::io::Error::other)?;
         // Another provider may have been installed by the program; either will do for plain HTTP.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port.unwrap_or(0)))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let [square, toast, lightspeed] = [0, 1, 2].map(|offset| {
+            let port = options.port.map_or(0, |port| port.saturating_add(offset));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            listener.set_nonblocking(true)?;
+            std::io::Result::Ok(listener)
+        });
+        let listeners = [square?, toast?, lightspeed?];
+        let [square, toast, lightspeed] = &listeners;
+        let addresses = [square.local_addr()?, toast.local_addr()?, lightspeed.local_addr()?];
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let square = Square::open(options, runtime.handle().clone()).map_err(std::io::Error::other)?;
-        let app = square::router(Arc::clone(&square)).merge(admin::router(Arc::clone(&square)));
+        let town = Town::open(&options, runtime.handle()).map_err(std::io::Error::other)?;
+        let apps = [
+            square::router(Arc::clone(&town.square)),
+            toast::router(Arc::clone(&town.toast)),
+            lightspeed::router(Arc::clone(&town.lightspeed)),
+        ]
+        .map(|app| app.merge(admin::router(Arc::clone(&town))));
         let (shutdown, ended) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-                    return;
-                };
-                tokio::select! {
-                    _ = axum::serve(listener, app) => {}
-                    _ = ended => {}
+                for (listener, app) in listeners.into_iter().zip(apps) {
+                    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                        return;
+                    };
+                    tokio::spawn(async move { axum::serve(listener, app).await });
                 }
+                let _ = ended.await;
             });
             // Sales and deliveries that are still under way end here.
             runtime.shutdown_background();
         })?;
-        Ok(Self { square, address, shutdown: Some(shutdown), thread: Some(thread) })
+        Ok(Self { town, addresses, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     /// Base URL of the Square API, without a slash at the end.
     pub fn square_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url(Vendor::Square)
     }
 
-    /// The application that is registered at the provider.
+    /// Base URL of the Toast API, without a slash at the end.
+    pub fn toast_url(&self) -> String {
+        self.url(Vendor::Toast)
+    }
+
+    /// Base URL of the Lightspeed API, without a slash at the end.
+    pub fn lightspeed_url(&self) -> String {
+        self.url(Vendor::Lightspeed)
+    }
+
+    /// Base URL of a provider's API, without a slash at the end.
+    pub fn url(&self, vendor: Vendor) -> String {
+        let [square, toast, lightspeed] = self.addresses;
+        let address = match vendor {
+            Vendor::Square => square,
+            Vendor::Toast => toast,
+            Vendor::Lightspeed => lightspeed,
+        };
+        format!("http://{address}")
+    }
+
+    /// One of the providers, with everything that can be done there.
+    pub fn at(&self, vendor: Vendor) -> Desk<'_> {
+        Desk::new(&self.town, vendor)
+    }
+
+    /// The credentials a group of restaurants (the first one by default) has handed out at Toast.
+    pub fn toast_client(&self, group: Option<&str>) -> Result<Client, Refused> {
+        self.town.toast.client(group)
+    }
+
+    /// Subscribes a URL to what is sold out and what is there again at Toast.
+    pub fn subscribe_to_stock(&self, notification_url: &str) -> Subscription {
+        self.town.toast.register("stock", notification_url)
+    }
+
+    /// Somebody at Toast starts subscriptions again that were stopped for their errors.
+    pub fn restart_subscriptions(&self) {
+        self.town.toast.post.restart();
+    }
+
+    /// The application that is registered at Lightspeed.
+    pub fn lightspeed_client(&self) -> Client {
+        self.town.lightspeed.client()
+    }
+
+    /// The application that is registered at Square.
     pub fn application(&self) -> Application {
-        self.square.application()
-    }
-
-    /// The merchants and their shops.
-    pub fn merchants(&self) -> Vec<Merchant> {
-        self.square.merchants()
-    }
-
-    /// Connects a merchant (the first one by default) the short way round OAuth.
-    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.square.grant(merchant_id, scopes)
-    }
-
-    /// The merchant disconnects the application.
-    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.square.revoke(merchant_id, "MERCHANT")
-    }
-
-    /// Subscribes a URL to all events of sales.
-    pub fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.square.subscribe_to_sales(notification_url)
-    }
-
-    /// Plays a morning of so many sales over all shops; returns at once.
-    pub fn play(&self, sales: usize) {
-        self.square.play(sales);
-    }
-
-    /// Puts a morning of the past on the shelf: all sales are there at once,
-    /// dated from `opens_at` on, and nobody is notified.
-    pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        self.square.stock_history(sales, opens_at);
-    }
-
-    /// Rings up one sale at a seeded shop.
-    pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
-        self.square.ring_up(kind, None)
-    }
-
-    /// Rings up one sale at this shop.
-    pub fn ring_up_at(&self, kind: SaleKind, location_id: &str) -> Result<RungUp, Refused> {
-        self.square.ring_up(kind, Some(location_id))
-    }
-
-    /// Gives money back for a sale that was rung up before.
-    pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        self.square.refund(order_id, kind)
-    }
-
-    /// Replaces all faults.
-    pub fn set_faults(&self, faults: Faults) {
-        self.square.faults.set(faults);
-    }
-
-    /// The faults in force, with what is left of them.
-    pub fn faults(&self) -> Faults {
-        self.square.faults.get()
+        self.town.square.application()
     }
 
     /// Turns the clock forward: tokens expire, nothing else happens.
     pub fn advance_clock(&self, by: Duration) {
-        self.square.advance_clock(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
+        self.town.advance_clock(by);
+    }
+
+    /// What time it is at all providers.
+    pub fn now(&self) -> Timestamp {
+        self.town.clock.now()
+    }
+
+    /// Who sells with this provider, and where.
+    pub fn merchants_of(&self, vendor: Vendor) -> Vec<Merchant> {
+        self.at(vendor).merchants()
+    }
+
+    /// Connects a merchant (the first one by default) the short way round OAuth
+    /// or the login. No scopes are all scopes; Toast has no refresh token.
+    pub fn grant_of(&self, vendor: Vendor, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        self.town.at(vendor).grant(merchant_id, scopes)
+    }
+
+    /// The merchant disconnects the application; at Toast he deletes the credentials.
+    pub fn revoke_of(&self, vendor: Vendor, merchant_id: &str) -> Result<(), Refused> {
+        self.town.at(vendor).revoke(merchant_id)
+    }
+
+    /// Ends all access tokens of a provider now; refresh tokens and credentials stay good.
+    pub fn expire_tokens(&self, vendor: Vendor) {
+        self.town.at(vendor).expire_tokens();
+    }
+
+    /// How often a provider was called, and for how many tokens.
+    pub fn calls(&self, vendor: Vendor) -> Calls {
+        self.town.door(vendor).calls()
+    }
+
+    /// Replaces all faults of a provider.
+    pub fn set_faults_of(&self, vendor: Vendor, faults: Faults) {
+        self.town.door(vendor).faults.set(faults);
+    }
+
+    /// A provider's faults in force, with what is left of them.
+    pub fn faults_of(&self, vendor: Vendor) -> Faults {
+        self.town.door(vendor).faults.get()
+    }
+
+    /// Waits until all providers are quiet.
+    pub async fn wait_until_all_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
+        let deadline = std::time::Instant::now() + timeout;
+        for vendor in Vendor::ALL {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            self.at(vendor).wait_until_quiet(left).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Square's part, for those who need no other.
+impl Sandbox {
+    /// The merchants and their shops.
+    pub fn merchants(&self) -> Vec<Merchant> {
+        self.merchants_of(Vendor::Square)
+    }
+
+    /// Connects a merchant (the first one by default) the short way round OAuth.
+    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        self.grant_of(Vendor::Square, merchant_id, scopes)
+    }
+
+    /// The merchant disconnects the application.
+    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+        self.revoke_of(Vendor::Square, merchant_id)
+    }
+
+    /// Subscribes a URL to all events of sales.
+    pub fn subscribe(&self, notification_url: &str) -> Subscription {
+        self.at(Vendor::Square).subscribe(notification_url)
+    }
+
+    /// Plays a morning of so many sales over all shops; returns at once.
+    pub fn play(&self, sales: usize) {
+        self.at(Vendor::Square).play(sales);
+    }
+
+    /// Puts a morning of the past on the shelf.
+    pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
+        self.at(Vendor::Square).stock_history(sales, opens_at);
+    }
+
+    /// Rings up one sale at a seeded shop.
+    pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
+        self.at(Vendor::Square).ring_up(kind, None)
+    }
+
+    /// Rings up one sale at this shop.
+    pub fn ring_up_at(&self, kind: SaleKind, location_id: &str) -> Result<RungUp, Refused> {
+        self.at(Vendor::Square).ring_up(kind, Some(location_id))
+    }
+
+    /// Gives money back for a sale that was rung up before.
+    pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
+        self.at(Vendor::Square).refund(order_id, kind)
+    }
+
+    /// Replaces all faults of Square.
+    pub fn set_faults(&self, faults: Faults) {
+        self.set_faults_of(Vendor::Square, faults);
+    }
+
+    /// Square's faults in force, with what is left of them.
+    pub fn faults(&self) -> Faults {
+        self.faults_of(Vendor::Square)
     }
 
     /// How far everything is.
     pub fn progress(&self) -> Progress {
-        self.square.progress()
+        self.at(Vendor::Square).progress()
     }
 
     /// The log of all notifications, in the order in which they came to be.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.square.post.deliveries()
+        self.at(Vendor::Square).deliveries()
     }
 
     /// Everything that happened, with the exact bytes of its notification.
     pub fn events(&self) -> Vec<EventRecord> {
-        self.square.events()
+        self.at(Vendor::Square).events()
     }
 
     /// What really was sold.
     pub fn ledger(&self) -> Vec<LedgerEntry> {
-        self.square.ledger()
+        self.at(Vendor::Square).ledger()
     }
 
     /// Waits until no sale is under way and every notification has its end.
     pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        self.square.wait_until_quiet(timeout).await
+        self.at(Vendor::Square).wait_until_quiet(timeout).await
     }
 
     /// Closes the shops; dropping does the same.

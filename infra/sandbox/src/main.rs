@@ -5,7 +5,8 @@ use std::io::Write;
 use anyhow::{Context, bail};
 use sandbox::{Sandbox, SandboxOptions};
 
-const USAGE: &str = "usage: sandbox [--seed N] [--port N] [--speed N] [--shops N] [--merchants N]";
+const USAGE: &str =
+    "usage: sandbox [--seed N] [--port N] [--speed N] [--shops N] [--merchants N] [--abroad yes] [--clock runs]";
 
 fn main() -> anyhow::Result<()> {
     let Some(options) = options(std::env::args().skip(1))? else {
@@ -15,7 +16,12 @@ fn main() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(options.clone()).context("failed to start the sandbox")?;
     let (url, application) = (sandbox.square_url(), sandbox.application());
     let mut out = std::io::stdout();
-    writeln!(out, "Square        {url}")?;
+    writeln!(
+        out,
+        "Square        {url}\nToast         {}\nLightspeed    {}",
+        sandbox.toast_url(),
+        sandbox.lightspeed_url()
+    )?;
     writeln!(out, "control desk  {url}/_admin")?;
     writeln!(out, "application   {} (secret {})", application.id, application.secret)?;
     for merchant in sandbox.merchants() {
@@ -46,6 +52,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Option
             "--port" => options.port = Some(value.parse().with_context(wrong)?),
             "--speed" => options.speed = value.parse().with_context(wrong)?,
             "--shops" => options.shops = value.parse().with_context(wrong)?,
+            "--abroad" => options.abroad = value == "yes",
+            "--clock" => options.clock_runs = value == "runs",
             "--merchants" => options.merchants = value.parse().with_context(wrong)?,
             _ => bail!("there is no option {name}\n{USAGE}"),
         }

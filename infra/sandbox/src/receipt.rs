@@ -74,6 +74,8 @@ pub struct Line {
     pub extras: Vec<Extra>,
     pub discounts: Vec<Share>,
     pub taxes: Vec<Share>,
+    /// Taxes inside the price; no part of the total.
+    pub inner_taxes: Vec<Share>,
     pub charges: Vec<Share>,
 }
 
@@ -90,8 +92,17 @@ impl Line {
         sum(&self.taxes)
     }
 
+    pub fn inner_tax(&self) -> i64 {
+        sum(&self.inner_taxes)
+    }
+
     pub fn charge(&self) -> i64 {
         sum(&self.charges)
+    }
+
+    fn shares(&mut self) -> impl Iterator<Item = &mut Share> {
+        let taxes = self.taxes.iter_mut().chain(&mut self.inner_taxes);
+        self.discounts.iter_mut().chain(taxes).chain(&mut self.charges)
     }
 
     /// What a tax is computed on.
@@ -143,7 +154,10 @@ pub struct Receipt {
     pub lines: Vec<Line>,
     pub discounts: Vec<Adjustment>,
     pub taxes: Vec<Adjustment>,
+    pub inner_taxes: Vec<Adjustment>,
     pub charges: Vec<Adjustment>,
+    /// Tax inside the prices, of which the other amounts know nothing.
+    pub included_tax_minor: i64,
     pub tip_minor: i64,
     pub tenders: Vec<Tender>,
 }
@@ -201,31 +215,64 @@ impl Receipt {
         }
         back.renew_uids(draws);
         back.settle_adjustments();
+        let whole = self.total() - self.tip_minor;
+        let share = if whole == 0 { 0 } else { part_of(self.included_tax_minor, back.total() - back.tip_minor, whole) };
+        let inner: i64 = back.inner_taxes.iter().map(|tax| tax.minor).sum();
+        back.included_tax_minor = match kind {
+            RefundKind::Amount => 0,
+            RefundKind::Full | RefundKind::Line => {
+                if self.inner_taxes.is_empty() {
+                    share
+                } else {
+                    inner
+                }
+            }
+        };
         back
     }
 
     fn of(line: Line) -> Receipt {
+        Receipt { lines: vec![line], ..Receipt::nothing("USD") }
+    }
+
+    /// A receipt of nothing.
+    pub fn nothing(currency: &'static str) -> Receipt {
         Receipt {
-            currency: "USD",
-            lines: vec![line],
+            currency,
+            lines: Vec::new(),
             discounts: Vec::new(),
             taxes: Vec::new(),
+            inner_taxes: Vec::new(),
             charges: Vec::new(),
+            included_tax_minor: 0,
             tip_minor: 0,
             tenders: Vec::new(),
         }
     }
 
+    /// Gives everything an id in the form another provider likes.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let change = |uid: &mut String| *uid = name(uid);
+        for adjustment in self.discounts.iter_mut().chain(&mut self.taxes).chain(&mut self.charges) {
+            change(&mut adjustment.uid);
+        }
+        for line in &mut self.lines {
+            change(&mut line.uid);
+            line.extras.iter_mut().for_each(|extra| change(&mut extra.uid));
+            for share in line.shares() {
+                change(&mut share.uid);
+                change(&mut share.of);
+            }
+        }
+        self.tenders.iter_mut().for_each(|tender| change(&mut tender.id));
+    }
+
     /// Gives every part of a return a uid of its own and keeps the old one as its source.
     fn renew_uids(&mut self, draws: &mut Draws) {
-        let adjustments = [&mut self.discounts, &mut self.taxes, &mut self.charges];
+        let adjustments = [&mut self.discounts, &mut self.taxes, &mut self.inner_taxes, &mut self.charges];
         for adjustment in adjustments.into_iter().flatten() {
             let uid = std::mem::replace(&mut adjustment.uid, draws.letters(22));
-            for share in self
-                .lines
-                .iter_mut()
-                .flat_map(|line| line.discounts.iter_mut().chain(&mut line.taxes).chain(&mut line.charges))
-            {
+            for share in self.lines.iter_mut().flat_map(Line::shares) {
                 if share.of == uid {
                     share.of.clone_from(&adjustment.uid);
                     share.uid = draws.letters(22);
@@ -243,14 +290,15 @@ impl Receipt {
     }
 
     /// Makes what is shared out the sum of its shares, and drops what no line carries.
-    fn settle_adjustments(&mut self) {
+    pub fn settle_adjustments(&mut self) {
         let lines = &self.lines;
-        for adjustments in [&mut self.discounts, &mut self.taxes, &mut self.charges] {
+        for adjustments in [&mut self.discounts, &mut self.taxes, &mut self.inner_taxes, &mut self.charges] {
             adjustments.retain_mut(|adjustment| {
                 if adjustment.shared_out {
                     adjustment.minor = lines
                         .iter()
-                        .flat_map(|line| line.discounts.iter().chain(&line.taxes).chain(&line.charges))
+                        .flat_map(|line| [&line.discounts, &line.taxes, &line.inner_taxes, &line.charges])
+                        .flatten()
                         .filter(|share| share.of == adjustment.uid)
                         .map(|share| share.minor)
                         .sum();
@@ -268,6 +316,7 @@ impl Receipt {
                 match what {
                     Shared::Discount => line.discounts.push(share),
                     Shared::Tax => line.taxes.push(share),
+                    Shared::InnerTax => line.inner_taxes.push(share),
                     Shared::Charge => line.charges.push(share),
                 }
             }
@@ -275,6 +324,7 @@ impl Receipt {
         match what {
             Shared::Discount => self.discounts.push(adjustment),
             Shared::Tax => self.taxes.push(adjustment),
+            Shared::InnerTax => self.inner_taxes.push(adjustment),
             Shared::Charge => self.charges.push(adjustment),
         }
     }
@@ -285,6 +335,7 @@ impl Receipt {
 pub enum Shared {
     Discount,
     Tax,
+    InnerTax,
     Charge,
 }
 
@@ -298,7 +349,7 @@ fn one_piece(line: &Line) -> Line {
         for extra in &mut piece.extras {
             extra.total_minor = part_of(extra.total_minor, 1, count);
         }
-        for share in piece.discounts.iter_mut().chain(&mut piece.taxes).chain(&mut piece.charges) {
+        for share in piece.shares() {
             share.minor = part_of(share.minor, 1, count);
         }
     }
@@ -320,6 +371,7 @@ fn goodwill(minor: i64) -> Line {
         extras: Vec::new(),
         discounts: Vec::new(),
         taxes: Vec::new(),
+        inner_taxes: Vec::new(),
         charges: Vec::new(),
     }
 }

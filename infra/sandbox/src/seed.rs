@@ -70,6 +70,11 @@ impl Draws {
         self.text(MIXED, length)
     }
 
+    /// A number without zeros, as text.
+    pub fn digits(&mut self, length: usize) -> String {
+        self.text(b"123456789", length)
+    }
+
     fn text(&mut self, alphabet: &[u8], length: usize) -> String {
         (0..length).map(|_| char::from(*self.pick(alphabet))).collect()
     }

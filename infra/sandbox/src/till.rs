@@ -2,30 +2,51 @@
 
 use crate::catalogue::{EXTRAS, PRODUCTS, ShopPlan};
 use crate::customer::{Paying, Wish};
-use crate::money::percent_of;
+use crate::money::{part_of, percent_of};
 use crate::receipt::{Adjustment, Extra, Goods, Line, Means, Quantity, Receipt, Shared, Tender};
 use crate::seed::{Draws, Seed};
+use crate::shops::Vendor;
 
 impl Wish {
-    /// Rings it up at a shop of a merchant.
-    pub fn ring_up(&self, merchant_id: &str, shop: &ShopPlan, seed: Seed, draws: &mut Draws) -> Receipt {
+    /// Rings it up at a shop; `catalogue` is whoever owns the ids of the items there.
+    pub fn ring_up(&self, vendor: Vendor, catalogue: &str, shop: &ShopPlan, seed: Seed, draws: &mut Draws) -> Receipt {
         let mut receipt = Receipt {
-            currency: "USD",
-            lines: self.lines(merchant_id, seed, draws),
+            currency: shop.currency,
+            lines: self.lines(vendor, catalogue, seed, draws),
             discounts: Vec::new(),
             taxes: Vec::new(),
+            inner_taxes: Vec::new(),
             charges: Vec::new(),
+            included_tax_minor: 0,
             tip_minor: 0,
             tenders: Vec::new(),
         };
         self.take_discounts(&mut receipt, draws);
-        self.add_charges(&mut receipt, draws);
-        add_taxes(&mut receipt, shop, draws);
+        match (vendor, shop.tax_included()) {
+            (Vendor::Square, false) => {
+                self.add_charges(&mut receipt, draws);
+                add_taxes(&mut receipt, shop, draws);
+            }
+            (Vendor::Square, true) => {
+                self.add_charges(&mut receipt, draws);
+                show_inner_tax(&mut receipt, shop, draws);
+            }
+            (Vendor::Toast, false) => {
+                self.add_fee(&mut receipt, draws);
+                tax_as_a_whole(&mut receipt, vendor, shop, draws);
+            }
+            (Vendor::Toast, true) => {
+                self.add_fee(&mut receipt, draws);
+                take_out_tax(&mut receipt, shop, draws);
+            }
+            (Vendor::Lightspeed, false) => tax_as_a_whole(&mut receipt, vendor, shop, draws),
+            (Vendor::Lightspeed, true) => receipt.included_tax_minor = tax_of_whole(&receipt, shop),
+        }
         self.pay(&mut receipt, draws);
         receipt
     }
 
-    fn lines(&self, merchant_id: &str, seed: Seed, draws: &mut Draws) -> Vec<Line> {
+    fn lines(&self, vendor: Vendor, catalogue: &str, seed: Seed, draws: &mut Draws) -> Vec<Line> {
         let mut lines: Vec<Line> = Vec::new();
         for number in 0..self.lines {
             let weighted = self.weighted && number == 0;
@@ -41,7 +62,7 @@ impl Wish {
                 false => Quantity::pieces(*draws.pick(&[1, 1, 1, 2, 2, 3, 6])),
             };
             let mut line = line(draws, Goods::Product, product.name, quantity, product.price_minor);
-            line.item_id = Some(item_id(seed, merchant_id, product.name, product.variation));
+            line.item_id = Some(item_id(vendor, seed, catalogue, product.name, product.variation));
             line.variation = Some(product.variation);
             line.taxed = product.taxed;
             if self.extras && !weighted && (number == 0 || draws.happens(30)) {
@@ -49,7 +70,7 @@ impl Wish {
                 line.extras.push(Extra {
                     uid: draws.letters(22),
                     source_uid: None,
-                    item_id: item_id(seed, merchant_id, extra.name, "modifier"),
+                    item_id: item_id(vendor, seed, catalogue, extra.name, "modifier"),
                     name: extra.name,
                     unit_minor: extra.price_minor,
                     total_minor: extra.price_minor * quantity.hundredths / 100,
@@ -61,7 +82,8 @@ impl Wish {
             let minor = draws.between(5, 60) * 100;
             lines.push(line(draws, Goods::CustomAmount, "Custom Amount", Quantity::pieces(1), minor));
         }
-        if self.gift_card {
+        // Lightspeed sells gift cards through somebody else.
+        if self.gift_card && vendor != Vendor::Lightspeed {
             let minor = *draws.pick(&[2_500, 5_000]);
             lines.push(line(draws, Goods::GiftCard, "Gift Card", Quantity::pieces(1), minor));
         }
@@ -95,6 +117,14 @@ impl Wish {
             let minor = percent_of(weights.iter().sum(), 1_800);
             let gratuity = adjustment(draws, "Auto gratuity", Some(1_800), true, minor);
             receipt.charges.push(Adjustment { shared_out: false, ..gratuity });
+        }
+    }
+
+    /// A fee that belongs to the bill and not to its lines.
+    fn add_fee(&self, receipt: &mut Receipt, draws: &mut Draws) {
+        if self.service_charge {
+            let fee = adjustment(draws, "Packaging fee", None, true, 150);
+            receipt.charges.push(Adjustment { shared_out: false, ..fee });
         }
     }
 
@@ -152,8 +182,104 @@ fn nets(receipt: &Receipt, counts: impl Fn(&Line) -> bool) -> Vec<i64> {
     receipt.lines.iter().map(|line| if counts(line) { line.net() } else { 0 }).collect()
 }
 
-fn item_id(seed: Seed, merchant_id: &str, name: &str, variation: &str) -> String {
-    seed.draws(&format!("item/{merchant_id}/{name}/{variation}")).capitals(24)
+pub fn item_id(vendor: Vendor, seed: Seed, catalogue: &str, name: &str, variation: &str) -> String {
+    let mut draws = seed.draws(&format!("item/{catalogue}/{name}/{variation}"));
+    match vendor {
+        Vendor::Square => draws.capitals(24),
+        Vendor::Toast => draws.uuid(),
+        Vendor::Lightspeed => draws.digits(15),
+    }
+}
+
+/// What is rounded once for the whole bill: a millionth of a minor unit is a
+/// basis point of a basis point, so nothing is lost before.
+const EXACT: i64 = 10_000;
+
+/// Tax on top, exact line by line and rounded once: Toast rounds the tax,
+/// Lightspeed what has to be paid, which is not the same for half a cent.
+fn tax_as_a_whole(receipt: &mut Receipt, vendor: Vendor, shop: &ShopPlan, draws: &mut Draws) {
+    let weights: Vec<i64> = receipt.lines.iter().map(|line| line.net() * shop.rate(line.taxed)).collect();
+    let net: i64 = if vendor == Vendor::Lightspeed { receipt.lines.iter().map(Line::net).sum() } else { 0 };
+    let minor = part_of(net * EXACT + weights.iter().sum::<i64>(), 1, EXACT) - net;
+    if minor > 0 {
+        let tax = adjustment(draws, "Sales tax", Some(shop.rate(true)), false, minor);
+        receipt.share(Shared::Tax, tax, &weights, draws);
+    }
+}
+
+/// The tax inside the prices: four more decimals than the currency for each line, rounded once.
+fn tax_of_whole(receipt: &Receipt, shop: &ShopPlan) -> i64 {
+    let exact = receipt.lines.iter().map(|line| {
+        let rate = shop.rate(line.taxed);
+        let extras: i64 = line.extras.iter().map(|extra| inner_tax(extra.total_minor, rate)).sum();
+        extras + inner_tax(line.plain_minor - line.discount(), rate)
+    });
+    part_of(exact.sum(), 1, EXACT)
+}
+
+/// Some lines of a bill as a bill of their own, paid by card without a tip.
+pub fn bill_of(receipt: &Receipt, lines: impl Fn(usize) -> bool, shop: &ShopPlan, draws: &mut Draws) -> Receipt {
+    let mut part = Receipt { taxes: Vec::new(), tip_minor: 0, tenders: Vec::new(), ..receipt.clone() };
+    let mut place = 0..;
+    part.lines.retain(|_| place.next().is_some_and(&lines));
+    part.lines.iter_mut().for_each(|line| line.taxes.clear());
+    part.settle_adjustments();
+    if shop.tax_included() {
+        part.included_tax_minor = tax_of_whole(&part, shop);
+    } else {
+        tax_as_a_whole(&mut part, Vendor::Lightspeed, shop, draws);
+    }
+    let minor = part.total();
+    part.tenders = vec![Tender { id: draws.letters(27) + "ZY", means: Means::Card, minor, tip_minor: 0 }];
+    part
+}
+
+/// Square's way with prices that include tax: rounded line by line, and shown without being added.
+fn show_inner_tax(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
+    for rate in [shop.rate(true), shop.rate(false)] {
+        let parts: Vec<i64> = receipt
+            .lines
+            .iter()
+            .map(|line| if line.goods == Goods::Product && shop.rate(line.taxed) == rate { line.net() } else { 0 })
+            .map(|net| part_of(net, rate, EXACT + rate))
+            .collect();
+        let minor: i64 = parts.iter().sum();
+        if minor > 0 && receipt.inner_taxes.iter().all(|tax| tax.basis_points != Some(rate)) {
+            let tax = adjustment(draws, "VAT", Some(rate), false, minor);
+            receipt.share(Shared::InnerTax, tax, &parts, draws);
+            receipt.included_tax_minor += minor;
+        }
+    }
+}
+
+/// The tax inside an amount, in ten-thousandths of its minor unit.
+pub fn inner_tax(minor: i64, rate: i64) -> i64 {
+    part_of(minor * EXACT, rate, EXACT + rate)
+}
+
+/// Toast's way with prices that include tax: it takes the tax out of every
+/// amount, so that tax is on top again. Only the unit price keeps it.
+fn take_out_tax(receipt: &mut Receipt, shop: &ShopPlan, draws: &mut Draws) {
+    let mut taxes = Vec::new();
+    for line in &mut receipt.lines {
+        let rate = shop.rate(line.taxed);
+        let inside = |minor: i64| part_of(minor, rate, EXACT + rate);
+        let total = line.net();
+        for extra in &mut line.extras {
+            extra.total_minor -= inside(extra.total_minor);
+        }
+        for discount in &mut line.discounts {
+            discount.minor -= inside(discount.minor);
+        }
+        line.plain_minor -= inside(line.plain_minor);
+        taxes.push(total - line.net());
+    }
+    receipt.settle_adjustments();
+    let tax = adjustment(draws, "VAT", Some(shop.rate(true)), false, taxes.iter().sum());
+    if tax.minor > 0 {
+        // Already rounded parts shared out by themselves come back unchanged.
+        receipt.share(Shared::Tax, tax, &taxes, draws);
+    }
 }
 
 fn adjustment(
@@ -177,10 +303,11 @@ fn line(draws: &mut Draws, goods: Goods, name: &'static str, quantity: Quantity,
         taxed: false,
         quantity,
         unit_minor,
-        plain_minor: crate::money::part_of(unit_minor, quantity.hundredths, 100),
+        plain_minor: part_of(unit_minor, quantity.hundredths, 100),
         extras: Vec::new(),
         discounts: Vec::new(),
         taxes: Vec::new(),
+        inner_taxes: Vec::new(),
         charges: Vec::new(),
     }
 }
@@ -198,7 +325,7 @@ mod tests {
             let mut draws = seed.draws(&format!("sale/{number}"));
             let wish = Wish::random(&mut draws);
             let shop = &SHOPS[number % SHOPS.len()];
-            let receipt = wish.ring_up("M", shop, seed, &mut draws);
+            let receipt = wish.ring_up(Vendor::Square, "M", shop, seed, &mut draws);
             assert_adds_up(&receipt);
             let paid: i64 = receipt.tenders.iter().map(|tender| tender.minor).sum();
             assert_eq!(paid, receipt.total(), "sale {number}: tenders");

@@ -120,17 +120,19 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 pub async fn guard(State(square): State<Arc<Square>>, mut request: Request, next: Next) -> Response {
     let spoken = HeaderValue::from_static(API_VERSION);
     let version = request.headers().get("square-version").cloned().unwrap_or(spoken);
+    let path = request.uri().path().to_owned();
     let mut response = match admit(&square, &mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    square.door.leave(&path, response.status().as_u16()).await;
     response.headers_mut().insert("square-version", version);
     response
 }
 
 fn admit(square: &Arc<Square>, request: &mut Request) -> Result<(), ApiError> {
     let path = request.uri().path();
-    if let Some(failure) = square.faults.take_failure(path) {
+    if let Some(failure) = square.door.meet(path) {
         return Err(ApiError::staged(&failure));
     }
     let Some(resource) = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()) else {

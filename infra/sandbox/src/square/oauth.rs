@@ -3,7 +3,6 @@
 //! The code flow of a confidential application: the seller agrees by himself,
 //! access tokens live for 30 days, and the refresh token stays the same.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -16,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::{ApiError, bearer, read_json, read_query};
-use super::{Square, World};
+use super::{Own, Square, World};
 use crate::Refused;
 use crate::clock::{later, rfc3339};
+use crate::consent::Consent;
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SHORT_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -50,24 +50,6 @@ pub struct Grant {
     pub expires_at: String,
 }
 
-#[derive(Debug, Clone)]
-struct Consent {
-    merchant_id: String,
-    scopes: Vec<String>,
-    redirect_uri: Option<String>,
-    until: Timestamp,
-    revoked: bool,
-}
-
-#[derive(Debug, Default)]
-pub struct Grants {
-    codes: BTreeMap<String, Consent>,
-    access: BTreeMap<String, Consent>,
-    refresh: BTreeMap<String, Consent>,
-    /// Numbers what is handed out, so that tokens follow from the seed.
-    handed_out: usize,
-}
-
 impl Square {
     pub fn application(&self) -> Application {
         let mut draws = self.seed.draws("application");
@@ -78,50 +60,35 @@ impl Square {
         }
     }
 
-    fn token(&self, world: &mut World, kind: &str, length: usize) -> String {
-        world.grants.handed_out += 1;
-        let name = format!("{kind}/{}", world.grants.handed_out);
-        kind.to_owned() + &self.seed.draws(&name).letters(length)
-    }
-
-    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+    pub(super) fn consent(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.merchant(merchant_id)?.id.clone();
         let scopes = if scopes.is_empty() { &READ_SCOPES } else { scopes };
         let mut world = self.world();
-        let consent = Consent {
-            merchant_id,
-            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            redirect_uri: None,
-            until: Timestamp::MAX,
-            revoked: false,
-        };
-        let refresh_token = self.token(&mut world, "EQAA", 60);
+        let consent = Consent::new(&merchant_id, scopes.iter().copied());
+        let refresh_token = world.own.grants.token(self.seed, "EQAA", 60);
         Ok(self.hand_out(&mut world, consent, refresh_token, LIFETIME))
     }
 
     /// A new access token next to the ones there are.
     fn hand_out(&self, world: &mut World, consent: Consent, refresh_token: String, lifetime: SignedDuration) -> Grant {
-        let access_token = self.token(world, "EAAA", 60);
-        let until = later(world.clock.now(), lifetime);
+        let access_token = world.own.grants.token(self.seed, "EAAA", 60);
+        let until = later(self.clock.now(), lifetime);
         let grant = Grant {
             merchant_id: consent.merchant_id.clone(),
             access_token: access_token.clone(),
             refresh_token: refresh_token.clone(),
             expires_at: until.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
-        world.grants.access.insert(access_token, Consent { until, ..consent.clone() });
-        world.grants.refresh.insert(refresh_token, Consent { until: Timestamp::MAX, ..consent });
+        world.own.grants.access.insert(access_token, Consent { until, ..consent.clone() });
+        world.own.grants.refresh.insert(refresh_token, Consent { until: Timestamp::MAX, ..consent });
         grant
     }
 
     /// Ends all tokens of a seller and tells the application.
-    pub fn revoke(&self, merchant_id: &str, revoker: &str) -> Result<(), Refused> {
+    pub(super) fn end_consent(&self, merchant_id: &str, revoker: &str) -> Result<(), Refused> {
         let merchant_id = self.merchant(Some(merchant_id))?.id.clone();
         let mut world = self.world();
-        let grants = &mut world.grants;
-        for consent in grants.access.values_mut().chain(grants.refresh.values_mut()) {
-            consent.revoked |= consent.merchant_id == merchant_id;
-        }
+        world.own.grants.revoke(&merchant_id);
         self.announce_revocation(&mut world, &merchant_id, revoker);
         Ok(())
     }
@@ -130,6 +97,7 @@ impl Square {
     pub fn admit_token(&self, token: &str, scope: &str) -> Result<String, ApiError> {
         let world = self.world();
         let consent = world
+            .own
             .grants
             .access
             .get(token)
@@ -137,10 +105,10 @@ impl Square {
         if consent.revoked {
             return Err(ApiError::token("ACCESS_TOKEN_REVOKED", "The access token was revoked."));
         }
-        if consent.until <= world.clock.now() {
+        if consent.until <= self.clock.now() {
             return Err(ApiError::token("ACCESS_TOKEN_EXPIRED", "The access token expired."));
         }
-        if !consent.scopes.iter().any(|granted| granted == scope) {
+        if !consent.covers(scope) || self.door.faults.refuses(scope) {
             let detail = "The merchant has not given your application sufficient permissions to do that.";
             return Err(ApiError::forbidden("INSUFFICIENT_SCOPES", detail));
         }
@@ -148,15 +116,15 @@ impl Square {
     }
 }
 
-impl World {
+impl Own {
     /// Whether a seller's events with this scope may be sent; `""` needs none.
     pub(super) fn allows(&self, merchant_id: &str, scope: &str) -> bool {
         scope.is_empty()
-            || self.grants.refresh.values().any(|consent| {
-                !consent.revoked
-                    && consent.merchant_id == merchant_id
-                    && consent.scopes.iter().any(|granted| granted == scope)
-            })
+            || self
+                .grants
+                .refresh
+                .values()
+                .any(|consent| !consent.revoked && consent.merchant_id == merchant_id && consent.covers(scope))
     }
 }
 
@@ -184,15 +152,13 @@ pub async fn authorize(State(square): State<Arc<Square>>, uri: Uri) -> Result<Re
         square.merchant(query.merchant_id.as_deref()).map_err(|refused| ApiError::bad_request(refused.to_string()))?;
     let scope = query.scope.unwrap_or_default();
     let mut world = square.world();
-    let code = square.token(&mut world, "sq0cgb-", 22);
+    let code = world.own.grants.token(square.seed, "sq0cgb-", 22);
     let consent = Consent {
-        merchant_id: merchant.id.clone(),
-        scopes: scope.split_whitespace().map(str::to_owned).collect(),
         redirect_uri: Some(redirect_uri),
-        until: later(world.clock.now(), CODE_LIFETIME),
-        revoked: false,
+        until: later(square.clock.now(), CODE_LIFETIME),
+        ..Consent::new(&merchant.id, scope.split_whitespace())
     };
-    world.grants.codes.insert(code.clone(), consent);
+    world.own.grants.codes.insert(code.clone(), consent);
     target.query_pairs_mut().append_pair("code", &code).append_pair("response_type", "code");
     if let Some(state) = query.state {
         target.query_pairs_mut().append_pair("state", &state);
@@ -222,22 +188,24 @@ pub async fn token(State(square): State<Arc<Square>>, body: Bytes) -> Result<Jso
     let (consent, refresh_token) = match request.grant_type.as_str() {
         "authorization_code" => {
             let code = request.code.ok_or_else(|| ApiError::bad_request("code is missing").field("code"))?;
+            let now = square.clock.now();
             let consent = world
+                .own
                 .grants
                 .codes
                 .remove(&code)
-                .filter(|consent| consent.until > world.clock.now())
+                .filter(|consent| consent.holds(now))
                 .ok_or_else(|| ApiError::unauthorized("The authorization code is unknown, used or expired."))?;
             if request.redirect_uri.is_some() && request.redirect_uri != consent.redirect_uri {
                 return Err(ApiError::unauthorized("redirect_uri is not the one the code was given for."));
             }
-            let refresh_token = square.token(&mut world, "EQAA", 60);
+            let refresh_token = world.own.grants.token(square.seed, "EQAA", 60);
             (consent, refresh_token)
         }
         "refresh_token" => {
             let missing = || ApiError::bad_request("refresh_token is missing").field("refresh_token");
             let refresh_token = request.refresh_token.ok_or_else(missing)?;
-            let consent = world.grants.refresh.get(&refresh_token).filter(|consent| !consent.revoked).cloned();
+            let consent = world.own.grants.refresh.get(&refresh_token).filter(|consent| !consent.revoked).cloned();
             let consent = consent.ok_or_else(|| ApiError::unauthorized("The refresh token is unknown or revoked."))?;
             (consent, refresh_token)
         }
@@ -285,18 +253,18 @@ pub async fn revoke(
     let named_by_token = request
         .access_token
         .as_ref()
-        .and_then(|token| square.world().grants.access.get(token).map(|consent| consent.merchant_id.clone()));
+        .and_then(|token| square.world().own.grants.access.get(token).map(|consent| consent.merchant_id.clone()));
     let merchant_id = request.merchant_id.or(named_by_token);
     let merchant_id = merchant_id.ok_or_else(|| ApiError::not_found("There is no such access token."))?;
-    square.revoke(&merchant_id, "APPLICATION").map_err(|refused| ApiError::not_found(refused.to_string()))?;
+    square.end_consent(&merchant_id, "APPLICATION").map_err(|refused| ApiError::not_found(refused.to_string()))?;
     Ok(Json(json!({"success": true})))
 }
 
 pub async fn status(State(square): State<Arc<Square>>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
     let world = square.world();
     let consent = bearer(&headers)
-        .and_then(|token| world.grants.access.get(token))
-        .filter(|consent| !consent.revoked && consent.until > world.clock.now())
+        .and_then(|token| world.own.grants.access.get(token))
+        .filter(|consent| consent.holds(square.clock.now()))
         .ok_or_else(|| ApiError::unauthorized("This request could not be authorized."))?;
     Ok(Json(json!({
         "scopes": consent.scopes,

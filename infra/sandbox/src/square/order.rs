@@ -58,11 +58,11 @@ impl Order {
         self.frame()
             .with_list("line_items", receipt.lines.iter().map(|line| sold(line, c)))
             .with_list("discounts", receipt.discounts.iter().map(|rule| discount(rule, c)))
-            .with_list("taxes", receipt.taxes.iter().map(|rule| tax(rule, c)))
+            .with_list("taxes", taxes(receipt).map(|(rule, kind)| tax(rule, kind, c)))
             .with_list("service_charges", receipt.charges.iter().map(|rule| charge(rule, c)))
             .with_list("tenders", tenders.map(|payment| payment.tender_json(c)))
             .with("total_money", money(receipt.total(), c))
-            .with("total_tax_money", money(receipt.tax(), c))
+            .with("total_tax_money", money(receipt.tax() + receipt.included_tax_minor, c))
             .with("total_discount_money", money(receipt.discount(), c))
             .with("total_tip_money", money(receipt.tip_minor, c))
             .with("total_service_charge_money", money(receipt.charge(), c))
@@ -83,8 +83,8 @@ impl Order {
         let discounts = receipt.discounts.iter();
         let discounts =
             discounts.map(|rule| discount(rule, c).with_some("source_discount_uid", rule.source_uid.clone()));
-        let taxes = receipt.taxes.iter();
-        let taxes = taxes.map(|rule| tax(rule, c).with_some("source_tax_uid", rule.source_uid.clone()));
+        let taxes = taxes(receipt);
+        let taxes = taxes.map(|(rule, kind)| tax(rule, kind, c).with_some("source_tax_uid", rule.source_uid.clone()));
         let charges = receipt.charges.iter();
         let charges =
             charges.map(|rule| charge(rule, c).with_some("source_service_charge_uid", rule.source_uid.clone()));
@@ -112,7 +112,7 @@ fn amounts(receipt: &Receipt, sign: i64) -> Value {
     let c = receipt.currency;
     json!({
         "total_money": money(sign * receipt.total(), c),
-        "tax_money": money(sign * receipt.tax(), c),
+        "tax_money": money(sign * (receipt.tax() + receipt.included_tax_minor), c),
         "discount_money": money(sign * receipt.discount(), c),
         "tip_money": money(sign * receipt.tip_minor, c),
         "service_charge_money": money(sign * receipt.charge(), c),
@@ -178,7 +178,7 @@ fn common(line: &Line, c: &str) -> Value {
         "base_price_money": money(line.unit_minor, c),
         "variation_total_price_money": money(line.plain_minor, c),
         "total_discount_money": money(line.discount(), c),
-        "total_tax_money": money(line.tax(), c),
+        "total_tax_money": money(line.tax() + line.inner_tax(), c),
         "total_money": money(line.total(), c),
     })
     .with_some("catalog_object_id", line.item_id.clone())
@@ -186,7 +186,7 @@ fn common(line: &Line, c: &str) -> Value {
     .with_some("variation_name", line.variation)
     .with_some("quantity_unit", pounds)
     .with_list("applied_discounts", applied("discount_uid", &line.discounts))
-    .with_list("applied_taxes", applied("tax_uid", &line.taxes))
+    .with_list("applied_taxes", applied("tax_uid", &line.taxes).chain(applied("tax_uid", &line.inner_taxes)))
     .with_list("applied_service_charges", applied("service_charge_uid", &line.charges))
 }
 
@@ -206,8 +206,13 @@ fn discount(rule: &Adjustment, c: &str) -> Value {
     adjustment(rule, kind, c).with("scope", scope(rule))
 }
 
-fn tax(rule: &Adjustment, c: &str) -> Value {
-    adjustment(rule, "ADDITIVE", c).with("scope", scope(rule))
+fn taxes(receipt: &Receipt) -> impl Iterator<Item = (&Adjustment, &'static str)> {
+    let added = receipt.taxes.iter().map(|rule| (rule, "ADDITIVE"));
+    added.chain(receipt.inner_taxes.iter().map(|rule| (rule, "INCLUSIVE")))
+}
+
+fn tax(rule: &Adjustment, kind: &str, c: &str) -> Value {
+    adjustment(rule, kind, c).with("scope", scope(rule))
 }
 
 fn charge(rule: &Adjustment, c: &str) -> Value {

@@ -43,7 +43,7 @@ impl Square {
     pub fn open_cursor(&self, query: &str, given: Option<&str>) -> Result<Cursor, ApiError> {
         let query = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
         let Some(given) = given.filter(|given| !given.is_empty()) else {
-            let end = self.world().clock.now();
+            let end = self.clock.now();
             return Ok(Cursor { query, end, after: None, page: 0 });
         };
         let invalid = |why: &str| ApiError::invalid("INVALID_CURSOR", format!("The cursor {why}.")).field("cursor");
@@ -55,7 +55,7 @@ impl Square {
         if cursor.query != query {
             return Err(invalid("belongs to another query"));
         }
-        if self.faults.take(|faults| &mut faults.expire_cursors) {
+        if self.door.faults.take(|faults| &mut faults.expire_cursors) {
             return Err(invalid("has expired"));
         }
         Ok(cursor)
@@ -72,7 +72,7 @@ impl Square {
                 if descending { place < last } else { place > last }
             });
         }
-        let limit = if self.faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
+        let limit = if self.door.faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
         let more = items.len() > limit;
         items.truncate(limit);
         if let Some(last) = items.last() {

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use super::answers::{ApiError, Asker, read_query};
 use super::json::Build;
 use super::paging::{Item, time_of};
-use super::{Location, Merchant, Shelf, World};
-use crate::catalogue::ShopPlan;
 use crate::clock::later;
+use crate::shops::Shop;
 
 const OPENED: &str = "2024-03-01T09:00:00.000Z";
 const MOST: usize = 100;
@@ -23,12 +22,13 @@ impl Asker {
             .square
             .merchant(Some(&self.merchant_id))
             .map_err(|refused| ApiError::not_found(refused.to_string()))?;
+        let main = self.square.businesses.shops().find(|shop| shop.merchant.id == merchant.id);
         Ok(json!({
             "id": merchant.id,
             "business_name": merchant.name,
-            "country": "US",
+            "country": main.map(|shop| shop.plan.country),
             "language_code": "en-US",
-            "currency": "USD",
+            "currency": main.map(|shop| shop.plan.currency),
             "status": "ACTIVE",
             "main_location_id": merchant.locations.first().map(|location| &location.id),
             "created_at": OPENED,
@@ -36,15 +36,12 @@ impl Asker {
     }
 
     fn locations(&self) -> Vec<Value> {
-        let shops = self.square.shops().into_iter();
-        shops
-            .filter(|(merchant, _, _)| merchant.id == self.merchant_id)
-            .map(|(merchant, location, plan)| location_json(merchant, location, plan))
-            .collect()
+        let shops = self.square.businesses.shops();
+        shops.filter(|shop| shop.merchant.id == self.merchant_id).map(location_json).collect()
     }
 }
 
-fn location_json(merchant: &Merchant, location: &Location, plan: &ShopPlan) -> Value {
+fn location_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
     json!({
         "id": location.id,
         "name": location.name,
@@ -53,14 +50,14 @@ fn location_json(merchant: &Merchant, location: &Location, plan: &ShopPlan) -> V
             "locality": plan.city,
             "administrative_district_level_1": plan.state,
             "postal_code": plan.postal_code,
-            "country": "US",
+            "country": plan.country,
         },
         "timezone": location.time_zone,
         "capabilities": ["CREDIT_CARD_PROCESSING"],
         "status": "ACTIVE",
         "created_at": OPENED,
         "merchant_id": merchant.id,
-        "country": "US",
+        "country": plan.country,
         "language_code": "en-US",
         "currency": location.currency,
         "business_name": merchant.name,
@@ -110,12 +107,7 @@ struct ListQuery {
 }
 
 /// The list shared by payments and refunds, newest first unless asked otherwise.
-fn list(
-    asker: &Asker,
-    query: &ListQuery,
-    shelf: impl Fn(&World) -> &Shelf,
-    name: &str,
-) -> Result<Json<Value>, ApiError> {
+fn list(asker: &Asker, query: &ListQuery, shelf: &str) -> Result<Json<Value>, ApiError> {
     let by_update = query.sort_field.as_deref() == Some("UPDATED_AT");
     if !by_update && (query.updated_at_begin_time.is_some() || query.updated_at_end_time.is_some()) {
         let detail = "updated_at_begin_time and updated_at_end_time need sort_field=UPDATED_AT.";
@@ -125,7 +117,7 @@ fn list(
     if !(1..=MOST).contains(&limit) {
         return Err(ApiError::bad_request(format!("limit takes 1 to {MOST}.")).field("limit"));
     }
-    let asked = format!("{name}{}{}", asker.merchant_id, serde_json::to_string(query).unwrap_or_default());
+    let asked = format!("{shelf}{}{}", asker.merchant_id, serde_json::to_string(query).unwrap_or_default());
     let cursor = asker.square.open_cursor(&asked, query.cursor.as_deref())?;
     let last_year = later(cursor.end, SignedDuration::from_hours(-365 * 24));
     let created = query.begin_time.unwrap_or(if by_update { Timestamp::MIN } else { last_year })
@@ -136,7 +128,10 @@ fn list(
         wanted.as_ref().is_none_or(|wanted| object.get(key).and_then(Value::as_str) == Some(wanted))
     };
     let lag = asker.square.replica_lag();
-    let items: Vec<Item> = shelf(&asker.square.world())
+    let items: Vec<Item> = asker
+        .square
+        .world()
+        .shelf(shelf)
         .iter()
         .filter_map(|(id, copies)| {
             let object = copies.seen(lag)?;
@@ -152,7 +147,7 @@ fn list(
         .collect();
     let descending = query.sort_order.as_deref() != Some("ASC");
     let page = asker.square.page(cursor, items, descending, limit);
-    Ok(Json(json!({}).with_list(name, page.items.into_iter()).with_some("cursor", page.cursor)))
+    Ok(Json(json!({}).with_list(shelf, page.items.into_iter()).with_some("cursor", page.cursor)))
 }
 
 /// Without a location only the main one is listed, a trap Square documents.
@@ -162,12 +157,12 @@ pub async fn list_payments(Extension(asker): Extension<Asker>, uri: Uri) -> Resu
         let merchant = asker.square.merchant(Some(&asker.merchant_id)).ok();
         query.location_id = merchant.and_then(|merchant| merchant.locations.first()).map(|main| main.id.clone());
     }
-    list(&asker, &query, |world| &world.payments, "payments")
+    list(&asker, &query, "payments")
 }
 
 pub async fn list_refunds(Extension(asker): Extension<Asker>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let query: ListQuery = read_query(&uri)?;
-    list(&asker, &query, |world| &world.refunds, "refunds")
+    list(&asker, &query, "refunds")
 }
 
 fn one(asker: &Asker, found: Option<Value>, name: &str) -> Result<Json<Value>, ApiError> {
@@ -178,12 +173,12 @@ fn one(asker: &Asker, found: Option<Value>, name: &str) -> Result<Json<Value>, A
 
 pub async fn get_payment(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let lag = asker.square.replica_lag();
-    let found = asker.square.world().payments.get(&id).and_then(|copies| copies.seen(lag)).cloned();
+    let found = asker.square.world().shelf("payments").get(&id).and_then(|copies| copies.seen(lag)).cloned();
     one(&asker, found, "payment")
 }
 
 pub async fn get_refund(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let lag = asker.square.replica_lag();
-    let found = asker.square.world().refunds.get(&id).and_then(|copies| copies.seen(lag)).cloned();
+    let found = asker.square.world().shelf("refunds").get(&id).and_then(|copies| copies.seen(lag)).cloned();
     one(&asker, found, "refund")
 }

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::Step;
 use super::order::Order;
 use super::payment::{Payment, Refund};
-use super::script::{Counter, Ends, Event, Sale, Step, entry};
+use super::script::{Counter, Event, Sale, entry};
 use crate::Refused;
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, RefundKind, Tender};
 use crate::seed::Draws;
+use crate::stage::Ends;
 
 impl Counter<'_> {
     /// Plans a refund that begins at this shop time and answers with the return's order.
@@ -68,7 +70,7 @@ impl Counter<'_> {
         };
         let mut asked = Step::new(self.merchant_id, began);
         asked.write_return(&order, &receipt, &sale.order.id, &refunds, "refund.created", 1);
-        asked.entry = Some(entry.clone());
+        asked.entries.push(entry.clone());
         steps.push(asked);
 
         let order = Order { updated_at: done.stamp, version: 2, ..order };
@@ -127,10 +129,10 @@ impl Step {
         event_type: &'static str,
         revision: u32,
     ) {
-        self.orders.push((order.id.clone(), order.giving_back(receipt, source_order_id, refunds)));
+        self.objects.push(("orders", order.id.clone(), order.giving_back(receipt, source_order_id, refunds)));
         for refund in refunds {
             let json = refund.json(receipt.currency);
-            self.refunds.push((refund.id.clone(), json.clone()));
+            self.objects.push(("refunds", refund.id.clone(), json.clone()));
             self.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",

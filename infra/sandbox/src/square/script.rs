@@ -1,14 +1,11 @@
 //! What happens at Square around one sale, step by step.
-//!
-//! The whole course of a sale is written down when it is planned: objects,
-//! times and events. Playing it is then only waiting and copying, and the same
-//! seed cannot help but give the same day.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::Step;
 use super::json::Build;
 use super::order::Order;
 use super::payment::Payment;
@@ -18,26 +15,10 @@ use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::money::percent_of;
 use crate::receipt::{Means, Receipt};
 use crate::seed::{Draws, Seed};
+use crate::stage::Ends;
 
-/// Everything that changes at one moment.
-#[derive(Debug)]
-pub struct Step {
-    pub merchant_id: String,
-    pub at: Moment,
-    pub orders: Vec<(String, Value)>,
-    pub payments: Vec<(String, Value)>,
-    pub refunds: Vec<(String, Value)>,
-    pub entry: Option<LedgerEntry>,
-    pub events: Vec<Event>,
-    /// Counted when the step has happened.
-    pub ends: Option<Ends>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
-    Sale,
-    Refund,
-}
+/// How long before it is fetched a pre-order is paid.
+const FETCHED_AFTER: Duration = Duration::from_secs(46 * 3_600);
 
 /// Something a webhook may tell.
 #[derive(Debug)]
@@ -63,6 +44,8 @@ pub struct Sale {
     pub returned_lines: usize,
     pub refunds_made: usize,
     taken_at: Timestamp,
+    /// Paid when it is ordered, and open until it is fetched.
+    preorder: bool,
     /// From here on a refund does not get in the way of a planned step.
     pub settled: Moment,
 }
@@ -75,21 +58,6 @@ pub struct Counter<'a> {
     pub merchant_id: &'a str,
     pub location_id: &'a str,
     pub team: &'a [String],
-}
-
-impl Step {
-    pub(super) fn new(merchant_id: &str, at: Moment) -> Self {
-        Self {
-            merchant_id: merchant_id.to_owned(),
-            at,
-            orders: Vec::new(),
-            payments: Vec::new(),
-            refunds: Vec::new(),
-            entry: None,
-            events: Vec::new(),
-            ends: None,
-        }
-    }
 }
 
 impl Counter<'_> {
@@ -136,6 +104,7 @@ impl Counter<'_> {
             returned_lines: 0,
             refunds_made: 0,
             taken_at: opened.stamp,
+            preorder: wish.preorder && wish.api && wish.fate != Fate::Canceled && !self.pace.is_squeezed(),
             settled: opened,
         };
         let mut steps = Vec::new();
@@ -147,6 +116,9 @@ impl Counter<'_> {
             clock += Duration::from_millis(draws.between(20_000, 90_000).unsigned_abs());
             self.authorize(&mut sale, self.pace.at(clock), &mut steps);
             clock += Duration::from_millis(draws.between(900, 3_000).unsigned_abs());
+            if sale.preorder {
+                clock += FETCHED_AFTER;
+            }
             self.close(&mut sale, self.pace.at(clock), &mut steps);
         }
         clock += Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs());
@@ -162,7 +134,7 @@ impl Counter<'_> {
     fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
         let mut step = Step::new(self.merchant_id, at);
         step.write_order(sale);
-        step.entry = Some(sale.entry(EntryState::Open));
+        step.entries.push(sale.entry(EntryState::Open));
         if sale.order.api {
             step.events.push(order_event(sale, "order.created"));
         }
@@ -177,8 +149,13 @@ impl Counter<'_> {
             payment.created_at = at.stamp;
             payment.status = match payment.tender.means {
                 Means::Cash { .. } if !canceled => "COMPLETED",
+                Means::Card if sale.preorder => "COMPLETED",
                 Means::Cash { .. } | Means::Card => "APPROVED",
             };
+        }
+        if sale.preorder {
+            sale.payments.iter_mut().for_each(|payment| payment.captured_at = Some(at.stamp));
+            sale.taken_at = at.stamp;
         }
         self.touch_payments(sale, &mut step, "payment.created");
         if sale.order.api {
@@ -198,14 +175,16 @@ impl Counter<'_> {
         sale.order.touch(at.stamp);
         sale.order.state = state;
         sale.order.closed_at = Some(at.stamp);
-        sale.taken_at = at.stamp;
-        for payment in &mut sale.payments {
-            payment.status = status;
-            payment.captured_at = (status == "COMPLETED").then_some(at.stamp);
+        if !sale.preorder {
+            sale.taken_at = at.stamp;
+            for payment in &mut sale.payments {
+                payment.status = status;
+                payment.captured_at = (status == "COMPLETED").then_some(at.stamp);
+            }
+            self.touch_payments(sale, &mut step, "payment.updated");
         }
-        self.touch_payments(sale, &mut step, "payment.updated");
         step.write_order(sale);
-        step.entry = Some(sale.entry(entry_state));
+        step.entries.push(sale.entry(entry_state));
         step.ends = Some(Ends::Sale);
         if sale.order.api {
             step.events.push(order_event(sale, "order.updated"));
@@ -229,7 +208,7 @@ impl Counter<'_> {
         self.close(sale, at, steps);
         sale.taken_at = taken_at;
         if let Some(step) = steps.last_mut() {
-            step.entry = Some(sale.entry(EntryState::Completed));
+            step.entries = vec![sale.entry(EntryState::Completed)];
         }
     }
 
@@ -265,7 +244,7 @@ impl Counter<'_> {
             payment.revision += 1;
             let id = payment.tender.id.clone();
             let json = payment.json(self.seed, sale.receipt.currency);
-            step.payments.push((id.clone(), json.clone()));
+            step.objects.push(("payments", id.clone(), json.clone()));
             step.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
@@ -296,23 +275,14 @@ pub(super) fn entry(
 ) -> LedgerEntry {
     let mut entry = LedgerEntry {
         order_id: order.id.clone(),
-        kind: EntryKind::Sale,
         state,
         merchant_id: merchant_id.to_owned(),
         location_id: order.location_id.clone(),
         currency: receipt.currency.to_owned(),
-        gross_minor: 0,
-        discount_minor: 0,
-        tax_minor: 0,
-        service_charge_minor: 0,
-        tip_minor: 0,
-        total_minor: 0,
-        lines: Vec::new(),
-        payments: Vec::new(),
-        source_order_id: None,
         created_at: rfc3339(order.created_at),
         taken_at: rfc3339(taken_at),
         closed_at: order.closed_at.map(rfc3339),
+        ..LedgerEntry::empty()
     };
     entry.amounts(receipt);
     entry
@@ -327,7 +297,7 @@ impl Order {
 
 impl Step {
     fn write_order(&mut self, sale: &Sale) {
-        self.orders.push((sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
+        self.objects.push(("orders", sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
     }
 }
 

@@ -191,7 +191,7 @@ pub async fn search(Extension(asker): Extension<Asker>, body: Bytes) -> Result<J
     let found: Vec<Item> = asker
         .square
         .world()
-        .orders
+        .shelf("orders")
         .iter()
         .filter_map(|(id, copies)| {
             let order = copies.seen(lag)?;
@@ -222,7 +222,7 @@ impl Asker {
     fn order(&self, id: &str) -> Option<Value> {
         let lag = self.square.replica_lag();
         let world = self.square.world();
-        let order = world.orders.get(id)?.seen(lag)?;
+        let order = world.shelf("orders").get(id)?.seen(lag)?;
         self.owns(order).then(|| order.clone())
     }
 
@@ -232,15 +232,14 @@ impl Asker {
     }
 
     fn has_location(&self, id: &str) -> bool {
-        let shops = self.square.shops();
-        shops.iter().any(|(merchant, shop, _)| merchant.id == self.merchant_id && shop.id == id)
+        self.square.businesses.shop(id).is_some_and(|shop| shop.merchant.id == self.merchant_id)
     }
 }
 
 /// Reads at once and may answer late, so that an old copy can overtake a new one.
 pub async fn get_order(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let order = asker.order(&id);
-    tokio::time::sleep(Duration::from_millis(asker.square.faults.get().hold_order_ms)).await;
+    tokio::time::sleep(Duration::from_millis(asker.square.door.faults.get().hold_order_ms)).await;
     let order = order.ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
     Ok(Json(json!({"order": order})))
 }

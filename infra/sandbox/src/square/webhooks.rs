@@ -1,9 +1,7 @@
 //! Subscriptions, and what is sent to them.
 //!
 //! A signature covers the registered URL and the exact bytes of the body, so
-//! the body is made once and kept with the event. Delays, duplicates and
-//! disorder are drawn from the event's id: they belong to the event, not to
-//! the moment.
+//! the body is made once and kept with the event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +22,8 @@ use super::json::Build;
 use super::script::Event;
 use super::{API_VERSION, Square, World};
 use crate::clock::rfc3339;
-use crate::delivery::{Delivery, DeliveryState, Parcel};
-use crate::seed::Draws;
+use crate::delivery::{Letter, Parcel, Sending};
+use crate::stage::EventRecord;
 
 const SALE_EVENTS: [&str; 7] = [
     "order.created",
@@ -48,23 +46,6 @@ pub struct Subscription {
     pub signature_key: String,
 }
 
-/// Something that happened, as it would be told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventRecord {
-    /// The same in every copy of it.
-    pub event_id: String,
-    /// Such as `payment.updated`.
-    pub event_type: String,
-    /// Whose it is.
-    pub merchant_id: String,
-    /// Payment, refund or order id.
-    pub object_id: String,
-    /// The order it leads to, if any.
-    pub order_id: String,
-    /// The exact bytes of the notification.
-    pub body: String,
-}
-
 #[derive(Debug, Clone)]
 pub struct Registered {
     subscription: Subscription,
@@ -74,6 +55,8 @@ pub struct Registered {
     created_at: String,
     updated_at: String,
     rotations: usize,
+    /// When a notification is discarded, in shop time.
+    window: Duration,
 }
 
 /// base64( HMAC-SHA256( key as text, URL followed by body ) )
@@ -95,7 +78,7 @@ fn pause_before(retry: u32) -> Duration {
 
 impl Square {
     pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
-        let now = world.clock.now();
+        let now = self.clock.now();
         let event = Event {
             event_type: "oauth.authorization.revoked",
             scope: "",
@@ -105,12 +88,13 @@ impl Square {
             revision: 1,
             object: json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}}),
         };
-        self.announce(world, merchant_id, &event, now);
+        self.tell(world, merchant_id, &event, now, 0);
     }
 
     /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn announce(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp) {
+    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
         let name = format!("event/{}/{}/{}", event.event_type, event.object_id, event.revision);
+        let name = if echo == 0 { name } else { format!("{name}/{echo}") };
         let event_id = self.seed.draws(&name).uuid();
         let body = json!({
             "merchant_id": merchant_id,
@@ -128,52 +112,26 @@ impl Square {
             body: body.to_string(),
         };
         world.events.push(record.clone());
-        if !world.allows(merchant_id, event.scope) {
+        if !world.own.allows(merchant_id, event.scope) {
             return;
         }
-        for registered in &world.subscriptions {
+        for registered in &world.own.subscriptions {
             if registered.event_types.iter().any(|wanted| wanted == event.event_type) {
-                self.send(registered, &record, at);
+                self.send(&registered.subscription, &record, &registered.parcel(&record.body, at));
             }
         }
     }
 
-    fn send(&self, registered: &Registered, record: &EventRecord, at: Timestamp) {
-        let subscription = &registered.subscription;
-        let mut draws = self.seed.draws(&format!("delivery/{}/{}", subscription.id, record.event_id));
-        let mut delay = millis(&mut draws, 300, 2_500);
-        if draws.happens(self.options.disorder_percent) {
-            delay += millis(&mut draws, 5_000, 90_000);
-        }
-        let copies = if draws.happens(self.options.duplicates_percent) { 2 } else { 1 };
-        let lost = draws.happens(self.options.loss_percent) || self.faults.take(|faults| &mut faults.lose_webhooks);
-        let parcel = registered.parcel(&record.body, at);
-        for copy in 0..copies {
-            let delivery = Delivery {
-                event_id: record.event_id.clone(),
-                event_type: record.event_type.clone(),
-                object_id: record.object_id.clone(),
-                subscription_id: subscription.id.clone(),
-                url: subscription.notification_url.clone(),
-                duplicate: copy > 0,
-                state: if lost { DeliveryState::Lost } else { DeliveryState::Pending },
-                attempts: Vec::new(),
-            };
-            self.post.post(delivery, parcel.clone(), delay);
-            delay += millis(&mut draws, 1_000, 120_000);
-        }
-    }
-
-    pub fn subscribe_to_sales(&self, notification_url: &str) -> Subscription {
+    pub(super) fn subscribe_to_sales(&self, notification_url: &str) -> Subscription {
         let events = SALE_EVENTS.map(str::to_owned).to_vec();
         self.register("Sales", notification_url, events, API_VERSION).subscription
     }
 
     fn register(&self, name: &str, notification_url: &str, event_types: Vec<String>, api_version: &str) -> Registered {
         let mut world = self.world();
-        let mut draws = self.seed.draws(&format!("subscription/{}", world.subscriptions.len()));
+        let mut draws = self.seed.draws(&format!("subscription/{}", world.own.subscriptions.len()));
         // Not RFC 3339, as in Square's own samples.
-        let now = world.clock.now().strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
+        let now = self.clock.now().strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string();
         let registered = Registered {
             subscription: Subscription {
                 id: format!("wbhk_{}", draws.uuid().replace('-', "")),
@@ -186,33 +144,32 @@ impl Square {
             created_at: now.clone(),
             updated_at: now,
             rotations: 0,
+            window: self.options.retry_window,
         };
-        world.subscriptions.push(registered.clone());
+        world.own.subscriptions.push(registered.clone());
         registered
     }
 }
 
-fn millis(draws: &mut Draws, least: i64, most: i64) -> Duration {
-    Duration::from_millis(draws.between(least, most).unsigned_abs())
-}
-
 impl Registered {
     fn parcel(&self, body: &str, at: Timestamp) -> Parcel {
-        let Subscription { notification_url, signature_key, .. } = &self.subscription;
-        Parcel {
-            body: body.to_owned(),
-            headers: vec![
+        let Subscription { notification_url, signature_key, .. } = self.subscription.clone();
+        let (body, version, first) = (body.to_owned(), self.api_version.clone(), rfc3339(at));
+        let letter = move |sending: &Sending| {
+            let key = if sending.wrong { "another key" } else { &signature_key };
+            let mut headers = vec![
+                ("x-square-hmacsha256-signature", signature(key, &notification_url, &body)),
                 ("square-environment", "Sandbox".to_owned()),
-                ("square-version", self.api_version.clone()),
-                ("square-initial-delivery-timestamp", rfc3339(at)),
-            ],
-            signature_header: "x-square-hmacsha256-signature",
-            signature: signature(signature_key, notification_url, body),
-            wrong_signature: signature("another key", notification_url, body),
-            retry_number_header: "square-retry-number",
-            retry_reason_header: "square-retry-reason",
-            pause: pause_before,
-        }
+                ("square-version", version.clone()),
+                ("square-initial-delivery-timestamp", first.clone()),
+            ];
+            if let Some(reason) = &sending.last_failure {
+                headers.push(("square-retry-number", sending.retry.to_string()));
+                headers.push(("square-retry-reason", reason.clone()));
+            }
+            Letter { headers, body: body.clone() }
+        };
+        Parcel { letter: Arc::new(letter), pause: |retry, _| Some(pause_before(retry)), window: Some(self.window) }
     }
 
     /// Only the answer to a creation shows the key.
@@ -268,14 +225,14 @@ pub async fn create(State(square): State<Arc<Square>>, body: Bytes) -> Result<Js
 }
 
 pub async fn list(State(square): State<Arc<Square>>) -> Json<Value> {
-    let all: Vec<Value> = square.world().subscriptions.iter().map(Registered::json).collect();
+    let all: Vec<Value> = square.world().own.subscriptions.iter().map(Registered::json).collect();
     Json(json!({}).with_list("subscriptions", all.into_iter()))
 }
 
 /// Does something with one subscription, or says that there is none of that id.
 fn with<T>(square: &Square, id: &str, act: impl FnOnce(&mut Registered) -> T) -> Result<T, ApiError> {
     let mut world = square.world();
-    let found = world.subscriptions.iter_mut().find(|registered| registered.subscription.id == id);
+    let found = world.own.subscriptions.iter_mut().find(|registered| registered.subscription.id == id);
     found.map(act).ok_or_else(|| ApiError::not_found("Webhook subscription not found").field("subscription_id"))
 }
 
@@ -286,7 +243,7 @@ pub async fn get(State(square): State<Arc<Square>>, Path(id): Path<String>) -> R
 
 pub async fn delete(State(square): State<Arc<Square>>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     with(&square, &id, |_| ())?;
-    square.world().subscriptions.retain(|registered| registered.subscription.id != id);
+    square.world().own.subscriptions.retain(|registered| registered.subscription.id != id);
     Ok(Json(json!({})))
 }
 
@@ -314,7 +271,7 @@ pub async fn test(
 ) -> Result<Json<Value>, ApiError> {
     let request: TestRequest = read_json(&body)?;
     let registered = with(&square, &id, |registered| registered.clone())?;
-    let now = square.world().clock.now();
+    let now = square.clock.now();
     let mut draws = square.seed.draws(&format!("test/{id}/{now}"));
     let event_id = draws.uuid();
     let payload = json!({

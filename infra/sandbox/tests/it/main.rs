@@ -7,12 +7,16 @@
     reason = "a test that meets something else has failed"
 )]
 
+mod accounts;
+mod bakery;
 mod day;
 mod faults;
+mod lightspeed;
 mod oauth;
 mod receiver;
 mod search;
 mod shape;
+mod toast;
 mod webhooks;
 
 use std::time::Duration;

@@ -1,0 +1,171 @@
+//! Toast, as far as a sale needs it.
+//!
+//! Nobody clicks "agree" here: a restaurant group hands out a client id and a
+//! secret, and one token serves all its restaurants. Which restaurant is meant
+//! stands in a header of every call.
+
+mod answers;
+mod catalog;
+mod limits;
+mod login;
+mod order;
+mod reads;
+mod restaurants;
+mod script;
+mod stock;
+mod webhooks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post, put};
+use jiff::Timestamp;
+
+use crate::catalogue::{BUSINESSES, TOAST_SHOPS};
+use crate::clock::{Clock, Pace};
+use crate::consent::Consents;
+use crate::customer::Wish;
+use crate::delivery::Terms;
+use crate::door::Door;
+use crate::seed::{Draws, Seed};
+use crate::shops::{Business, Businesses, Vendor};
+use crate::square::{Grant, Subscription};
+use crate::stage::{House, Place, Plan, Stage, clerk};
+use crate::{RefundKind, Refused, SandboxOptions};
+
+pub use order::decimal;
+
+/// A receiver has this long, connection and answer together.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+type World = crate::stage::World<Toast>;
+type Step = crate::stage::Step<webhooks::Event>;
+
+#[derive(Debug, Default)]
+pub struct Own {
+    tokens: Consents,
+    /// When each group asked for tokens.
+    logins: BTreeMap<String, Vec<Timestamp>>,
+    /// Groups that have deleted their credentials.
+    closed: BTreeSet<String>,
+    limits: limits::Limits,
+    subscriptions: Vec<webhooks::Registered>,
+    tickets: BTreeMap<String, order::Ticket>,
+    /// What is not plainly in stock, by restaurant and item.
+    stock: BTreeMap<(String, String), stock::Level>,
+    stock_changes: u32,
+}
+
+/// A stage with Toast's manners.
+#[derive(Debug)]
+pub struct Toast(Stage<Self>);
+
+impl Deref for Toast {
+    type Target = Stage<Self>;
+
+    fn deref(&self) -> &Stage<Self> {
+        &self.0
+    }
+}
+
+pub fn router(toast: Arc<Toast>) -> Router {
+    Router::new()
+        .route("/authentication/v1/authentication/login", post(login::login))
+        .route("/restaurants/v1/restaurants/{guid}", get(restaurants::get_restaurant))
+        .route("/restaurants/v1/groups/{guid}/restaurants", get(restaurants::of_group))
+        .route("/partners/v1/restaurants", get(restaurants::accessible))
+        .route("/partners/v1/connectedRestaurants", get(restaurants::connected))
+        .route("/orders/v2/orders/{guid}", get(reads::get_order))
+        .route("/orders/v2/ordersBulk", get(reads::orders_bulk))
+        .route("/orders/v2/payments", get(reads::list_payments))
+        .route("/orders/v2/payments/{guid}", get(reads::get_payment))
+        .route("/menus/v2/metadata", get(catalog::metadata))
+        .route("/menus/v2/menus", get(catalog::menus))
+        .route("/stock/v1/inventory", get(stock::list))
+        .route("/stock/v1/inventory/search", post(stock::search))
+        .route("/stock/v1/inventory/update", put(stock::update))
+        .fallback(answers::no_such_route)
+        .method_not_allowed_fallback(answers::no_such_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&toast), answers::guard))
+        .with_state(toast)
+}
+
+/// Toast's dates: UTC with milliseconds and an offset without a colon.
+fn json_date(stamp: Timestamp) -> String {
+    stamp.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
+}
+
+impl Toast {
+    pub fn open(
+        options: SandboxOptions,
+        clock: Arc<Clock>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Arc<Self>, reqwest::Error> {
+        let seed = Seed(options.seed);
+        let business = |name: &&'static str| {
+            let plans = TOAST_SHOPS.iter().take(options.shops).collect();
+            let group = seed.draws(&format!("toast/group/{name}")).uuid();
+            Business::new(group, name, plans, |plan| {
+                let mut draws = seed.draws(&format!("toast/restaurant/{name}/{}", plan.name));
+                // Toast's own samples have guids that are no UUIDs, so one of ours is none either.
+                if plan.name == TOAST_SHOPS[1].name { draws.uuid() + "a" } else { draws.uuid() }
+            })
+        };
+        let businesses = Businesses(BUSINESSES.iter().take(options.merchants).map(business).collect());
+        let door = Door::new("/authentication/", "/authentication/v1/authentication/login");
+        let answer_within = options.answer_within.min(ANSWER_WITHIN);
+        let terms = Terms { speed: options.speed, answer_within, brakes: true };
+        let stage = Stage::open(Vendor::Toast, options, clock, businesses, door, terms, runtime.clone())?;
+        let toast = Arc::new(Self(stage));
+        runtime.spawn(clerk(Arc::clone(&toast)));
+        Ok(toast)
+    }
+}
+
+impl House for Toast {
+    type Own = Own;
+    type Event = webhooks::Event;
+
+    fn stage(&self) -> &Stage<Self> {
+        &self.0
+    }
+
+    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
+        self.plan_order(world, at, wish, draws)
+    }
+
+    fn plan_refund(
+        &self,
+        world: &mut World,
+        order_id: &str,
+        kind: RefundKind,
+        pace: Pace,
+    ) -> Result<Plan<Self>, Refused> {
+        self.plan_money_back(world, order_id, kind, pace)
+    }
+
+    fn announce(&self, world: &mut World, merchant_id: &str, event: &webhooks::Event, at: Timestamp, echo: u32) {
+        self.tell(world, merchant_id, event, at, echo);
+    }
+
+    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        self.reopen(merchant_id, scopes)
+    }
+
+    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+        self.close(merchant_id)
+    }
+
+    fn expire_tokens(&self) {
+        let now = self.clock.now();
+        self.world().own.tokens.expire_access(now);
+    }
+
+    fn subscribe(&self, notification_url: &str) -> Subscription {
+        self.register("order_updated", notification_url)
+    }
+}
