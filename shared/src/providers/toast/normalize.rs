@@ -427,9 +427,21 @@ fn is_included(selection: &Selection<'_>) -> bool {
     selection.tax_inclusion.as_deref() == Some("INCLUDED")
 }
 
-/// `price` is without tax, always; `preDiscountPrice` of an included tax is with it.
+/// `price` is without tax, always, and `receiptLinePrice` with the tax that is included. Where `preDiscountPrice` stands
+/// is not documented, so its amount tells: with tax it is what the receipt says, with or without the modifiers.
 fn included_tax(selection: &Selection<'_>) -> Option<Exact> {
-    selection.tax.filter(|_| is_included(selection))
+    let (tax, gross) = (selection.tax.filter(|_| is_included(selection))?, selection.pre_discount_price?.0);
+    let quantity = selection.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
+    let is_inside = match selection.receipt_line_price {
+        Some(unit) => {
+            let receipt = unit.0.checked_mul(quantity)?;
+            let modifiers = selection.modifiers.iter().filter_map(|modifier| modifier.pre_discount_price);
+            let with_modifiers = modifiers.fold(receipt, |sum, modifier| sum + modifier.0);
+            [receipt, with_modifiers].iter().any(|amount| amount.round_dp(gross.scale()) == gross)
+        }
+        None => gross >= selection.price.unwrap_or_default().0 + tax.0,
+    };
+    Some(tax).filter(|_| is_inside)
 }
 
 /// Money that has been received or surely will be. A payment without a state is one of an old till's: it has been
