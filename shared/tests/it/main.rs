@@ -17,6 +17,7 @@ mod scenarios;
 mod schemas;
 mod square;
 mod stack;
+mod town;
 mod transactions;
 mod vault;
 mod vendor;
