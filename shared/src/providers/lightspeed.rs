@@ -30,9 +30,9 @@ use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
-use crate::domain::{Configuration, Environment, Transaction};
+use crate::domain::{Configuration, Environment, ExternalOrderId, InvalidId, LocationId, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{Location, LocationId, ProviderKind};
+use crate::domain::{Location, ProviderKind};
 
 /// Sales and businesses; names and SKUs.
 pub(super) const REQUIRED_SCOPES: [&str; 2] = ["financial-api", "items"];
@@ -206,6 +206,11 @@ impl PosProvider for Lightspeed {
     ) -> Result<Revocation, ProviderError> {
         Ok(Revocation::Unsupported)
     }
+}
+
+/// What a sale is called: its account, and the shop, since only there an account's number is known to be unique.
+fn sale_id(shop: &LocationId, account: &str) -> Result<ExternalOrderId, InvalidId> {
+    ExternalOrderId::new(format!("{shop}/{account}"))
 }
 
 /// An id that is written as text in one place and as a number in another.

@@ -178,9 +178,9 @@ fn lightspeed(seen: &Seen) -> Reply {
 async fn lightspeeds_pages_are_read_to_their_end_and_a_stale_token_is_known() {
     let vendor = Vendor::answering(lightspeed).await;
     let first = list(&vendor.url, ProviderKind::Lightspeed, &query("7", None)).await.unwrap();
-    assert_eq!((ids(&first), first.next.as_deref()), (vec!["A1.1"], Some("n/1")));
+    assert_eq!((ids(&first), first.next.as_deref()), (vec!["7/A1.1"], Some("n/1")));
     let second = list(&vendor.url, ProviderKind::Lightspeed, &query("7", Some("n/1"))).await.unwrap();
-    assert_eq!((ids(&second), second.next.as_deref()), (vec!["A1.2"], None));
+    assert_eq!((ids(&second), second.next.as_deref()), (vec!["7/A1.2"], None));
     let stale = list(&vendor.url, ProviderKind::Lightspeed, &query("7", Some("old"))).await.unwrap_err();
     assert_eq!(stale, ProviderErrorKind::CursorExpired);
 }
@@ -193,14 +193,14 @@ async fn a_lightspeed_sale_is_found_by_the_time_of_its_closing() {
         location: LocationId::new("7").ok(),
         changed_at: Some(at("2026-02-14T08:30:00Z")),
     };
-    // On the second page, by either of its names.
-    for id in ["A1.2", "A1.2=="] {
+    // On the second page, by each of its names.
+    for id in ["7/A1.2", "A1.2", "A1.2=="] {
         let raw = fetch(&vendor.url, ProviderKind::Lightspeed, &order(id)).await.unwrap();
         let shops = [("7", "Europe/London", "GBP")];
         let configuration = configuration(ProviderKind::Lightspeed, &shops);
         let providers = providers_at(&vendor.url);
         let sold = providers.get(ProviderKind::Lightspeed).normalize_order(&raw, &configuration).unwrap();
-        assert_eq!((sold[0].external_order_id.as_str(), sold[0].amounts.total), ("A1.2", Minor(450)));
+        assert_eq!((sold[0].external_order_id.as_str(), sold[0].amounts.total), ("7/A1.2", Minor(450)));
     }
     let missing = fetch(&vendor.url, ProviderKind::Lightspeed, &order("A1.9")).await.unwrap_err();
     assert_eq!(missing, ProviderErrorKind::NotFound);

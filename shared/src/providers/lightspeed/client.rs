@@ -3,8 +3,8 @@
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::normalize;
 use super::wire::{SaleIds, SalesPage};
+use super::{normalize, sale_id};
 use crate::domain::{Configuration, ExternalOrderId, Location, LocationId, Minor, TransactionKind, TransactionStatus};
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
@@ -35,8 +35,7 @@ pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderR
         let page: SalesPage = read_json(&answer).map_err(refuse)?;
         for sale in page.sales {
             let ids: SaleIds = read_json(sale.get().as_bytes()).map_err(refuse)?;
-            let id = Some(order.id.as_str());
-            if ids.account_fisc_id.as_deref() == id || ids.account_reference.as_deref() == id {
+            if is_called(&ids, shop, &order.id) {
                 let body = sale.get().as_bytes().to_vec();
                 return Ok(RawOrder { body, location: Some(shop.clone()), paid_offline_at: None, observed_at });
             }
@@ -47,6 +46,14 @@ pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderR
         }
     }
     Err(http.refuse(OPERATION, ProviderErrorKind::NotFound))
+}
+
+/// By its account with or without the shop (a push may not name it), or by its reference.
+fn is_called(ids: &SaleIds<'_>, shop: &LocationId, id: &ExternalOrderId) -> bool {
+    let is_account = ids.account_fisc_id.as_deref().is_some_and(|account| {
+        account == id.as_str() || sale_id(shop, account).is_ok_and(|qualified| qualified == *id)
+    });
+    is_account || ids.account_reference.as_deref() == Some(id.as_str())
 }
 
 /// One page of a shop's sales by the time of their closing.
@@ -85,9 +92,12 @@ pub(super) async fn list_orders(
     for sale in page.sales {
         let body = sale.get().as_bytes().to_vec();
         let ids: SaleIds = read_json(&body).map_err(refuse)?;
-        let id = ids.account_fisc_id.or(ids.account_reference).unwrap_or_default();
+        let id = match ids.account_fisc_id {
+            Some(account) => sale_id(&query.location, &account),
+            None => ExternalOrderId::new(ids.account_reference.unwrap_or_default()),
+        };
         let order = OrderRef {
-            id: ExternalOrderId::new(id).map_err(|_| refuse(PayloadError::invalid("accountFiscId")))?,
+            id: id.map_err(|_| refuse(PayloadError::invalid("accountFiscId")))?,
             location: Some(query.location.clone()),
             changed_at: ids.time_closed,
         };

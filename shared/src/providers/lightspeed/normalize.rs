@@ -7,6 +7,7 @@
 use rust_decimal::Decimal;
 
 use super::lines::{self, LineSums};
+use super::sale_id;
 use super::wire::{self, Sale};
 use crate::domain::{
     Amounts, Configuration, Currency, Discount, ExternalOrderId, Location, LocationId, Minor, Payment, ProviderKind,
@@ -48,9 +49,12 @@ fn transaction(
 ) -> Result<Transaction, PayloadError> {
     let closed_at = sale.time_closed.ok_or_else(|| PayloadError::missing("timeClosed"))?;
     let created_at = sale.time_of_opening.unwrap_or(closed_at);
-    let id = sale.account_fisc_id.as_deref().or(sale.account_reference.as_deref());
-    let id = id.ok_or_else(|| PayloadError::missing("accountFiscId"))?;
-    let id = ExternalOrderId::new(id).map_err(|_| PayloadError::invalid("accountFiscId"))?;
+    let id = match (sale.account_fisc_id.as_deref(), sale.account_reference.as_deref()) {
+        (Some(account), _) => sale_id(&location.id, account),
+        (None, Some(reference)) => ExternalOrderId::new(reference),
+        (None, None) => return Err(PayloadError::missing("accountFiscId")),
+    };
+    let id = id.map_err(|_| PayloadError::invalid("accountFiscId"))?;
     let currency = currency(sale, location)?;
 
     let sums = lines::sums(&sale.sales_lines)?;
@@ -67,7 +71,7 @@ fn transaction(
         configuration_id: configuration.id,
         kind,
         status: status(sale, sums.total, &paid),
-        original_order_id: original(sale, kind, &id)?,
+        original_order_id: original(sale, kind, &location.id)?,
         external_order_id: id,
         // There is no version and no time of change; a closed sale does not change.
         source_version: SourceVersion(closed_at.as_microsecond()),
@@ -121,12 +125,12 @@ fn status(sale: &Sale<'_>, total: Decimal, paid: &Paid) -> TransactionStatus {
 fn original(
     sale: &Sale<'_>,
     kind: TransactionKind,
-    own: &ExternalOrderId,
+    shop: &LocationId,
 ) -> Result<Option<ExternalOrderId>, PayloadError> {
     let initial = sale.source.as_ref().and_then(|source| source.initial_account_id.as_deref());
     match (kind, initial) {
-        (TransactionKind::Refund, Some(initial)) if initial != own.as_str() => {
-            ExternalOrderId::new(initial).map(Some).map_err(|_| PayloadError::invalid("source.initialAccountId"))
+        (TransactionKind::Refund, Some(initial)) if Some(initial) != sale.account_fisc_id.as_deref() => {
+            sale_id(shop, initial).map(Some).map_err(|_| PayloadError::invalid("source.initialAccountId"))
         }
         (TransactionKind::Refund | TransactionKind::Sale, _) => Ok(None),
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::Text;
+use super::{Text, sale_id};
 use crate::domain::{EventId, ExternalOrderId, LocationId, ProviderKind};
 use crate::providers::delivery::{is_same_secret, proving_secret};
 use crate::providers::error::read_json;
@@ -125,7 +125,12 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification,
     };
     let subject = match sale {
         Some((account, closed_at)) => Subject::Order {
-            id: ExternalOrderId::new(account).map_err(|_| invalid("account"))?,
+            id: match &location {
+                Some(shop) => sale_id(shop, &account),
+                // Whoever knows the shops looks for it in each.
+                None => ExternalOrderId::new(account),
+            }
+            .map_err(|_| invalid("account"))?,
             location: location.clone(),
             changed_at: Some(closed_at),
             expects: Expectation::Any,
@@ -167,8 +172,11 @@ mod tests {
         };
         let closed = r#"{"notificationType":"CLOSE","businessLocationId":45454565682155,"account":{"accountNumber":"A1.2","closeDate":1771056000000"#;
         for (body, subject) in [
-            (format!("{closed}}}}}"), sale("A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
-            (format!(r#"{closed},"type":"SALE"}}}}"#), sale("A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
+            (format!("{closed}}}}}"), sale("45454565682155/A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z")),
+            (
+                format!(r#"{closed},"type":"SALE"}}}}"#),
+                sale("45454565682155/A1.2", Some("45454565682155"), "2026-02-14T08:00:00Z"),
+            ),
             (format!(r#"{closed},"type":"TRANSITORY"}}}}"#), Subject::Nothing),
             (format!(r#"{closed},"cancelled":true}}}}"#), Subject::Nothing),
             (
@@ -178,7 +186,7 @@ mod tests {
             (
                 r#"{"type":"ORDER","status":"CLOSED","businessLocationId":"7","ikentooAccountIdentifier":"A1.3"}"#
                     .into(),
-                sale("A1.3", Some("7"), "2026-02-14T08:00:00Z"),
+                sale("7/A1.3", Some("7"), "2026-02-14T08:00:00Z"),
             ),
             (r#"{"type":"PAYMENT","status":"SUCCESS","ikentooAccountIdentifier":"A1.3"}"#.into(), Subject::Nothing),
             (r#"{"status":"FAILURE","reason":"x","thirdPartyReference":"r"}"#.into(), Subject::Nothing),
