@@ -18,6 +18,7 @@ mod schemas;
 mod secrets;
 mod square;
 mod stack;
+mod town;
 mod transactions;
 mod vault;
 mod vendor;

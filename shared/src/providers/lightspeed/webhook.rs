@@ -104,7 +104,12 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification,
     let location = location.map(|id| LocationId::new(id.0.as_str())).transpose();
     let location = location.map_err(|_| invalid("businessLocationId"))?;
     let (event_type, sale) = match (&push.notification_type, &push.push_type) {
-        (Some(kind), _) => (format!("rtn.{kind}"), push.account.as_ref().and_then(closed_account)),
+        (Some(kind), _) => {
+            // Nobody promises a time at the very closing. It is sent at once.
+            let closing = (kind == "CLOSE").then_some(received_at);
+            let account = push.account.as_ref();
+            (format!("rtn.{kind}"), account.and_then(|account| closed_account(account, closing)))
+        }
         (None, Some(kind)) => {
             let status = push.status.as_deref().unwrap_or_default();
             let is_closed = kind == "ORDER" && status == "CLOSED";
@@ -147,10 +152,10 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification,
 
 /// A closed account and when it was closed. An open one, one that was cancelled, and one that the till only carries over
 /// to the next day (`TRANSITORY`) are no sale that could be read.
-fn closed_account(account: &Account) -> Option<(String, Timestamp)> {
+fn closed_account(account: &Account, closing: Option<Timestamp>) -> Option<(String, Timestamp)> {
     let is_sale = account.account_type.as_deref() != Some("TRANSITORY") && account.cancelled != Some(true);
-    let closed_at = account.close_date.filter(|_| is_sale)?;
-    Some((account.account_number.clone()?, Timestamp::from_millisecond(closed_at).ok()?))
+    let stated = account.close_date.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    Some((account.account_number.clone()?, stated.or(closing).filter(|_| is_sale)?))
 }
 
 fn invalid(path: &str) -> PayloadError {
@@ -187,6 +192,10 @@ mod tests {
                 r#"{"type":"ORDER","status":"CLOSED","businessLocationId":"7","ikentooAccountIdentifier":"A1.3"}"#
                     .into(),
                 sale("7/A1.3", Some("7"), "2026-02-14T08:00:00Z"),
+            ),
+            (
+                r#"{"notificationType":"CLOSE","account":{"accountNumber":"A1.2","closeDate":null}}"#.into(),
+                sale("A1.2", None, "2026-02-14T08:00:00Z"),
             ),
             (r#"{"type":"PAYMENT","status":"SUCCESS","ikentooAccountIdentifier":"A1.3"}"#.into(), Subject::Nothing),
             (r#"{"status":"FAILURE","reason":"x","thirdPartyReference":"r"}"#.into(), Subject::Nothing),
