@@ -114,7 +114,8 @@ fn accept(configuration: &mut Configuration, described: &MerchantDescription) ->
 /// Refuses a start of day for a shop that the merchant does not have.
 pub fn check_day_starts(configuration: &Configuration) -> Result<(), Problem> {
     let unknown = configuration.day_starts.keys().filter(|id| configuration.location(id).is_none());
-    let errors: Vec<_> = unknown.map(|id| FieldError::new("/locations", format!("{id} is no shop of this merchant"))).collect();
+    let errors: Vec<_> =
+        unknown.map(|id| FieldError::new("/locations", format!("{id} is no shop of this merchant"))).collect();
     if errors.is_empty() || configuration.merchant.is_none() { Ok(()) } else { Err(Problem::invalid_fields(errors)) }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
-use shared::access::Token;
+use shared::access::{Token, TokenError};
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, ProviderKind, ReasonCode,
     StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
@@ -146,6 +146,9 @@ impl<'a> Batch<'a> {
             app.logs.count_repeat(owner, &notification.event_id).await?;
             return Ok(Ended::Repeat);
         }
+        if notification.subject == Subject::Revoked {
+            return self.try_credentials(found).await;
+        }
         let Subject::Order { id, location, changed_at, expects } = &notification.subject else {
             return Err(Stop::Final(Outcome::Ignored("no_order")));
         };
@@ -237,6 +240,20 @@ impl<'a> Batch<'a> {
         let Configuration { provider, environment, .. } = found.configuration;
         let access = Access { environment, token: &token.access };
         self.app.connections.providers.get(provider).fetch_order(&access, order).await
+    }
+
+    /// The merchant is said to have withdrawn its consent. It may have given it again since, so the provider decides: what
+    /// it does not renew is marked as refused.
+    async fn try_credentials(&self, found: &SealedConfiguration) -> Result<Ended, Stop> {
+        let tokens = &self.app.tokens;
+        let renewed = match tokens.current(found).await {
+            Ok(token) => tokens.after_refusal(found, &token).await.map(drop),
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok(()) | Err(TokenError::ReauthRequired) => Ok(Ended::Done),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Notes about once a minute that the webhooks of a configuration work.

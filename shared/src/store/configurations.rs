@@ -200,8 +200,7 @@ impl Configurations {
     ) -> Result<(), StoreError> {
         let update = "SET health.last_signature_failure_at = :at, due_shard = :shard, due_at = :at, \
                       health.signature_failures = if_not_exists(health.signature_failures, :zero) + :count";
-        let values =
-            [(":at", time(at)), (":count", number(count)), (":zero", number(0)), (":shard", due_shard(id))];
+        let values = [(":at", time(at)), (":count", number(count)), (":zero", number(0)), (":shard", due_shard(id))];
         self.note(scope, id, update, values).await
     }
 

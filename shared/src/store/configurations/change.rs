@@ -169,9 +169,7 @@ impl Changes {
                 Some(Refused::Condition(Part::Claim)) => return Err(CommitError::AccountTaken),
                 Some(Refused::Condition(Part::Memory)) => return Err(CommitError::Repeated),
                 Some(Refused::Condition(Part::OneTimeWord)) => return Err(CommitError::UsedUp),
-                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict)
-                    if attempt < ATTEMPTS =>
-                {
+                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) if attempt < ATTEMPTS => {
                     tokio::time::sleep(crate::store::jitter(attempt)).await;
                 }
                 Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) => {
