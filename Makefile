@@ -41,7 +41,7 @@ fuzz-api: tools
 	@infra/local/prepare fuzz infra/local/requirements-fuzz.txt
 	cargo build $(LOCKED) --workspace --all-targets
 	@$(TARGET)/debug/local --port 0 --sales 5 --exec .local/fuzz/bin/st --config-file infra/local/schemathesis.toml \
-		run schemas/openapi.json $(or $(ARGS),--max-examples 250)
+		run schemas/openapi.json $(or $(ARGS),--max-examples 250 --max-time 300)
 
 check:
 	cargo fmt --all --check
