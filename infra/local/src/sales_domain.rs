@@ -315,7 +315,7 @@ mod tests {
         let body = json!({
             "id": id, "subject": subject, "tenantid": "t",
             "data": { "revision": revision, "transaction": {
-                "configuration_id": "c", "kind": "sale", "status": "completed", "currency": "USD",
+                "configuration_id": "c", "provider": "square", "kind": "sale", "status": "completed", "currency": "USD",
                 "business_date": "2026-11-22", "amounts": { "total_minor": 100 },
             }},
         });

@@ -138,7 +138,7 @@ async fn the_sales_domain_takes_answers_and_adds_up() {
         let event = json!({
             "id": format!("tx:{revision}"), "subject": "tx", "tenantid": "bakery",
             "data": { "revision": revision, "transaction": {
-                "configuration_id": "c", "kind": "sale", "status": "completed", "currency": "USD",
+                "configuration_id": "c", "provider": "square", "kind": "sale", "status": "completed", "currency": "USD",
                 "business_date": "2026-11-22", "amounts": { "total_minor": total },
             }},
         });
