@@ -25,7 +25,7 @@ pub use door::{Door, SealedWebhookSecret};
 pub use removal::Tombstone;
 pub use sealed::{SealedPosition, SealedSecret};
 
-use super::item::{Attributes, Item, number, text, time, unreadable};
+use super::item::{Attributes, Item, is_made, number, text, time, unreadable};
 use super::{Page, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{
@@ -224,11 +224,7 @@ impl Configurations {
                 .expression_attribute_values(":shard", due_shard(seen.id))
                 .expression_attribute_values(":due_at", time(due_at));
         }
-        match request.send().await {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            Err(error) => Err(AwsError::new("correct when a configuration is due", error).into()),
-            Ok(_) => Ok(()),
-        }
+        is_made(request.send().await, "correct when a configuration is due").map(drop)
     }
 
     /// Shards of the index of what is due.
@@ -281,11 +277,7 @@ impl Configurations {
             .set_expression_attribute_values((N > 0).then(|| HashMap::from(values)))
             .send()
             .await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            Err(error) => Err(AwsError::new("note on a configuration", error).into()),
-            Ok(_) => Ok(()),
-        }
+        is_made(result, "note on a configuration").map(drop)
     }
 
     async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
 use jiff::fmt::temporal::DateTimePrinter;
@@ -93,6 +95,18 @@ impl Attributes<'_> {
 
 pub(super) fn unreadable(table: &'static str, error: impl ToString) -> StoreError {
     StoreError::Unreadable { table, why: error.to_string() }
+}
+
+/// Whether an update was made: `false` if its condition was refused.
+pub(super) fn is_made(
+    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    operation: &'static str,
+) -> Result<bool, StoreError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
+        Err(error) => Err(AwsError::new(operation, error).into()),
+    }
 }
 
 /// Removes every item of a partition, or as many as there is time for.

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
-use super::item::{Item, bytes, number, purge, text, time};
+use super::item::{Item, bytes, is_made, number, purge, text, time};
 use super::{Purged, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
@@ -130,7 +130,8 @@ impl WebhookLogs {
 
     /// Counts a repeat of a delivery that is final.
     pub async fn count_repeat(&self, owner: &LogOwner, event: &EventId) -> Result<(), StoreError> {
-        self.client
+        let result = self
+            .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(owner, event)))
@@ -139,12 +140,8 @@ impl WebhookLogs {
             .condition_expression("attribute_exists(event_id)")
             .expression_attribute_values(":one", number(1))
             .send()
-            .await
-            .map(drop)
-            .or_else(|error| match error.as_service_error() {
-                Some(e) if e.is_conditional_check_failed_exception() => Ok(()),
-                _ => Err(AwsError::new("count a repeated delivery", error).into()),
-            })
+            .await;
+        is_made(result, "count a repeated delivery").map(drop)
     }
 
     /// Writes the final row. A second writer of the same delivery only counts itself.

@@ -235,6 +235,9 @@ fn lightspeed(seen: &crate::vendor::Seen) -> Reply {
             ok(json!({ "_embedded": { "businessList": businesses(&[7]) }, "page": { "totalPages": 1 } }))
         }
         ("/f/data/businesses?page=0&size=100", "Bearer bare") => ok(json!(businesses(&[7]))),
+        ("/f/data/businesses?page=0&size=100", "Bearer martian") => {
+            ok(json!(businesses(&[7])).to_string().replace("Europe/London", "Mars/Base"))
+        }
         ("/f/data/businesses?page=0&size=100", "Bearer two") => ok(json!(businesses(&[7, 8]))),
         _ => refused(401, "{}"),
     }
@@ -285,6 +288,8 @@ async fn a_lightspeed_token_reaches_one_business() {
     }
     assert_eq!(describe(lightspeed, "two", &[]).await.unwrap_err(), ProviderErrorKind::SeveralMerchants);
     assert_eq!(describe(lightspeed, "none", &[]).await.unwrap_err(), ProviderErrorKind::Unauthorized);
+    // A zone that nobody knows would put sales into the wrong day.
+    assert_eq!(describe(lightspeed, "martian", &[]).await.unwrap_err(), ProviderErrorKind::Malformed);
 }
 
 #[test]

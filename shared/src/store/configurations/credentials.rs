@@ -4,9 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use super::{Configurations, SEALED, StoreError, TABLE, due_shard, key};
-use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ConfigurationStatus, CredentialsSummary, TenantScope};
-use crate::store::item::{bytes, text, time, unreadable};
+use crate::store::item::{bytes, is_made, text, time, unreadable};
 
 /// The right to renew a configuration's credentials, until it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +53,7 @@ impl Configurations {
             .expression_attribute_values(":now", time(now))
             .send()
             .await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(None)
-            }
-            Err(error) => Err(AwsError::new("lease credentials", error).into()),
-            Ok(_) => Ok(Some(lease)),
-        }
+        Ok(is_made(result, "lease credentials")?.then_some(lease))
     }
 
     /// Replaces the credentials and ends the lease. `false`: somebody has replaced them meanwhile, or the configuration is
@@ -101,13 +94,7 @@ impl Configurations {
         for (name, value) in due {
             request = request.expression_attribute_values(name, value);
         }
-        match request.send().await {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(AwsError::new("store renewed credentials", error).into()),
-            Ok(_) => Ok(true),
-        }
+        is_made(request.send().await, "store renewed credentials")
     }
 
     /// Gives a lease back unused, and puts off the next attempt to renew.
@@ -136,10 +123,6 @@ impl Configurations {
             .expression_attribute_values(":again", text(look_again_at))
             .send()
             .await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
-            Err(error) => Err(AwsError::new("return a lease", error).into()),
-            Ok(_) => Ok(()),
-        }
+        is_made(result, "return a lease").map(drop)
     }
 }

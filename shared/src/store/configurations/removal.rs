@@ -9,7 +9,7 @@ use super::{Changes, CommitError, Configurations, Item, StoreError, TABLE, claim
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
 use crate::store::audit::Actor;
-use crate::store::item::{Attributes, number, text, time, unreadable};
+use crate::store::item::{Attributes, is_made, number, text, time, unreadable};
 
 /// What is left of a configuration: ids, a time, and two counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +49,7 @@ impl Configurations {
             .expression_attribute_values(":step", step)
             .send()
             .await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(AwsError::new("note a removal's progress", error).into()),
-            Ok(_) => Ok(true),
-        }
+        is_made(result, "note a removal's progress")
     }
 
     /// Removes what is sealed of a configuration: after this nobody can act for its merchant through us.

@@ -7,7 +7,7 @@ use super::{Configurations, Item, Row, SEALED, StoreError, TABLE};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ProviderKind, TenantScope};
 use crate::store::Page;
-use crate::store::item::{Attributes, bytes, text, unreadable};
+use crate::store::item::{Attributes, bytes, is_made, text, unreadable};
 
 /// Where a walk goes on: the table's own key.
 pub type SealedPosition = (String, String);
@@ -67,13 +67,7 @@ impl Configurations {
             .expression_attribute_values(":old", bytes(read.sealed.clone()))
             .send()
             .await;
-        match result {
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                Ok(false)
-            }
-            Err(error) => Err(AwsError::new("replace a seal", error).into()),
-            Ok(_) => Ok(true),
-        }
+        is_made(result, "replace a seal")
     }
 }
 
