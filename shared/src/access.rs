@@ -159,6 +159,7 @@ impl Tokens {
         let _turn = self.turn.lock().await;
         let (scope, id) = (&found.scope, found.configuration.id);
         let deadline = Instant::now() + PATIENCE;
+        let mut opened = None;
         for attempt in 1.. {
             let now = self.configurations.load(scope, id).await?.ok_or(TokenError::ReauthRequired)?;
             let summary = summary_of(&now.configuration)?;
@@ -171,11 +172,14 @@ impl Tokens {
             if !self.has_time() {
                 break;
             }
-            // What can fail without having asked the provider comes before the lease.
-            let old = self.credentials(&now).await?;
+            // What can fail without having asked the provider comes before the lease, and once: whoever waits looks often.
+            let old = match &opened {
+                Some(old) => old,
+                None => opened.insert(self.credentials(&now).await?),
+            };
             let application = self.applications.get(now.configuration.provider).await?;
             if let Some(lease) = self.configurations.take_lease(scope, id, seen, LEASE).await? {
-                match self.renew(&now, &lease, (&application, &old)).await {
+                match self.renew(&now, &lease, (&application, old)).await {
                     // Read once more before it counts: somebody may have stored newer ones meanwhile.
                     Err(TokenError::ReauthRequired) => continue,
                     outcome => return outcome,

@@ -19,6 +19,8 @@ use serde::Serialize;
 
 pub use cursor::{CursorKey, Cursors, Seal};
 pub use input::{Fields, Parameters, is_line, is_token};
+#[cfg(feature = "store")]
+pub use repeat::refused_change;
 pub use route::{Route, find_route};
 
 use crate::domain::{TenantId, TenantScope};
@@ -178,6 +180,13 @@ impl Call {
     /// Refuses a caller without this role.
     pub fn require(&self, role: Role) -> Result<(), Problem> {
         if self.roles.contains(&role) { Ok(()) } else { Err(Problem::forbidden(role.as_str())) }
+    }
+
+    /// What the caller asks for, by the table of routes, if its roles permit it.
+    pub fn operation<O: Copy>(&self, routes: &[Route<O>]) -> Result<O, Problem> {
+        let route = find_route(routes, self.method(), self.route()).ok_or_else(|| Problem::not_found("route"))?;
+        route.role.map_or(Ok(()), |role| self.require(role))?;
+        Ok(route.operation)
     }
 
     /// The words of the caller's roles.

@@ -70,6 +70,8 @@ impl<T: DeserializeOwned> Secret<T> {
         match read {
             Ok(value) => {
                 let value = Arc::new(value);
+                // Another version may be the current one now, and then another is the one before.
+                *self.previous.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 *self.cached.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((Instant::now(), Arc::clone(&value)));
                 Ok(value)

@@ -8,6 +8,8 @@ pub mod coordination;
 pub mod transactions;
 pub mod webhook_logs;
 
+use sha2::{Digest, Sha256};
+
 use crate::aws::AwsError;
 
 /// A table did not do what we asked, or holds what we cannot read.
@@ -52,4 +54,15 @@ pub(crate) fn jitter(attempt: u32) -> std::time::Duration {
     let most = 20_u64.saturating_mul(1 << attempt.min(4));
     let random = uuid::Uuid::new_v4().as_u64_pair().0 % most;
     std::time::Duration::from_millis(5 + random)
+}
+
+/// SHA-256 in hexadecimal digits, each part with its length before it: no two lists of parts hash alike.
+fn hash_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        let part = part.as_ref();
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::domain::{Configuration, ConfigurationId, ProviderKind, TenantScope};
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, Question, Seal, unavailable};
+use shared::rest::{Answer, Call, Question, Seal, refused_change, unavailable};
 use shared::store::audit::Actor;
 use shared::store::configurations::{Change, CommitError};
 use uuid::Uuid;
 
-use crate::{App, connect, find_to_change, refused};
+use crate::{App, connect, find_to_change};
 
 const ATTEMPTS: u32 = 5;
 const PURPOSE: &[&str] = &["oauth-state"];
@@ -108,9 +108,9 @@ pub async fn callback(app: &App, question: &Question) -> Result<Answer, Problem>
             Err(CommitError::Moved) if attempt < ATTEMPTS => {
                 let found = app.configurations.find(&scope, before.id).await.map_err(|error| unavailable(&error))?;
                 let is_same = |found: &Configuration| found.deletion.is_none() && found.merchant == before.merchant;
-                before = found.filter(is_same).ok_or_else(|| refused(CommitError::Moved))?;
+                before = found.filter(is_same).ok_or_else(|| refused_change(CommitError::Moved))?;
             }
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused_change(error)),
         }
     }
     Ok(Answer::page("The till is connected. You can close this window."))

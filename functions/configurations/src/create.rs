@@ -10,10 +10,10 @@ use shared::domain::{
     ReasonCode,
 };
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, Fields, is_line};
+use shared::rest::{Answer, Call, Fields, is_line, refused_change};
 use shared::store::configurations::Change;
 
-use crate::{App, Repeat, connect, refused, show};
+use crate::{App, Repeat, connect, show};
 
 pub(crate) const MAX_NAME: usize = 100;
 
@@ -126,6 +126,6 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         remember: answer.remembered(repeat),
         uses_up: None,
     };
-    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
     Ok(answer)
 }

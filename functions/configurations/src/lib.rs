@@ -24,7 +24,6 @@ use shared::domain::{Configuration, ConfigurationId};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, CursorKey, Question, answer_public, etag, find_route, unavailable};
 use shared::secrets::Secret;
-use shared::store::configurations::CommitError;
 use shared::store::coordination::Repeatable;
 
 pub use routes::{Operation, ROUTES};
@@ -59,12 +58,12 @@ impl Deref for App {
 /// Answers one request.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
     answer_public(request, async |question: Question| {
-        let route =
-            find_route(ROUTES, question.method(), question.route()).ok_or_else(|| Problem::not_found("route"))?;
-        let Some(role) = route.role else { return authorize::callback(app, &question).await };
+        let asked = find_route(ROUTES, question.method(), question.route()).map(|route| route.operation);
+        if asked == Some(Operation::Callback) {
+            return authorize::callback(app, &question).await;
+        }
         let call = Call::new(question)?;
-        call.require(role)?;
-        match route.operation {
+        match call.operation(ROUTES)? {
             Operation::List => list::list(app, &call).await,
             Operation::Create => {
                 call.once(&app.coordination, async |repeat| create::create(app, &call, repeat).await).await
@@ -85,7 +84,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
             Operation::RemoveWebhookSecret => webhook_secrets::remove(app, &call).await,
             Operation::ListAudit => audit::list(app, &call).await,
             Operation::VerifyAudit => audit::verify(app, &call).await,
-            Operation::Callback => Err(Problem::internal()),
+            // Answered above: whoever comes back has no token.
+            Operation::Callback => Err(Problem::not_found("route")),
         }
     })
     .await
@@ -108,18 +108,6 @@ async fn find_to_change(app: &App, call: &Call) -> Result<Configuration, Problem
 
 fn show(status: StatusCode, configuration: &Configuration) -> Result<Answer, Problem> {
     Ok(Answer::json(status, &ConfigurationView::new(configuration))?.header(ETAG, etag(configuration.version)))
-}
-
-/// What a refused change is answered. Without `If-Match` nobody has named a version, so a moved one is a conflict.
-fn refused(error: CommitError) -> Problem {
-    match error {
-        CommitError::Moved => Problem::conflict("the configuration was changed at the same moment: read it again"),
-        CommitError::AccountTaken => Problem::conflict("this merchant is connected already"),
-        CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
-        CommitError::Repeated => Problem::repeated(),
-        CommitError::UsedUp => Problem::invalid_state("this link was used already: ask for another one"),
-        CommitError::Store(error) => unavailable(&error),
-    }
 }
 
 type Repeat<'a> = Option<&'a Repeatable>;

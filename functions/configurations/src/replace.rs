@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 use shared::problem::Problem;
-use shared::rest::{Answer, Call};
+use shared::rest::{Answer, Call, refused_change};
 use shared::store::configurations::{Change, CommitError};
 
 use crate::create::read_decisions;
-use crate::{App, connect, find_to_change, refused, show};
+use crate::{App, connect, find_to_change, show};
 
 /// Replaces name and day starts, and the credentials if there are any in the request.
 pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
@@ -42,5 +42,5 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
 
 /// The caller has named a version: somebody else's change at the same moment makes it a stale one.
 pub fn moved_is_stale(error: CommitError) -> Problem {
-    if matches!(error, CommitError::Moved) { Problem::precondition_failed() } else { refused(error) }
+    if matches!(error, CommitError::Moved) { Problem::precondition_failed() } else { refused_change(error) }
 }

@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use shared::problem::Problem;
-use shared::rest::{Answer, Call};
+use shared::rest::{Answer, Call, refused_change};
 use shared::store::configurations::Change;
 
-use crate::{App, Repeat, find_to_change, refused, show};
+use crate::{App, Repeat, find_to_change, show};
 
 /// Wants no sales until resumed.
 pub async fn pause(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, Problem> {
@@ -28,6 +28,6 @@ async fn switch(app: &App, call: &Call, repeat: Repeat<'_>, is_paused: bool, act
     let answer = show(StatusCode::OK, &after)?;
     let actor = call.actor();
     let change = Change { remember: answer.remembered(repeat), ..Change::of(&actor, action, &before, &after) };
-    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
     Ok(answer)
 }

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use shared::domain::WebhookSecretSummary;
 use shared::problem::Problem;
 use shared::providers::WebhookSecret;
-use shared::rest::{Answer, Call, Fields, is_line, is_token, unavailable};
+use shared::rest::{Answer, Call, Fields, is_line, is_token, refused_change, unavailable};
 use shared::store::configurations::{Change, SealedWebhookSecret};
 use shared::vault::{Purpose, SealContext};
 use uuid::Uuid;
 
 use crate::connect::SecretText;
-use crate::{App, Repeat, find_to_change, refused, show};
+use crate::{App, Repeat, find_to_change, show};
 
 /// More than two are a rotation that somebody forgot; each costs every delivery one more signature.
 const MAX_ACTIVE: usize = 3;
@@ -105,11 +105,11 @@ pub async fn add(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer, P
         remember: answer.remembered(repeat),
         ..Change::of(&actor, "configuration.webhook_secret_added", &before, &after)
     };
-    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
     Ok(answer)
 }
 
-/// Removes a secret at once: what it proves is refused from then on.
+/// Removes a secret: what it proves is refused a minute later at the latest.
 pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id: Uuid = call.path_id("secret_id", "webhook secret")?;
     let before = find_to_change(app, call).await?;
@@ -125,7 +125,7 @@ pub async fn remove(app: &App, call: &Call) -> Result<Answer, Problem> {
         webhook_secrets: Some(secrets),
         ..Change::of(&actor, "configuration.webhook_secret_removed", &before, &after)
     };
-    app.changes.commit(&call.scope, &change).await.map_err(refused)?;
+    app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
     show(StatusCode::OK, &after)
 }
 

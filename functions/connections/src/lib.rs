@@ -17,8 +17,8 @@ use shared::app::Connections;
 use shared::domain::{Configuration, ConfigurationId, ConfigurationStatus, Location, Merchant, ReasonCode};
 use shared::problem::Problem;
 use shared::providers::{Access, MerchantDescription, ProviderError, ProviderErrorKind};
-use shared::rest::{Answer, Call, Role, Route, answer, find_route, refused_by_provider, unavailable};
-use shared::store::configurations::{CommitError, SealedConfiguration};
+use shared::rest::{Answer, Call, Role, Route, answer, refused_by_provider, refused_change, unavailable};
+use shared::store::configurations::SealedConfiguration;
 
 /// What this function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +80,8 @@ pub struct Scopes {
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
     let ends_at = request.lambda_context().deadline();
     app.tokens.begin(Instant::now() + ends_at.duration_since(SystemTime::now()).unwrap_or_default());
-    answer(request, async |call: Call| {
-        let route = find_route(ROUTES, call.method(), call.route()).ok_or_else(|| Problem::not_found("route"))?;
-        if let Some(role) = route.role {
-            call.require(role)?;
-        }
-        match route.operation {
-            Operation::Test => test(app, &call).await,
-        }
+    answer(request, async |call: Call| match call.operation(ROUTES)? {
+        Operation::Test => test(app, &call).await,
     })
     .await
 }
@@ -119,12 +113,7 @@ async fn test(app: &App, call: &Call) -> Result<Answer, Problem> {
     };
     let actor = call.actor();
     let configuration = app.tokens.amend(&call.scope, id, (Some(&actor), "configuration.tested"), note).await;
-    let configuration = configuration.map_err(|error| match error {
-        CommitError::AccountTaken => Problem::conflict("one of the merchant's shops is connected already"),
-        CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
-        CommitError::Moved | CommitError::Repeated | CommitError::UsedUp => Problem::unavailable(),
-        CommitError::Store(error) => unavailable(&error),
-    })?;
+    let configuration = configuration.map_err(refused_change)?;
     let configuration = configuration.ok_or_else(|| Problem::not_found("configuration"))?;
     let report = TestReport {
         ok: missing.is_empty(),

@@ -10,8 +10,8 @@ use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
 use shared::access::{Token, TokenError};
 use shared::domain::{
-    Configuration, ConfigurationId, ConfigurationStatus, Environment, ExternalOrderId, ProviderKind, ReasonCode,
-    StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
+    Configuration, ConfigurationId, ConfigurationStatus, Environment, EventId, ExternalOrderId, ProviderKind,
+    ReasonCode, StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
 };
 use shared::providers::{
     Access, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
         })?;
         let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
-        let event_id = parsed.as_ref().map_or_else(|_| intake::hash_id(delivery.body()), |n| n.event_id.clone());
+        let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());
         let mut transactions = Vec::new();
         let result = match &parsed {
             Ok(notification) => {

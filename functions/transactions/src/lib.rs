@@ -9,7 +9,7 @@ use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response};
 use shared::domain::{ConfigurationId, TenantScope, TransactionId};
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, find_route, unavailable};
+use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
 use shared::secrets::Secret;
 use shared::store::configurations::{Configurations, Filter};
 use shared::store::transactions::{TransactionKey, Transactions};
@@ -59,15 +59,9 @@ impl App {
 
 /// Answers one request.
 pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
-    answer(request, async |call: Call| {
-        let route = find_route(ROUTES, call.method(), call.route()).ok_or_else(|| Problem::not_found("route"))?;
-        if let Some(role) = route.role {
-            call.require(role)?;
-        }
-        match route.operation {
-            Operation::List => list::list(app, &call).await,
-            Operation::Get => get(app, &call).await,
-        }
+    answer(request, async |call: Call| match call.operation(ROUTES)? {
+        Operation::List => list::list(app, &call).await,
+        Operation::Get => get(app, &call).await,
     })
     .await
 }

@@ -169,17 +169,18 @@ async fn verify_at_door<'d>(
         Problem::unavailable()
     };
     let is_theirs = |door: &Arc<OpenDoor>| door.provider == kind;
-    let mut door = app.doors.find(id).await.map_err(unavailable)?.filter(is_theirs);
-    for attempt in 0..2 {
-        if let Some(door) = &door {
-            let delivery = WebhookDelivery { environment: door.environment, ..delivery };
-            if let Ok(verified) = provider.verify_webhook(delivery, &door.secrets) {
-                return Ok((verified, door.scope.clone()));
-            }
-        }
-        if attempt == 0 {
-            door = app.doors.reload(id).await.map_err(unavailable)?.filter(is_theirs);
-        }
+    let check = |door: &Arc<OpenDoor>| {
+        let delivery = WebhookDelivery { environment: door.environment, ..delivery };
+        let verified = provider.verify_webhook(delivery, &door.secrets).ok()?;
+        Some((verified, door.scope.clone()))
+    };
+    let door = app.doors.find(id).await.map_err(unavailable)?.filter(is_theirs);
+    if let Some(proven) = door.as_ref().and_then(check) {
+        return Ok(proven);
+    }
+    let door = app.doors.reload(id).await.map_err(unavailable)?.filter(is_theirs);
+    if let Some(proven) = door.as_ref().and_then(check) {
+        return Ok(proven);
     }
     match door {
         Some(door) => {

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, Environment, EventId, TenantScope};
+use crate::domain::{ConfigurationId, Environment, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::telemetry::TraceParent;
 
@@ -130,11 +130,6 @@ fn owner_of(text: &str) -> Result<(TenantScope, ConfigurationId), UnreadableMess
     let parsed = text.split_once('#').and_then(|(tenant, id)| Some((tenant.parse().ok()?, id.parse().ok()?)));
     let (tenant, id) = parsed.ok_or_else(|| UnreadableMessage("unknown configuration".to_owned()))?;
     Ok((TenantScope::new(tenant), id))
-}
-
-/// The id of a delivery whose own cannot be read.
-pub fn hash_id(body: &[u8]) -> EventId {
-    EventId::hash_of(body)
 }
 
 fn encode(body: &[u8]) -> Result<(&'static str, String), SendError> {

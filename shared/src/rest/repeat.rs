@@ -5,6 +5,7 @@ use http::HeaderName;
 use super::{Answer, Call, is_token, unavailable};
 use crate::problem::{FieldError, Problem};
 use crate::store::audit::Actor;
+use crate::store::configurations::CommitError;
 use crate::store::coordination::{Coordination, Recall, Remembered, Repeatable};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -51,6 +52,18 @@ impl Answer {
     /// Kept for whoever repeats the request.
     pub fn remembered(&self, request: Option<&Repeatable>) -> Option<Remembered> {
         Some(request?.answered(self.status, self.headers.clone(), self.body.clone()))
+    }
+}
+
+/// What a refused change of a configuration is answered.
+pub fn refused_change(error: CommitError) -> Problem {
+    match error {
+        CommitError::Moved => Problem::conflict("the configuration was changed at the same moment: read it again"),
+        CommitError::AccountTaken => Problem::conflict("this merchant is connected already"),
+        CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
+        CommitError::Repeated => Problem::repeated(),
+        CommitError::UsedUp => Problem::invalid_state("this link was used already: ask for another one"),
+        CommitError::Store(error) => unavailable(&error),
     }
 }
 

@@ -7,10 +7,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::item::{Attributes, Item, number, text, unreadable};
-use super::{Page, StoreError};
+use super::{Page, StoreError, hash_of};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, TenantId, TenantScope};
 
@@ -72,7 +71,6 @@ pub struct AuditRow {
 
 impl AuditRow {
     fn expected_hash(&self, tenant: &TenantId) -> String {
-        let mut hash = Sha256::new();
         let (sequence, at) = (self.sequence.to_string(), self.at.to_string());
         let configuration = self.configuration_id.to_string();
         let parts = [
@@ -86,11 +84,7 @@ impl AuditRow {
             &configuration,
             &self.previous_hash,
         ];
-        for part in parts.into_iter().chain(self.fields.iter().map(String::as_str)) {
-            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hash_of(parts.into_iter().chain(self.fields.iter().map(String::as_str)))
     }
 }
 

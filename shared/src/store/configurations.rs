@@ -22,7 +22,6 @@ use serde::{Deserialize, Serialize};
 pub use change::{Change, Changes, CommitError};
 pub use credentials::{Lease, NewCredentials};
 pub use door::{Door, SealedWebhookSecret};
-pub use removal::Tombstone;
 pub use sealed::{SealedPosition, SealedSecret};
 
 use super::item::{Attributes, Item, is_made, number, text, time, unreadable};

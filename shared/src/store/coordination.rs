@@ -6,10 +6,9 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::StoreError;
 use super::item::{Attributes, Item, number, text, unreadable};
+use super::{StoreError, hash_of};
 use crate::aws::AwsError;
 use crate::domain::TenantScope;
 
@@ -75,8 +74,8 @@ impl Repeatable {
     /// ```
     pub fn new(scope: &TenantScope, operation: &str, key: &str, payload: &[u8]) -> Self {
         Self {
-            key: format!("idempotency#{}#{}", scope.tenant_id(), hex(&[operation.as_bytes(), key.as_bytes()])),
-            payload_hash: hex(&[payload]),
+            key: format!("idempotency#{}#{}", scope.tenant_id(), hash_of([operation.as_bytes(), key.as_bytes()])),
+            payload_hash: hash_of([payload]),
         }
     }
 
@@ -202,13 +201,4 @@ fn checkpoint_key(name: &str) -> String {
 
 fn word_key(word: &str) -> String {
     format!("word#{word}")
-}
-
-fn hex(parts: &[&[u8]]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

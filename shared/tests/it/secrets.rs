@@ -21,6 +21,16 @@ async fn the_version_before_the_last_rotation_is_still_known() {
     let rotated = secret();
     assert_eq!(ids(&rotated.get().await.unwrap()), "second");
     assert_eq!(ids(&rotated.previous().await.unwrap().unwrap()), "first");
+
+    // Somebody asked for the one before just before a rotation: it is another one after it.
+    let (held, ids_of_previous) =
+        (rotated.get().await.unwrap(), async || ids(&rotated.previous().await.unwrap().unwrap()));
+    client.put_secret_value().secret_id(&name).secret_string(application("third")).send().await.unwrap();
+    assert_eq!(ids_of_previous().await, "first");
+    // As long as a wrong signature must wait before it buys a reading.
+    tokio::time::sleep(std::time::Duration::from_secs(21)).await;
+    assert_eq!(ids(&rotated.reload(&held).await.unwrap().unwrap()), "third");
+    assert_eq!(ids_of_previous().await, "second");
     let missing = Secret::<Application>::new(client, "no-such-secret".into());
     assert!(missing.get().await.is_err());
 }

@@ -131,6 +131,65 @@ async fn what_the_provider_refuses_comes_again_or_is_shown() {
     assert_eq!(waiting, "0", "nothing that is not stored is sent");
 }
 
+/// Own bakery: its connection is paused, refused and withdrawn.
+#[tokio::test]
+async fn the_state_of_a_connection_decides_what_becomes_of_its_deliveries() {
+    let (bench, proxy) = (Bench::open("normalizer-states"), Proxy::start().unwrap());
+    let app = bench.app(&proxy);
+    let (api, sandbox) = (bench.bakery.api().unwrap(), &bench.bakery.sandbox);
+    let path = format!("/configurations/{}", bench.bakery.configuration_id);
+    let ask = async |method: &str, path: String| -> serde_json::Value {
+        let request = api.request(method.parse().unwrap(), &path);
+        local::api::answer_of(request, "200".parse().unwrap(), "ask").await.unwrap()
+    };
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+
+    ask("POST", format!("{path}/pause")).await;
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, NOTHING);
+    assert_eq!(bench.outcome(&body).await, Some(("ignored".into(), Some("paused".into()))));
+    assert!(bench.stored(&sale.order_id).await.is_none());
+    ask("POST", format!("{path}/resume")).await;
+
+    // One refusal costs a renewal and no sale.
+    let failure = Failure { status: 401, times: 1, path: Some("/v2/orders".into()), retry_after: None };
+    sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
+    let renewals = sandbox.calls(sandbox::Vendor::Square).tokens_given;
+    let second = another_event(&body, "second");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&second), 1)).await, NOTHING);
+    assert_eq!(bench.outcome(&second).await, Some(("done".into(), None)));
+    assert_eq!(bench.stored(&sale.order_id).await.unwrap()["amounts"]["total_minor"], sale.total_minor);
+    assert_eq!(sandbox.calls(sandbox::Vendor::Square).tokens_given - renewals, 1);
+    let shown = ask("GET", path.clone()).await;
+    assert_eq!(shown["status"], "active");
+    assert!(shown["health"]["last_webhook_at"].is_string(), "{shown}");
+
+    // That consent was withdrawn is believed when the provider says so, too.
+    let merchant = shown["merchant"]["id"].as_str().unwrap();
+    let withdrawn = json!({
+        "merchant_id": merchant, "type": "oauth.authorization.revoked", "event_id": "withdrawn",
+        "data": { "type": "revocation", "id": "1", "object": { "revocation": { "revoker_type": "MERCHANT" } } },
+    });
+    assert_eq!(work(&app, batch(&[withdrawn.to_string()], 1)).await, NOTHING);
+    assert_eq!(ask("GET", path.clone()).await["status"], "active");
+    sandbox.revoke(merchant).unwrap();
+    let withdrawn = another_event(&withdrawn.to_string(), "withdrawn-again");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&withdrawn), 1)).await, NOTHING);
+    let shown = ask("GET", path.clone()).await;
+    assert_eq!(
+        (&shown["status"], &shown["status_reasons"][0]["code"]),
+        (&json!("reauth_required"), &json!("credentials_refused"))
+    );
+
+    let request = api.request("DELETE".parse().unwrap(), &path).header("if-match", "*");
+    let _: serde_json::Value = local::api::answer_of(request, "202".parse().unwrap(), "remove").await.unwrap();
+    let late = another_event(&body, "late");
+    assert_eq!(work(&app, batch(std::slice::from_ref(&late), 1)).await, NOTHING);
+    let row = bench.outcome(&late).await;
+    // The schedule may have removed it, and its log, by now.
+    assert!(row.is_none() || row == Some(("ignored".into(), Some("deleting".into()))), "{row:?}");
+}
+
 /// The same change, announced by another event.
 fn another_event(body: &str, id: &str) -> String {
     let mut event: serde_json::Value = serde_json::from_str(body).unwrap();

@@ -160,8 +160,9 @@ async fn a_dead_winner_holds_nobody_up_for_longer_than_its_lease() {
     assert!(dead.is_some());
     let other = configurations.take_lease(&found.scope, found.configuration.id, generation, lease).await.unwrap();
     assert!(other.is_none(), "one at a time");
-    let started = Instant::now();
-    connections.tokens("upkeep").current(&found).await.unwrap();
+    let (started, proxy) = (Instant::now(), Proxy::start().unwrap());
+    bench.connections(Some(&proxy)).tokens("upkeep").current(&found).await.unwrap();
+    assert_eq!(proxy.count("kms:Decrypt"), 1, "who waits opens what is sealed once");
     assert!(started.elapsed() > Duration::from_secs(1) && started.elapsed() < Duration::from_secs(6));
     bench.remove(&id).await;
 }

@@ -9,18 +9,7 @@ use super::{Changes, CommitError, Configurations, Item, StoreError, TABLE, claim
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
 use crate::store::audit::Actor;
-use crate::store::item::{Attributes, is_made, number, text, time, unreadable};
-
-/// What is left of a configuration: ids, a time, and two counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tombstone {
-    /// When the removal was complete.
-    pub deleted_at: Timestamp,
-    /// How many transactions it took along.
-    pub transactions: u64,
-    /// How many deliveries it took along.
-    pub deliveries: u64,
-}
+use crate::store::item::{is_made, number, text, time, unreadable};
 
 impl Configurations {
     /// Notes how far a removal is, if nobody else has moved it on. `false`: somebody has.
@@ -72,21 +61,6 @@ impl Configurations {
         let delete = self.client.delete_item().table_name(&self.table).set_key(Some(door_key(id)));
         delete.send().await.map(drop).map_err(|error| AwsError::new("remove webhook secrets", error).into())
     }
-
-    /// What remains of a removed configuration.
-    pub async fn find_tombstone(
-        &self,
-        scope: &TenantScope,
-        id: ConfigurationId,
-    ) -> Result<Option<Tombstone>, StoreError> {
-        let Some(item) = self.get(tombstone_key(scope, id)).await? else { return Ok(None) };
-        let item = Attributes { table: TABLE, item: &item };
-        Ok(Some(Tombstone {
-            deleted_at: item.parsed("deleted_at")?,
-            transactions: item.number("transactions")?,
-            deliveries: item.number("deliveries")?,
-        }))
-    }
 }
 
 impl Changes {
@@ -124,7 +98,7 @@ impl Changes {
     }
 }
 
-/// No tenant has this key, so no listing shows it.
+/// What is left of a configuration: ids, a time, two counts. No tenant has this key, so no listing shows it.
 fn tombstone_key(scope: &TenantScope, id: ConfigurationId) -> Item {
     let tenant = format!("tombstone#{}", scope.tenant_id());
     Item::from([("tenant_id".into(), text(tenant)), ("configuration_id".into(), text(id))])
