@@ -7,6 +7,7 @@ mod configuration;
 mod ids;
 mod money;
 mod quantity;
+mod sync;
 mod transaction;
 
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
@@ -15,10 +16,15 @@ pub use configuration::{
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, TenantId, TenantScope, TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, RunId, TenantId, TenantScope,
+    TransactionId,
 };
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
+pub use sync::{
+    FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
+    SyncRequest, SyncSettings, Trigger, Window,
+};
 pub use transaction::{
     Amounts, Discount, Discrepancy, DiscrepancyKind, LineItem, LineItemKind, Modifier, Payment, ServiceCharge,
     SourceVersion, Tax, Tender, Transaction, TransactionKind, TransactionStatus,

@@ -1,0 +1,2 @@
+//! SQS: goes on with runs.
+fn main() {}
