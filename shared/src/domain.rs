@@ -22,7 +22,7 @@ pub use ids::{
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
 pub use sync::{
-    FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
+    DayCount, FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
     SyncRequest, SyncSettings, Trigger, Window,
 };
 pub use transaction::{

@@ -1,1 +1,2 @@
 //! Goes on with runs.
+pub mod plan;

@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::http::Http;
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
 };
 use super::{
@@ -120,8 +120,13 @@ impl PosProvider for Lightspeed {
 
     /// More is refused.
     #[cfg(feature = "client")]
-    fn longest_window(&self) -> SignedDuration {
-        SignedDuration::from_hours(365 * 24)
+    fn listing(&self) -> Listing {
+        Listing {
+            longest_window: SignedDuration::from_hours(365 * 24),
+            page_size: client::PAGE_SIZE,
+            counts_days: true,
+            shares_catalog: false,
+        }
     }
 
     #[cfg(feature = "client")]

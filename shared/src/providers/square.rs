@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::http::Http;
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
 };
 use super::{
@@ -124,8 +124,13 @@ impl PosProvider for Square {
 
     /// As far back as anybody asks.
     #[cfg(feature = "client")]
-    fn longest_window(&self) -> SignedDuration {
-        SignedDuration::from_hours(365 * 24)
+    fn listing(&self) -> Listing {
+        Listing {
+            longest_window: SignedDuration::from_hours(365 * 24),
+            page_size: client::PAGE_SIZE,
+            counts_days: false,
+            shares_catalog: true,
+        }
     }
 
     #[cfg(feature = "client")]

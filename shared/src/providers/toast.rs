@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Hosts,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Hosts, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http,
 };
 use super::{
@@ -117,8 +117,13 @@ impl PosProvider for Toast {
 
     /// A month, and of the shortest kind.
     #[cfg(feature = "client")]
-    fn longest_window(&self) -> SignedDuration {
-        SignedDuration::from_hours(28 * 24)
+    fn listing(&self) -> Listing {
+        Listing {
+            longest_window: SignedDuration::from_hours(28 * 24),
+            page_size: client::PAGE_SIZE,
+            counts_days: false,
+            shares_catalog: false,
+        }
     }
 
     #[cfg(feature = "client")]

@@ -127,5 +127,4 @@ pub(super) struct SaleIds<'a> {
     pub account_reference: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pub account_fisc_id: Option<Cow<'a, str>>,
-    pub time_closed: Option<Timestamp>,
 }
