@@ -131,3 +131,92 @@ impl Breaker {
         *self = Self { looked_at: self.looked_at, ..Self::default() };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Micros = 1_000_000_000;
+
+    fn opened() -> (Breaker, Opening) {
+        let mut breaker = Breaker::default();
+        for _ in 1..IN_A_ROW {
+            assert_eq!(breaker.note_failure(START), Tell::Nothing);
+        }
+        let Tell::Opened(opening, None) = breaker.note_failure(START) else { panic!("not opened") };
+        assert_eq!(opening, Opening { until: START + FIRST_BACK_OFF, failed_probes: 0 });
+        (breaker, opening)
+    }
+
+    #[test]
+    fn who_has_only_good_answers_never_looks() {
+        let mut breaker = Breaker::default();
+        for _ in 0..100 {
+            assert_eq!(breaker.note_answer(), Tell::Nothing);
+            assert_eq!(breaker.gate(START), Gate::Open);
+        }
+        breaker.note_failure(START);
+        assert_eq!(breaker.gate(START), Gate::Look);
+        breaker.learn(Some(None), START);
+        assert_eq!(breaker.gate(START), Gate::Open);
+        assert_eq!(breaker.gate(START + LOOK_EVERY), Gate::Look);
+        breaker.note_answer();
+        assert_eq!(breaker.gate(START + LOOK_EVERY), Gate::Open);
+    }
+
+    #[test]
+    fn half_of_the_last_twenty_opens_it() {
+        let mut breaker = Breaker::default();
+        let mut tells = Vec::new();
+        for _ in 0..WINDOW / 2 {
+            breaker.note_answer();
+            tells.push(breaker.note_failure(START));
+        }
+        let opening = tells.pop();
+        assert!(matches!(opening, Some(Tell::Opened(..))), "{opening:?}");
+        assert!(tells.iter().all(|tell| *tell == Tell::Nothing));
+    }
+
+    #[test]
+    fn each_failed_try_doubles_the_wait_to_a_minute() {
+        let (mut breaker, mut opening) = opened();
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            let now = opening.until;
+            breaker.learn(None, now);
+            let Gate::Probe(seen, until) = breaker.gate(now) else { panic!("no try") };
+            assert_eq!((seen, until), (opening.until, now + PROBE));
+            breaker.claimed(until);
+            assert!(matches!(breaker.gate(now), Gate::Closed(_)), "one at a time");
+            let Tell::Opened(next, Some(claim)) = breaker.note_failure(now) else { panic!("not opened again") };
+            assert_eq!(claim, until);
+            waits.push((next.until - now) / SECOND);
+            opening = next;
+        }
+        assert_eq!(waits, [10, 20, 40, 60, 60, 60]);
+    }
+
+    #[test]
+    fn a_good_try_closes_it_and_a_late_answer_does_not() {
+        let (mut breaker, opening) = opened();
+        assert_eq!(breaker.note_answer(), Tell::Nothing, "asked before it opened");
+        assert_eq!(breaker.note_failure(START), Tell::Nothing);
+        breaker.learn(None, opening.until);
+        assert!(matches!(breaker.gate(opening.until), Gate::Probe(..)));
+        breaker.claimed(opening.until + PROBE);
+        assert_eq!(breaker.note_answer(), Tell::Closed(opening.until + PROBE));
+        assert_eq!(breaker.gate(opening.until), Gate::Open);
+    }
+
+    #[test]
+    fn the_table_is_believed_but_not_for_ever() {
+        let (mut breaker, opening) = opened();
+        breaker.learn(Some(None), START + SECOND);
+        assert_eq!(breaker.gate(START + SECOND), Gate::Open, "somebody has closed it");
+        breaker.note_failure(START);
+        breaker.learn(Some(Some(opening)), START + SECOND);
+        assert!(matches!(breaker.gate(START + SECOND), Gate::Closed(_)));
+        breaker.learn(Some(Some(opening)), opening.until + STALE_AFTER);
+        assert_eq!(breaker.gate(opening.until + STALE_AFTER), Gate::Open);
+    }
+}

@@ -123,3 +123,143 @@ fn own_lane(priority: Priority) -> Option<Lane> {
         Priority::Manual => Some(Lane::Manual),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::block::{Block, Spending};
+    use super::*;
+
+    const CLASSES: [Priority; 4] = [Priority::Live, Priority::Incremental, Priority::Backfill, Priority::Manual];
+
+    /// The table, and what one execution environment knows and holds.
+    #[derive(Default)]
+    struct Environment {
+        known: Standing,
+        blocks: [Block; 4],
+        clock_ahead: Micros,
+    }
+
+    /// As the table's conditions do.
+    fn take(table: &mut Standing, take: &Take) -> Result<Micros, Standing> {
+        let slot = match (table.next(take.lane), take.is_busy) {
+            (Some(next), true) if next > take.start && next <= take.latest => next,
+            (next, false) if next.is_none_or(|next| next <= take.start) => take.start,
+            _ => return Err(table.clone()),
+        };
+        table.advance_lane(take.lane, slot + take.cost);
+        Ok(slot)
+    }
+
+    impl Environment {
+        /// As `Pace::permit` does.
+        fn asks(&mut self, table: &mut Standing, plan: &Plan, class: usize, now: Micros) -> bool {
+            let now = now + self.clock_ahead;
+            let (priority, block) = (CLASSES[class], &mut self.blocks[class]);
+            let wanted = match if class == 0 { Spending::Lease(1) } else { block.spend(now) } {
+                Spending::Spent => return true,
+                Spending::NotBefore(_) => return false,
+                Spending::Lease(permits) => permits,
+            };
+            while let Ok(ask) = plan.choose(&self.known, priority, wanted, now) {
+                match take(table, &ask.take) {
+                    Ok(slot) => {
+                        block.refill(slot, ask.permits, plan.interval, now);
+                        return true;
+                    }
+                    Err(standing) => self.known.advance(&standing),
+                }
+            }
+            false
+        }
+    }
+
+    fn rate(interval: u64, burst: u32) -> Rate {
+        Rate { interval: Duration::from_micros(interval), burst }
+    }
+
+    proptest! {
+        /// Whoever asks, from wherever, with whatever is held back: no window has more than the burst and what the rate
+        /// allows, and what wrong clocks add.
+        #[test]
+        fn no_window_has_more_than_is_allowed(
+            interval in 1_u64..1_000_000,
+            burst in 4_u32..60,
+            skew in prop_oneof![Just(0), 0_i64..5_000_000],
+            ahead in prop::array::uniform3(-100_i64..=100),
+            asked in prop::collection::vec((0_i64..300, 0_usize..3, 0_usize..4), 1..400),
+        ) {
+            let plan = Plan::of(rate(interval, burst));
+            let interval = Micros::try_from(interval).unwrap();
+            let mut table = Standing::default();
+            let mut environments = ahead.map(|ahead| Environment { clock_ahead: ahead * skew / 100, ..Environment::default() });
+            let (mut now, mut used) = (1_000_000_000, Vec::new());
+            for (pause, environment, class) in asked {
+                now += pause * interval / 100;
+                if environments[environment].asks(&mut table, &plan, class, now) {
+                    used.push(now);
+                }
+            }
+            for (first, from) in used.iter().enumerate() {
+                for (count, to) in used[first..].iter().enumerate() {
+                    let allowed = Micros::from(burst) + (to - from + 2 * skew) / interval;
+                    prop_assert!(Micros::try_from(count).unwrap() < allowed, "{} in {}", count + 1, to - from);
+                }
+            }
+        }
+    }
+
+    /// Everybody named asks all the time, each from an environment of its own. How many requests each class gets in a
+    /// thousand intervals.
+    fn flooded(classes: &[usize]) -> [usize; 4] {
+        let (plan, mut table, mut got) = (Plan::of(rate(100_000, 20)), Standing::default(), [0; 4]);
+        let mut environments: Vec<_> = classes.iter().map(|_| Environment::default()).collect();
+        for step in 0..100_000 {
+            for (class, environment) in classes.iter().zip(&mut environments) {
+                got[*class] += usize::from(environment.asks(&mut table, &plan, *class, 1_000_000_000 + step * 1000));
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn the_order_is_kept_and_nobody_starves() {
+        let near =
+            |got: [usize; 4], wanted: [usize; 4]| got.iter().zip(wanted).all(|(got, wanted)| got.abs_diff(wanted) < 25);
+        for (classes, wanted) in [
+            (&[3, 2, 1, 0][..], [850, 50, 50, 50]),
+            (&[3, 2, 1, 1], [0, 900, 50, 50]),
+            (&[3, 2, 2], [0, 0, 900, 50]),
+            (&[0], [850, 0, 0, 0]),
+            (&[3], [0, 0, 0, 850]),
+        ] {
+            let got = flooded(classes);
+            assert!(near(got, wanted), "{classes:?}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_when() {
+        let plan = Plan::of(rate(100_000, 20));
+        let (mut table, now) = (Standing::default(), 1_000_000_000);
+        let refused = loop {
+            match plan.choose(&table, Priority::Live, 1, now) {
+                Ok(ask) => take(&mut table, &ask.take).map(drop).unwrap(),
+                Err(wait) => break wait,
+            }
+        };
+        assert!(plan.choose(&table, Priority::Live, 1, now + refused - 1).is_err());
+        assert!(plan.choose(&table, Priority::Live, 1, now + refused).is_ok());
+    }
+
+    #[test]
+    fn alone_an_environment_asks_at_a_twentieth() {
+        let plan = Plan::of(rate(100_000, 20));
+        let next = plan.alone(None, 5_000_000).unwrap();
+        assert_eq!(plan.alone(Some(next), 5_000_000), Err(2_000_000));
+        assert_eq!(plan.alone(Some(next), 7_000_000), Ok(9_000_000));
+    }
+}
