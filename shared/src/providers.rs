@@ -13,6 +13,7 @@ pub mod lightspeed;
 #[cfg(feature = "client")]
 mod merchant;
 mod query;
+mod rate;
 #[cfg(feature = "client")]
 mod reading;
 pub mod square;
@@ -34,6 +35,7 @@ pub use delivery::{
 pub use error::{Disposition, PayloadError, PayloadProblem, ProviderError, ProviderErrorKind, SignatureMismatch};
 #[cfg(feature = "client")]
 pub use merchant::{DescribedLocation, MerchantDescription};
+pub use rate::{Rate, request_rate};
 #[cfg(feature = "client")]
 pub use reading::{
     Availability, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogItem, CatalogPage, DailyTotals,

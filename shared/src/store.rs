@@ -3,6 +3,7 @@
 mod item;
 
 pub mod audit;
+pub mod budget;
 pub mod configurations;
 pub mod coordination;
 pub mod sync_logs;

@@ -15,6 +15,8 @@ mod refund;
 mod webhook;
 mod wire;
 
+use std::time::Duration;
+
 #[cfg(feature = "client")]
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +27,7 @@ use super::{
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http,
 };
 use super::{
-    Application, Credentials, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
+    Application, Credentials, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
 use crate::domain::{Configuration, Environment, Transaction};
@@ -34,6 +36,11 @@ use crate::domain::{Location, LocationId, ProviderKind};
 
 /// Without these no sale can be read. `orders.channel:read` would show our own orders alone.
 pub(super) const REQUIRED_SCOPES: [&str; 3] = ["menus:read", "orders:read", "restaurants:read"];
+
+/// Toast's page "Rate limiting": for each client and restaurant 20 a second and 10,000 a quarter of an hour, of
+/// `ordersBulk` 5 a second, all counted in fixed windows. The slowest of them for all calls and restaurants together; a
+/// burst on top of a second's calls stays below 20.
+pub(super) const REQUEST_RATE: Rate = Rate { interval: Duration::from_millis(200), burst: 15 };
 
 /// Toast gives a new token only in the last minute of the old one, and refuses who asks too often.
 const RENEW_BEFORE_END: SignedDuration = SignedDuration::from_secs(50);
