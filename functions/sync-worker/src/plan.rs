@@ -71,9 +71,10 @@ pub fn plan(
     run.state = RunState::Reading;
 }
 
-/// The shop to go on with: a window that was begun first, then whoever has the newest left to read.
-pub fn next(run: &Run) -> Option<usize> {
-    let open = run.locations.iter().enumerate().filter(|(_, progress)| !progress.is_read());
+/// The shop to go on with, of those that are awake: a window that was begun first, then whoever has the newest left to
+/// read.
+pub fn next(run: &Run, is_awake: impl Fn(&LocationProgress) -> bool) -> Option<usize> {
+    let open = run.locations.iter().enumerate().filter(|(_, progress)| !progress.is_read() && is_awake(progress));
     open.max_by_key(|(_, progress)| (progress.window.is_some(), !progress.halves.is_empty(), progress.reached))
         .map(|(index, _)| index)
 }
@@ -111,6 +112,12 @@ pub fn whole_day(window: &Window, shop: &Location) -> Option<jiff::civil::Date> 
     };
     let span = window.suspicion.as_ref().map_or(window.span, |suspicion| suspicion.span);
     is_whole(span).then_some(day)
+}
+
+/// Whether the window that is open completes its day: the first half of one does not.
+pub fn is_last_of_its_day(progress: &LocationProgress) -> bool {
+    let suspicion = progress.window.as_ref().and_then(|window| window.suspicion.as_ref());
+    suspicion.is_none() || progress.halves.last().and_then(|half| half.suspicion.as_ref()) != suspicion
 }
 
 /// What follows from a page.
@@ -172,7 +179,8 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
     let mut findings = Vec::new();
     let is_half = window.suspicion.is_some();
     // The first half of a suspicion is not the end of it: the second carries what it had shown.
-    let is_first_half = is_half && progress.halves.last().is_some_and(|half| half.suspicion == window.suspicion);
+    let is_first_half =
+        is_half && progress.halves.last().and_then(|half| half.suspicion.as_ref()) == window.suspicion.as_ref();
     let day = match &window.suspicion {
         Some(suspicion) => sum(suspicion.day, window.day),
         None => window.day,
@@ -261,7 +269,8 @@ fn halve(window: &Window, code: &str) -> Option<[Window; 2]> {
     Some([half(Span { from, to: middle }), half(Span { from: middle, to })])
 }
 
-fn sum(one: DayCount, other: DayCount) -> DayCount {
+/// Both together.
+pub fn sum(one: DayCount, other: DayCount) -> DayCount {
     DayCount {
         sales: one.sales + other.sales,
         refunds: one.refunds + other.refunds,
@@ -316,7 +325,7 @@ mod tests {
     fn read(run: &mut Run, mut count: impl FnMut(Span) -> (usize, usize)) -> Vec<(String, Span)> {
         let configuration = configuration();
         let mut windows = Vec::new();
-        while let Some(index) = next(run) {
+        while let Some(index) = next(run, |_| true) {
             assert!(windows.len() < 500, "it never ends");
             let range = run.request.range;
             let progress = &mut run.locations[index];
@@ -431,7 +440,7 @@ mod tests {
             let shop = configuration.location(&run.locations[0].location_id).unwrap();
             let theirs = DayCount { sales: 10, refunds: 0, turnover: Minor(1000) };
             let mut codes = Vec::new();
-            while let Some(index) = next(&run) {
+            while let Some(index) = next(&run, |_| true) {
                 let progress = &mut run.locations[index];
                 let window = open(progress, &range, shop, &LISTING);
                 let is_whole = whole_day(window, shop) == Some(day);
@@ -449,8 +458,7 @@ mod tests {
                 window.day = DayCount { sales, refunds: 0, turnover: Minor(i64::from(sales) * 100) };
                 page_read(window, usize::try_from(sales).unwrap(), None);
                 let theirs = is_whole.then_some(theirs);
-                // Half a day alone is compared with nothing.
-                let theirs = theirs.filter(|_| progress.halves.is_empty());
+                let theirs = theirs.filter(|_| is_last_of_its_day(progress));
                 codes.extend(close(progress, 1, &LISTING, theirs).into_iter().map(|finding| finding.code));
             }
             assert_eq!(codes.first(), Some(&"totals_disagree"));
