@@ -17,7 +17,8 @@ impl Work<'_> {
             return Ok(Step::On);
         };
         let cursor = plan::open(progress, &range, &shop, &listing).cursor.clone();
-        let asked = self.ask(async |work, access| work.provider().list_catalog(&access, &shop.id, cursor.as_deref()).await);
+        let asked =
+            self.ask(async |work, access| work.provider().list_catalog(&access, &shop.id, cursor.as_deref()).await);
         let page = match asked.await? {
             Answer::Given(page) => page,
             Answer::Later(wait) => return Ok(Step::Later(wait)),

@@ -8,9 +8,7 @@ use shared::domain::{
     DayCount, FailedOrder, LocationId, ReasonCode, RunState, SyncCounts, SyncKind, TransactionKind, TransactionStatus,
 };
 use shared::pace::BudgetKey;
-use shared::providers::{
-    Access, OrderPage, OrderQuery, ProviderError, ProviderErrorKind, RawOrder,
-};
+use shared::providers::{Access, OrderPage, OrderQuery, ProviderError, ProviderErrorKind, RawOrder};
 use shared::queue::SendError;
 use shared::queue::intake::PageRef;
 use shared::store::sync_logs::PageRow;
@@ -124,8 +122,12 @@ impl Work<'_> {
                     };
                     self.look_again();
                 }
-                ProviderErrorKind::Unauthorized => return self.refused(&token, ReasonCode::CredentialsRefused, error).await,
-                ProviderErrorKind::Forbidden => return self.refused(&token, ReasonCode::PermissionMissing, error).await,
+                ProviderErrorKind::Unauthorized => {
+                    return self.refused(&token, ReasonCode::CredentialsRefused, error).await;
+                }
+                ProviderErrorKind::Forbidden => {
+                    return self.refused(&token, ReasonCode::PermissionMissing, error).await;
+                }
                 // The budget knows how long; whoever asks it next hears that.
                 ProviderErrorKind::RateLimited { .. } => {
                     self.run.waits += 1;
@@ -253,11 +255,7 @@ impl Work<'_> {
     }
 
     /// What the provider counts to a day, if it has all of it and answers.
-    async fn their_count(
-        &mut self,
-        location: &LocationId,
-        day: Date,
-    ) -> Result<plan::Counted, WorkError> {
+    async fn their_count(&mut self, location: &LocationId, day: Date) -> Result<plan::Counted, WorkError> {
         let Some(shop) = self.found.configuration.location(location).cloned() else { return Ok(None) };
         let totals = self.ask(async |work: &Self, access| {
             work.provider().fetch_daily_totals(&access, &work.found.configuration, &shop, day).await
@@ -268,7 +266,11 @@ impl Work<'_> {
             }
             Answer::Given(_) => None,
             Answer::Later(_) | Answer::Failed(_) => {
-                self.run.note(Some(location), "totals_not_read", format!("the provider did not tell its count of {day}"));
+                self.run.note(
+                    Some(location),
+                    "totals_not_read",
+                    format!("the provider did not tell its count of {day}"),
+                );
                 None
             }
         })

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::aws::AwsError;
-use shared::domain::{
-    ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncKind, Trigger,
-};
+use shared::domain::{ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncKind, Trigger};
 use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{Listing, PosProvider};
 use shared::queue::SendError;

@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::RawOrder;
+pub use crate::domain::CatalogItem;
 use crate::domain::{Currency, LocationId, Minor, Quantity};
 
 /// Which orders of a shop are wanted: those that changed in a window of time.
@@ -50,19 +51,6 @@ pub struct CatalogPage {
     pub items: Vec<CatalogItem>,
     /// Where to go on.
     pub next: Option<String>,
-}
-
-/// Something that can be sold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogItem {
-    /// The `item_id` of the lines that sell it.
-    pub item_id: String,
-    /// As the till shows it.
-    pub name: String,
-    /// The merchant's own number.
-    pub sku: Option<String>,
-    /// The group it is in.
-    pub category: Option<String>,
 }
 
 /// What a provider says that a shop sold in an accounting day.

@@ -12,6 +12,7 @@ mod accounts;
 mod conformance;
 mod imports;
 mod pace;
+mod product_mappings;
 mod proofs;
 mod reads;
 mod scenarios;
