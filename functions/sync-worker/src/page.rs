@@ -133,7 +133,13 @@ impl Work<'_> {
                     self.run.waits += 1;
                     return Ok(Answer::Later(Duration::ZERO));
                 }
-                kind => return Ok(Answer::Failed(kind)),
+                kind @ (ProviderErrorKind::NotFound
+                | ProviderErrorKind::Unavailable
+                | ProviderErrorKind::Rejected { .. }
+                | ProviderErrorKind::Malformed
+                | ProviderErrorKind::CursorExpired
+                | ProviderErrorKind::SeveralMerchants
+                | ProviderErrorKind::Unsupported) => return Ok(Answer::Failed(kind)),
             }
         }
     }
@@ -153,22 +159,18 @@ impl Work<'_> {
         let Some(progress) = self.run.locations.get_mut(index) else { return Ok(Step::On) };
         let location = progress.location_id.clone();
         let Some(window) = progress.window.as_mut() else { return Ok(Step::On) };
-        let failed = match kind {
-            ProviderErrorKind::CursorExpired => match plan::restart(window) {
-                Follows::Failed(code) => Some(code),
-                Follows::More | Follows::End => None,
-            },
-            ProviderErrorKind::Unavailable | ProviderErrorKind::Malformed if window.attempts < MOST_ATTEMPTS => {
-                window.attempts += 1;
-                let wait = Duration::from_secs(1 << window.attempts.min(5));
-                self.rest(&location, wait);
-                None
+        let passes = matches!(kind, ProviderErrorKind::Unavailable | ProviderErrorKind::Malformed);
+        if *kind == ProviderErrorKind::CursorExpired {
+            if let Follows::Failed(code) = plan::restart(window) {
+                self.fail(index, code);
             }
+        } else if passes && window.attempts < MOST_ATTEMPTS {
+            window.attempts += 1;
+            let wait = Duration::from_secs(1 << window.attempts.min(5));
+            self.rest(&location, wait);
+        } else {
             // What was refused is refused again: this shop waits for the next run, and the others go on.
-            other => Some(other.code()),
-        };
-        if let Some(code) = failed {
-            self.fail(index, code);
+            self.fail(index, kind.code());
         }
         Ok(Step::On)
     }

@@ -121,10 +121,12 @@ fn moved(before: &Watermarks, run: &Run) -> Watermarks {
 
 /// Shorter while the doorbell misses sales, longer while it misses none.
 fn adapted(seconds: i64, base: i64, run: &Run) -> i64 {
+    let has_missed = run.counts.created + run.counts.updated > 0;
     let next = match run.state {
-        RunState::Completed | RunState::Partial if run.counts.created + run.counts.updated > 0 => seconds / 2,
-        RunState::Completed => seconds * 3 / 2,
-        _ => seconds,
+        RunState::Completed if !has_missed => seconds * 3 / 2,
+        RunState::Completed | RunState::Partial if has_missed => seconds / 2,
+        RunState::Completed | RunState::Partial | RunState::Failed | RunState::Cancelled => seconds,
+        RunState::Queued | RunState::Reading | RunState::Settling => seconds,
     };
     let shortest = (base / ADAPTS_BY).max(SHORTEST_INTERVAL);
     next.clamp(shortest, (base * ADAPTS_BY).max(shortest))
