@@ -203,7 +203,7 @@ impl<'a> Batch<'a> {
                 // Work that was begun before may have ended between the write and the sending.
                 PutOutcome::Unanswered(stored) if attempt(message) > 1 => app.sales.send(&stored, trace).await?,
                 // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
-                PutOutcome::Unanswered(_) | PutOutcome::Unchanged | PutOutcome::Stale => {}
+                PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => {}
             }
             transactions.push(transaction.id);
         }
