@@ -29,7 +29,7 @@ use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
-use crate::domain::{Configuration, Environment, Transaction};
+use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
 use crate::domain::{Location, LocationId, ProviderKind};
 
@@ -84,6 +84,10 @@ impl PosProvider for Square {
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
         normalize::transactions(order, configuration)
+    }
+
+    fn name_order(&self, order: &RawOrder) -> Option<ExternalOrderId> {
+        normalize::order_id(&order.body)
     }
 
     /// `session=false`: the merchant chooses its account even if a browser is still logged in to another.
