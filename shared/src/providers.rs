@@ -25,7 +25,7 @@ use jiff::civil::Date;
 
 #[cfg(feature = "client")]
 use crate::domain::Location;
-use crate::domain::{Configuration, Environment, LocationId, ProviderKind, Transaction};
+use crate::domain::{Configuration, Environment, ExternalOrderId, LocationId, ProviderKind, Transaction};
 #[cfg(feature = "client")]
 pub use credentials::{Access, AccessToken};
 pub use credentials::{Application, Credentials, Renewal, Revocation};
@@ -67,6 +67,9 @@ pub trait PosProvider: Send + Sync {
         order: &RawOrder,
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError>;
+
+    /// Which order this is, as far as it says: for one that cannot be normalized.
+    fn name_order(&self, order: &RawOrder) -> Option<ExternalOrderId>;
 
     /// Where a merchant agrees that we act for it. `None`: this provider has no OAuth.
     fn authorize_url(
@@ -168,7 +171,7 @@ pub trait PosProvider: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRef {
     /// Which.
-    pub id: crate::domain::ExternalOrderId,
+    pub id: ExternalOrderId,
     /// In which shop, where that is known. Toast and Lightspeed are asked shop by shop.
     pub location: Option<LocationId>,
     /// About when it changed, where that is known. Lightspeed finds a sale by the time of its closing.

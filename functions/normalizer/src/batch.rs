@@ -37,14 +37,14 @@ const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// What leads to a configuration: the account that a delivery names, or the configuration to whose URL it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Lead {
+pub(crate) enum Lead {
     Account(ProviderKind, Environment, String),
     Owner(TenantScope, ConfigurationId),
 }
 
 /// What one batch has found out so far.
 pub struct Batch<'a> {
-    app: &'a App,
+    pub(crate) app: &'a App,
     configurations: HashMap<Lead, Option<SealedConfiguration>>,
     orders: HashMap<(ConfigurationId, ExternalOrderId), Vec<Transaction>>,
     noted: HashMap<ConfigurationId, Timestamp>,
@@ -58,24 +58,36 @@ impl<'a> Batch<'a> {
 
     /// Takes one message to its end, or says that it must come again. One log line each.
     pub async fn work(&mut self, message: &SqsMessage) -> Result<(), Later> {
-        let started = Instant::now();
         let decoded = intake::decode(message).map_err(|error| {
             // Nobody but us writes to this queue. It comes again until the dead-letter queue keeps it.
             tracing::error!(message.id = message.message_id, error = %error, "a message of the intake queue is unreadable");
             Later::unexpected("unreadable_message")
         })?;
-        let DeliveryMessage { delivery, owner: proven_for, trace } = match decoded {
-            IntakeMessage::Delivery(delivery) => delivery,
-            IntakeMessage::Orders(_) => return Err(Later::unexpected("orders_are_not_taken_yet")),
-        };
+        match decoded {
+            IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
+            IntakeMessage::Orders(page) => {
+                let taken = self.take_page(&page, attempt(message)).await;
+                taken.inspect_err(|later| {
+                    tracing::warn!(message.id = message.message_id, run.id = %page.page.run_id, page = page.page.number, code = later.code, "a page must come again");
+                })
+            }
+        }
+    }
+
+    async fn take_delivery(&mut self, delivered: DeliveryMessage, message: &SqsMessage) -> Result<(), Later> {
+        let started = Instant::now();
+        let DeliveryMessage { delivery, owner: proven_for, trace } = delivered;
         let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());
         let mut transactions = Vec::new();
         let result = match &parsed {
             Ok(notification) => {
-                let found = self.configuration(&delivery, proven_for, &notification.origin);
-                match found.await.map_err(Stop::from) {
+                let found = match lead(&delivery, proven_for, &notification.origin) {
+                    Some(lead) => self.configuration(lead).await,
+                    None => Ok(None),
+                };
+                match found.map_err(Stop::from) {
                     Ok(Some(found)) => {
                         owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
                         self.follow(&found, &owner, notification, message, &trace, &mut transactions).await
@@ -108,10 +120,7 @@ impl<'a> Batch<'a> {
                 outcome,
                 transactions: &transactions,
             };
-            self.app.logs.record(&row).await.map_err(|error| {
-                tracing::error!(error = ?error, "a delivery could not be logged");
-                Later::unexpected("store_unavailable")
-            })?;
+            self.app.logs.record(&row).await?;
         }
         let (outcome, code) = match &outcome {
             None => ("repeat", ""),
@@ -203,7 +212,7 @@ impl<'a> Batch<'a> {
                 // Work that was begun before may have ended between the write and the sending.
                 PutOutcome::Unanswered(stored) if attempt(message) > 1 => app.sales.send(&stored, trace).await?,
                 // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
-                PutOutcome::Unanswered(_) | PutOutcome::Unchanged | PutOutcome::Stale => {}
+                PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => {}
             }
             transactions.push(transaction.id);
         }
@@ -273,19 +282,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    async fn configuration(
-        &mut self,
-        delivery: &VerifiedDelivery<'_>,
-        proven_for: Option<(TenantScope, ConfigurationId)>,
-        origin: &Origin,
-    ) -> Result<Option<SealedConfiguration>, StoreError> {
-        let lead = match (proven_for, origin) {
-            (Some((scope, id)), _) => Lead::Owner(scope, id),
-            (None, Origin::Merchant(_) | Origin::Location(_)) => {
-                Lead::Account(delivery.provider(), delivery.environment(), origin.as_str().to_owned())
-            }
-            (None, Origin::Url) => return Ok(None),
-        };
+    /// Looked up once per batch.
+    pub(crate) async fn configuration(&mut self, lead: Lead) -> Result<Option<SealedConfiguration>, StoreError> {
         if let Some(found) = self.configurations.get(&lead) {
             return Ok(found.clone());
         }
@@ -298,6 +296,21 @@ impl<'a> Batch<'a> {
         };
         self.configurations.insert(lead, found.clone());
         Ok(found)
+    }
+}
+
+/// `None`: it came to the URL that all share, and does not say whose it is.
+fn lead(
+    delivery: &VerifiedDelivery<'_>,
+    proven_for: Option<(TenantScope, ConfigurationId)>,
+    origin: &Origin,
+) -> Option<Lead> {
+    match (proven_for, origin) {
+        (Some((scope, id)), _) => Some(Lead::Owner(scope, id)),
+        (None, Origin::Merchant(_) | Origin::Location(_)) => {
+            Some(Lead::Account(delivery.provider(), delivery.environment(), origin.as_str().to_owned()))
+        }
+        (None, Origin::Url) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! all of them are done, and each of them does nothing the second time.
 
 mod batch;
+mod page;
 mod work;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -35,6 +36,7 @@ pub struct Settings {
     webhook_logs_table: String,
     webhook_log_retention_days: u32,
     intake_queue_url: String,
+    intake_backfill_queue_url: String,
     sales_queue_url: String,
     first_resend_after: SignedDuration,
 }
@@ -48,6 +50,7 @@ impl Settings {
             webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
+            intake_backfill_queue_url: r.text("INTAKE_BACKFILL_QUEUE_URL"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
             first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
         }
@@ -61,6 +64,7 @@ pub struct App {
     transactions: Transactions,
     logs: WebhookLogs,
     intake: IntakeQueue,
+    intake_backfill: IntakeQueue,
     sales: SalesQueue,
     first_resend_after: SignedDuration,
 }
@@ -77,6 +81,7 @@ impl App {
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
+            intake_backfill: IntakeQueue::new(sqs.clone(), settings.intake_backfill_queue_url),
             sales: SalesQueue::new(sqs, settings.sales_queue_url),
             first_resend_after: settings.first_resend_after,
         })
@@ -126,7 +131,10 @@ async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
     let seconds = later.delay(work::attempt(message)).as_secs();
     let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
     let Some(handle) = message.receipt_handle.as_deref() else { return };
-    if let Err(error) = app.intake.postpone(handle, seconds).await {
+    // A handle is good for the queue that it came from.
+    let is_backfill = message.event_source_arn.as_deref().is_some_and(|arn| app.intake_backfill.is_called(arn));
+    let queue = if is_backfill { &app.intake_backfill } else { &app.intake };
+    if let Err(error) = queue.postpone(handle, seconds).await {
         tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
 use shared::access::TokenError;
+use shared::aws::AwsError;
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
 use shared::store::StoreError;
@@ -51,20 +52,36 @@ pub enum Stop {
     Final(Outcome),
 }
 
-impl From<StoreError> for Stop {
+impl From<StoreError> for Later {
     fn from(error: StoreError) -> Self {
         log(&error);
-        Self::Later(Later::unexpected("store_unavailable"))
+        Self::unexpected("store_unavailable")
+    }
+}
+
+/// Of a queue.
+impl From<AwsError> for Later {
+    fn from(error: AwsError) -> Self {
+        log(&error);
+        Self::unexpected("queue_unavailable")
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Later(error.into())
     }
 }
 
 impl From<SendError> for Stop {
     fn from(error: SendError) -> Self {
-        log(&error);
         match error {
-            SendError::Aws(_) => Self::Later(Later::unexpected("queue_unavailable")),
+            SendError::Aws(error) => Self::Later(error.into()),
             // Stored and marked, so it stays visible as unacknowledged.
-            SendError::TooLarge => Self::Final(failed("event_too_large", &error)),
+            SendError::TooLarge => {
+                log(&error);
+                Self::Final(failed("event_too_large", &error))
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     send_small_answers_at_once()
     quiet_emulator()
     evaluate_request_context()
+    name_batches_after_their_entries()
     encrypt_again()
     refer_to_secrets_by_arn()
     write_numbers_as_text()
@@ -57,6 +58,19 @@ def evaluate_request_context() -> None:
         return context
 
     iam_actions.request_tag_context = with_request_context
+
+
+def name_batches_after_their_entries() -> None:
+    """IAM knows no batch actions of SQS: who may send one message may send ten at once."""
+    from ministack.core import iam_actions
+
+    extract = iam_actions.extract_iam_action
+
+    def without_batch(service, *request):
+        action = extract(service, *request)
+        return action.removesuffix("Batch") if service == "sqs" and action else action
+
+    iam_actions.extract_iam_action = without_batch
 
 
 def encryption_context(request: dict) -> dict:

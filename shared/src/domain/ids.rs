@@ -167,6 +167,11 @@ impl EventId {
         let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("sha256:{hash}"))
     }
+
+    /// For what a sync has found: the page names the cause, so that a page can tell its own work from a neighbour's.
+    pub fn of_page(run: RunId, page: u32) -> Self {
+        Self(format!("sync:{run}:{page}"))
+    }
 }
 
 impl TransactionId {

@@ -90,6 +90,10 @@ impl PosProvider for Lightspeed {
         normalize::transactions(&order.body, order.location.as_ref(), configuration)
     }
 
+    fn name_order(&self, order: &RawOrder) -> Option<ExternalOrderId> {
+        normalize::order_id(&order.body, order.location.as_ref())
+    }
+
     fn authorize_url(
         &self,
         application: &Application,

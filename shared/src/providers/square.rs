@@ -31,7 +31,7 @@ use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
     SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
-use crate::domain::{Configuration, Environment, Transaction};
+use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
 use crate::domain::{Location, LocationId, ProviderKind};
 
@@ -89,6 +89,10 @@ impl PosProvider for Square {
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
         normalize::transactions(order, configuration)
+    }
+
+    fn name_order(&self, order: &RawOrder) -> Option<ExternalOrderId> {
+        normalize::order_id(&order.body)
     }
 
     /// `session=false`: the merchant chooses its account even if a browser is still logged in to another.

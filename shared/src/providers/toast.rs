@@ -30,7 +30,7 @@ use super::{
     Application, Credentials, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
-use crate::domain::{Configuration, Environment, Transaction};
+use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
 use crate::domain::{Location, LocationId, ProviderKind};
 
@@ -94,6 +94,10 @@ impl PosProvider for Toast {
         configuration: &Configuration,
     ) -> Result<Vec<Transaction>, PayloadError> {
         normalize::transactions(&order.body, order.location.as_ref(), configuration)
+    }
+
+    fn name_order(&self, order: &RawOrder) -> Option<ExternalOrderId> {
+        normalize::order_id(&order.body)
     }
 
     /// No OAuth, see the module.

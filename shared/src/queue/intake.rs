@@ -89,6 +89,13 @@ impl IntakeQueue {
         sent.map(drop).map_err(|error| AwsError::new("enqueue a delivery", error).into())
     }
 
+    /// Whether this is the queue of this ARN: name and account, in which a URL and an ARN agree.
+    pub fn is_called(&self, arn: &str) -> bool {
+        let of_arn: Vec<&str> = arn.rsplit(':').take(2).collect();
+        let of_url: Vec<&str> = self.url.rsplit('/').take(2).collect();
+        of_arn == of_url
+    }
+
     /// Lets a message come again after `seconds` instead of after the queue's own time.
     pub async fn postpone(&self, receipt_handle: &str, seconds: i32) -> Result<(), AwsError> {
         self.client
@@ -192,6 +199,21 @@ mod tests {
             let (found, text) = encode(&body).unwrap();
             assert_eq!(found, encoding);
             assert_eq!(unpack(found, &text), Some(body));
+        }
+    }
+
+    #[test]
+    fn a_queue_knows_its_arn() {
+        let config = aws_sdk_sqs::Config::builder().behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest());
+        let url = "https://sqs.eu-central-1.amazonaws.com/123456789012/pos-backfill".to_owned();
+        let queue = IntakeQueue::new(Client::from_conf(config.build()), url);
+        for (arn, is_ours) in [
+            ("arn:aws:sqs:eu-central-1:123456789012:pos-backfill", true),
+            ("arn:aws:sqs:eu-central-1:123456789012:pos-intake", false),
+            ("arn:aws:sqs:eu-central-1:210987654321:pos-backfill", false),
+            ("", false),
+        ] {
+            assert_eq!(queue.is_called(arn), is_ours, "{arn}");
         }
     }
 

@@ -1,18 +1,18 @@
 //! The transactions table: tenant#configuration / transaction.
 //!
-//! There is one way in: [`Transactions::put_if_newer`], one conditional write. It keeps the newer of two copies, counts
+//! There is one way in: `put_if_newer` (and the same for who has read already), one conditional write. It keeps the newer of two copies, counts
 //! the revision and sets the outbox mark, all in the same item; whatever happens after it can be repeated.
 
 mod decide;
+mod put;
 mod row;
 
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
-use jiff::{SignedDuration, Timestamp, civil::Date};
+use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::item::{Attributes, Item, number, purge, text, time};
@@ -21,14 +21,11 @@ use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
-use decide::{Decision, content_hash, decide};
-use row::{configuration_key, day_key, key, last_id, order_key, read, read_key, to_item};
+use row::{configuration_key, day_key, key, last_id, order_key, read, read_key};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
 const OUTBOX_SHARDS: u8 = 8;
-/// Attempts before somebody has changed the item each time is no longer bad luck.
-const MAX_ATTEMPTS: usize = 6;
 
 /// The table.
 pub struct Transactions {
@@ -113,9 +110,18 @@ pub enum PutOutcome {
     /// Nothing new, but the sales domain has not answered yet; maybe it was never sent.
     Unanswered(Box<Stored>),
     /// Nothing new.
-    Unchanged,
+    Unchanged(Box<Stored>),
     /// The table has a newer copy.
-    Stale,
+    Stale(Box<Stored>),
+}
+
+impl PutOutcome {
+    /// What the table has now.
+    pub fn stored(&self) -> &Stored {
+        match self {
+            Self::Recorded(stored) | Self::Unanswered(stored) | Self::Unchanged(stored) | Self::Stale(stored) => stored,
+        }
+    }
 }
 
 /// Where a listing of what is due goes on.
@@ -148,98 +154,6 @@ impl Transactions {
     /// `table`: its name.
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
-    }
-
-    /// Stores a copy if it is newer than what the table has, as the next revision, marked as unacknowledged.
-    ///
-    /// The newer (source version, observed at) wins; the same content is written only if its version has grown, and
-    /// then as no revision of its own. Reads may be outdated: the write is conditional on what was read, and a refused
-    /// write answers with what is there.
-    pub async fn put_if_newer(
-        &self,
-        scope: &TenantScope,
-        candidate: Candidate<'_>,
-        first_resend_after: SignedDuration,
-    ) -> Result<PutOutcome, StoreError> {
-        let key = TransactionKey {
-            scope: scope.clone(),
-            configuration_id: candidate.transaction.configuration_id,
-            transaction_id: candidate.transaction.id,
-        };
-        let mut known = self.find(&key).await?;
-        for _ in 0..MAX_ATTEMPTS {
-            let decision = decide(known.as_ref(), &candidate);
-            let result = match (decision, &known) {
-                (Decision::Stale, _) => return Ok(PutOutcome::Stale),
-                (Decision::Unchanged, Some(stored)) => return Ok(unchanged(stored)),
-                (Decision::Touch, Some(stored)) => match self.touch(stored, &candidate).await? {
-                    Ok(()) => return Ok(unchanged(stored)),
-                    Err(there) => there,
-                },
-                (Decision::Revise, _) | (Decision::Unchanged | Decision::Touch, None) => {
-                    let next = next_revision(&key, known.as_ref(), &candidate)?;
-                    match self.write(&next, known.as_ref(), first_resend_after).await? {
-                        Ok(()) => return Ok(PutOutcome::Recorded(Box::new(next))),
-                        Err(there) => there,
-                    }
-                }
-            };
-            known = result.map(|item| read(&item)).transpose()?;
-        }
-        Err(StoreError::Contended)
-    }
-
-    /// The next revision in one write, if the table still has what we read. Else what it has.
-    async fn write(
-        &self,
-        next: &Stored,
-        seen: Option<&Stored>,
-        first_resend_after: SignedDuration,
-    ) -> Result<Result<(), Option<Item>>, StoreError> {
-        let due_at = Timestamp::now() + first_resend_after;
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(to_item(next, due_at)?))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match seen {
-            // A touch changes the version and leaves the revision.
-            Some(seen) => request
-                .condition_expression("revision = :seen AND source_version = :seen_version")
-                .expression_attribute_values(":seen", number(seen.revision))
-                .expression_attribute_values(":seen_version", number(seen.source_version.0)),
-            None => request.condition_expression("attribute_not_exists(transaction_id)"),
-        };
-        refused_with(request.send().await, "write a transaction", |error| {
-            if let PutItemError::ConditionalCheckFailedException(refused) = error {
-                Some(refused.item.clone())
-            } else {
-                None
-            }
-        })
-    }
-
-    /// The same content with a newer version: noted, so that an older copy that arrives late is known to be older.
-    async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Option<Item>>, StoreError> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(&stored.key)))
-            .update_expression("SET source_version = :version, observed_at = :observed")
-            .condition_expression("revision = :seen AND source_version < :version")
-            .expression_attribute_values(":version", number(candidate.transaction.source_version.0))
-            .expression_attribute_values(":observed", time(candidate.observed_at))
-            .expression_attribute_values(":seen", number(stored.revision))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        refused_with(request.send().await, "touch a transaction", |error| {
-            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
-                Some(refused.item.clone())
-            } else {
-                None
-            }
-        })
     }
 
     /// One transaction.
@@ -476,37 +390,4 @@ where
             None => Err(AwsError::new(operation, error).into()),
         },
     }
-}
-
-fn unchanged(stored: &Stored) -> PutOutcome {
-    if stored.outbox.is_some() { PutOutcome::Unanswered(Box::new(stored.clone())) } else { PutOutcome::Unchanged }
-}
-
-fn next_revision(
-    key: &TransactionKey,
-    known: Option<&Stored>,
-    candidate: &Candidate<'_>,
-) -> Result<Stored, StoreError> {
-    let revision = known.map_or(0, |known| known.revision) + 1;
-    let hash = content_hash(&candidate.transaction);
-    let mut history = known.map(|known| known.history.clone()).unwrap_or_default();
-    history.push(Revision {
-        revision,
-        at: Timestamp::now(),
-        cause: candidate.cause.clone(),
-        total: candidate.transaction.amounts.total,
-        hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
-    });
-    Ok(Stored {
-        key: key.clone(),
-        transaction: candidate.transaction.clone(),
-        revision,
-        observed_at: candidate.observed_at,
-        history,
-        outbox: Some(OutboxMark { attempts: 0 }),
-        acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
-        sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
-        source_version: candidate.transaction.source_version,
-        content_hash: hash,
-    })
 }

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use aws_lambda_events::sqs::SqsEvent;
+use lambda_runtime::LambdaEvent;
 use local::{Answers, Fault, Proxy, SalesDomain};
 use sandbox::SaleKind;
 use tokio::sync::Notify;
 
-use crate::bench::{PATIENCE, batch, bench, work};
+use crate::bench::{Bench, PATIENCE, batch, bench, work};
 
 #[tokio::test]
 async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
@@ -19,21 +21,8 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             let sale = bench.sell(SaleKind::Simple);
             let body = an_hour_older(&bench.paid_event(&sale.order_id));
             let proxy = Proxy::start().unwrap();
-            let crash = Arc::new(Notify::new());
-            proxy.on_drop({
-                let crash = Arc::clone(&crash);
-                move || crash.notify_one()
-            });
-            proxy.hit(nth, fault);
-            let app = bench.app(&proxy);
-            let has_crashed = tokio::select! {
-                biased;
-                () = crash.notified() => true,
-                failed = work(&app, batch(std::slice::from_ref(&body), 1)) => {
-                    assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
-                    false
-                }
-            };
+            let event = batch(std::slice::from_ref(&body), 1);
+            let has_crashed = cut_off(bench, &proxy, nth, fault, event).await;
             proxy.reset();
             let failed = work(&bench.app(&proxy), batch(std::slice::from_ref(&body), 2)).await;
             assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
@@ -52,6 +41,25 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
         }
         // The claim, the configuration, the log, the known copies, the key, the transaction twice, the queue, the log.
         assert_eq!(calls, 9, "{fault:?}");
+    }
+}
+
+/// Works until the n-th AWS call and no further. `false`: there were fewer.
+pub async fn cut_off(bench: &Bench, proxy: &Proxy, nth: u32, fault: Fault, event: LambdaEvent<SqsEvent>) -> bool {
+    let crash = Arc::new(Notify::new());
+    proxy.on_drop({
+        let crash = Arc::clone(&crash);
+        move || crash.notify_one()
+    });
+    proxy.hit(nth, fault);
+    let app = bench.app(proxy);
+    tokio::select! {
+        biased;
+        () = crash.notified() => true,
+        failed = work(&app, event) => {
+            assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
+            false
+        }
     }
 }
 

@@ -6,3 +6,5 @@
 mod batches;
 mod bench;
 mod crashes;
+mod pages;
+mod sync_page;

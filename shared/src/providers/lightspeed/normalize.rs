@@ -5,6 +5,7 @@
 //! exact, and rounded once per sale.
 
 use rust_decimal::Decimal;
+use serde::Deserialize;
 
 use super::lines::{self, LineSums};
 use super::sale_id;
@@ -40,6 +41,22 @@ pub(super) fn transactions(
         .and_then(|id| configuration.location(id))
         .ok_or_else(|| PayloadError::new("businessLocationId", PayloadProblem::UnknownLocation))?;
     Ok(vec![transaction(&sale, location, configuration)?])
+}
+
+/// Whatever else is wrong with it.
+pub(super) fn order_id(body: &[u8], location: Option<&LocationId>) -> Option<ExternalOrderId> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        account_fisc_id: Option<String>,
+        account_reference: Option<String>,
+    }
+    let named: Named = read_json(body).ok()?;
+    match (location, named.account_fisc_id) {
+        (Some(location), Some(account)) => sale_id(location, &account).ok(),
+        (None, Some(id)) => ExternalOrderId::new(id).ok(),
+        (_, None) => ExternalOrderId::new(named.account_reference?).ok(),
+    }
 }
 
 fn transaction(

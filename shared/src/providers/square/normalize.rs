@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
+use serde::Deserialize;
 
 use super::wire::{self, Order};
 use crate::domain::{
@@ -42,6 +43,15 @@ pub(super) fn transactions(raw: &RawOrder, configuration: &Configuration) -> Res
         set_off(sale, refund)?;
     }
     Ok(transactions)
+}
+
+/// Whatever else is wrong with it.
+pub(super) fn order_id(body: &[u8]) -> Option<ExternalOrderId> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    ExternalOrderId::new(read_json::<Named>(body).ok()?.id).ok()
 }
 
 /// In an exchange, what was brought back pays for what was taken, as far as it was not paid out.

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rust_decimal::Decimal;
+use serde::Deserialize;
 
 use super::refund;
 use super::wire::{self, Check, Order, Selection};
@@ -42,6 +43,15 @@ pub(super) fn transactions(
         }
     }
     Ok(transactions)
+}
+
+/// Whatever else is wrong with it.
+pub(super) fn order_id(body: &[u8]) -> Option<ExternalOrderId> {
+    #[derive(Deserialize)]
+    struct Named {
+        guid: String,
+    }
+    ExternalOrderId::new(read_json::<Named>(body).ok()?.guid).ok()
 }
 
 pub(super) struct Context<'a> {

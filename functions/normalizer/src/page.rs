@@ -1,0 +1,263 @@
+//! A page of orders, read by a sync, becomes transactions.
+//!
+//! All of it is read from the table at once, what has changed is written one by one, and the page's row comes last. A
+//! page that comes again finds its own earlier work by the cause of the revisions, so its counts are the same however
+//! often it was cut off.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use shared::domain::{ConfigurationStatus, EventId, FailedOrder, SyncCounts, SyncKind, Transaction, TransactionId};
+use shared::providers::{PayloadError, RawOrder};
+use shared::queue::intake::OrdersMessage;
+use shared::queue::sales::Urgency;
+use shared::queue::{Panicked, catch_panic};
+use shared::store::StoreError;
+use shared::store::configurations::SealedConfiguration;
+use shared::store::sync_logs::PageRow;
+use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey};
+
+use crate::App;
+use crate::batch::{Batch, Lead};
+use crate::work::Later;
+
+/// Each write waits for the table some milliseconds, and a page has a hundred.
+const WRITES_AT_ONCE: usize = 8;
+/// DynamoDB reads no more at once.
+const READS_AT_ONCE: usize = 100;
+/// All orders that could not be taken are counted, and so many are named.
+const NAMED_FAILURES: usize = 10;
+
+impl Batch<'_> {
+    /// Takes a page to its end, or says that it must come again. One log line.
+    pub(crate) async fn take_page(&mut self, message: &OrdersMessage, attempt: u32) -> Result<(), Later> {
+        let started = Instant::now();
+        let OrdersMessage { scope, configuration_id, page, orders, trace } = message;
+        let found = self.configuration(Lead::Owner(scope.clone(), *configuration_id)).await?;
+        let Some(found) = found.filter(|found| is_wanted(found, page.epoch)) else {
+            // Its log is being purged, and a row would outlive it.
+            tracing::info!(
+                tenant.id = %scope.tenant_id(), configuration.id = %configuration_id, run.id = %page.run_id,
+                page = page.number, trace = %trace, "dropped a page of a configuration that is gone"
+            );
+            return Ok(());
+        };
+        let (app, cause) = (self.app, EventId::of_page(page.run_id, page.number));
+        let provider = app.connections.providers.get(found.configuration.provider);
+        let mut reading = Reading::default();
+        for order in orders {
+            let result = catch_panic(async { provider.normalize_order(order, &found.configuration) }).await;
+            reading.add(order, result, || provider.name_order(order));
+        }
+        let outcomes = store(app, &found, reading.copies, &cause).await?;
+        let to_send: Vec<&Stored> =
+            outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
+        let urgency = match page.kind {
+            SyncKind::Incremental => Urgency::Live,
+            SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => Urgency::Past,
+        };
+        let refused = app.sales.send_many(&to_send, urgency, trace).await?;
+        for refused in &refused {
+            tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
+        }
+        let row =
+            PageRow { counts: count(reading.orders, reading.failed, &outcomes, &cause), failed_orders: reading.named };
+        let logs = &app.connections.sync_logs;
+        let is_first = logs.record_page(scope, *configuration_id, page.run_id, page.number, &row).await?;
+        let SyncCounts { seen, created, updated, unchanged, failed } = row.counts;
+        tracing::info!(
+            tenant.id = %scope.tenant_id(),
+            configuration.id = %configuration_id,
+            run.id = %page.run_id,
+            page = page.number,
+            kind = %page.kind,
+            trace = %trace,
+            outcome = if is_first { "done" } else { "repeat" },
+            seen,
+            created,
+            updated,
+            unchanged,
+            failed,
+            sent = to_send.len() - refused.len(),
+            attempt,
+            age_ms = orders.first().map(|order| milliseconds(Timestamp::now().duration_since(order.observed_at).as_millis())),
+            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "worked on a page"
+        );
+        Ok(())
+    }
+}
+
+fn milliseconds(count: i128) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Whether the configuration is the one that the run was asked for. One that is paused, or must be connected again,
+/// still owns what was read before.
+fn is_wanted(found: &SealedConfiguration, epoch: u64) -> bool {
+    found.configuration.status != ConfigurationStatus::Deleting && found.configuration.epoch == epoch
+}
+
+/// A copy of a transaction, and the order that it is of, by its place on the page.
+#[derive(Debug)]
+struct Copy {
+    order: usize,
+    transaction: Transaction,
+    observed_at: Timestamp,
+}
+
+/// What a page says, before anybody has looked into the table.
+#[derive(Debug, Default)]
+struct Reading {
+    orders: usize,
+    /// No transaction twice: an order may stand on a page twice, and its newer copy counts.
+    copies: Vec<Copy>,
+    failed: u64,
+    named: Vec<FailedOrder>,
+}
+
+impl Reading {
+    fn add(
+        &mut self,
+        order: &RawOrder,
+        result: Result<Result<Vec<Transaction>, PayloadError>, Panicked>,
+        name: impl FnOnce() -> Option<shared::domain::ExternalOrderId>,
+    ) {
+        let place = self.orders;
+        self.orders += 1;
+        let (code, detail) = match result {
+            Ok(Ok(transactions)) => {
+                let copy = |transaction| Copy { order: place, transaction, observed_at: order.observed_at };
+                return transactions.into_iter().map(copy).for_each(|copy| self.keep_newer(copy));
+            }
+            Ok(Err(error)) => (error.problem.code(), error.to_string()),
+            Err(panicked) => {
+                tracing::error!(error = %panicked, "an order made us panic");
+                ("panicked", "a bug of ours; it is in our log".to_owned())
+            }
+        };
+        self.failed += 1;
+        if self.named.len() < NAMED_FAILURES {
+            self.named.push(FailedOrder { order_id: name(), code: code.to_owned(), detail });
+        }
+    }
+
+    fn keep_newer(&mut self, copy: Copy) {
+        match self.copies.iter_mut().find(|known| known.transaction.id == copy.transaction.id) {
+            Some(known) => {
+                let age = |copy: &Copy| (copy.transaction.source_version, copy.observed_at);
+                if age(&copy) > age(known) {
+                    *known = copy;
+                }
+            }
+            None => self.copies.push(copy),
+        }
+    }
+}
+
+/// Writes what has changed, and nothing else. All of it may be cut off and done again.
+async fn store(
+    app: &App,
+    found: &SealedConfiguration,
+    copies: Vec<Copy>,
+    cause: &EventId,
+) -> Result<Vec<(usize, PutOutcome)>, StoreError> {
+    let key = |copy: &Copy| TransactionKey {
+        scope: found.scope.clone(),
+        configuration_id: found.configuration.id,
+        transaction_id: copy.transaction.id,
+    };
+    let keys: Vec<TransactionKey> = copies.iter().map(key).collect();
+    let mut known: HashMap<TransactionId, Stored> = HashMap::with_capacity(keys.len());
+    for keys in keys.chunks(READS_AT_ONCE) {
+        let stored = app.transactions.find_many(keys).await?;
+        known.extend(stored.into_iter().map(|stored| (stored.key.transaction_id, stored)));
+    }
+    let writes = copies.into_iter().map(|Copy { order, transaction, observed_at }| {
+        let known = known.remove(&transaction.id);
+        let candidate = Candidate { transaction, observed_at, cause };
+        async move {
+            let put = app.transactions.put_if_newer_than(known, &found.scope, candidate, app.first_resend_after);
+            Ok((order, put.await?))
+        }
+    });
+    stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
+}
+
+/// What this page has written; when it comes again, also what it wrote before and may not have sent. The work of others
+/// is sent by them.
+fn to_be_sent<'o>(outcome: &'o PutOutcome, cause: &EventId, attempt: u32) -> Option<&'o Stored> {
+    match outcome {
+        PutOutcome::Recorded(stored) => Some(stored),
+        PutOutcome::Unanswered(stored) => {
+            let is_ours = stored.history.last().is_some_and(|revision| revision.cause == *cause);
+            (attempt > 1 && is_ours).then_some(stored)
+        }
+        PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => None,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Unchanged,
+    Updated,
+    Created,
+}
+
+/// What this page made of a transaction, now or when it came before: the history names the cause of each revision.
+fn fate(stored: &Stored, cause: &EventId) -> Fate {
+    match stored.history.iter().find(|revision| revision.cause == *cause) {
+        Some(revision) if revision.revision == 1 => Fate::Created,
+        Some(_) => Fate::Updated,
+        None => Fate::Unchanged,
+    }
+}
+
+/// Order by order: one that any of its transactions has changed has changed.
+fn count(orders: usize, failed: u64, outcomes: &[(usize, PutOutcome)], cause: &EventId) -> SyncCounts {
+    let mut fates: HashMap<usize, Fate> = HashMap::with_capacity(orders);
+    for (order, outcome) in outcomes {
+        let of_order = fates.entry(*order).or_insert(Fate::Unchanged);
+        *of_order = fate(outcome.stored(), cause).max(*of_order);
+    }
+    let number = |wanted: Fate| fates.values().filter(|fate| **fate == wanted).count().try_into().unwrap_or(u64::MAX);
+    let (seen, created, updated) =
+        (u64::try_from(orders).unwrap_or(u64::MAX), number(Fate::Created), number(Fate::Updated));
+    // Drafts, and copies that another on the page is newer than, have no outcome.
+    SyncCounts { seen, created, updated, unchanged: seen - created - updated - failed, failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order() -> RawOrder {
+        RawOrder { body: Vec::new(), location: None, paid_offline_at: None, observed_at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_makes_us_panic_is_one_that_could_not_be_taken() {
+        let mut reading = Reading::default();
+        let panicked = catch_panic(async { panic!("order 7 is odd") }).await;
+        reading.add(&order(), panicked, || "ORDER7".parse().ok());
+        reading.add(&order(), Ok(Ok(Vec::new())), || None);
+        assert_eq!((reading.orders, reading.failed, reading.copies.len()), (2, 1, 0));
+        let FailedOrder { order_id, code, detail } = &reading.named[0];
+        assert_eq!((order_id.as_ref().unwrap().as_str(), code.as_str()), ("ORDER7", "panicked"));
+        assert!(!detail.contains("odd"), "what we say to ourselves is for the log");
+        let counts = count(reading.orders, reading.failed, &[], &EventId::hash_of(b"cause"));
+        assert_eq!(counts, SyncCounts { seen: 2, unchanged: 1, failed: 1, ..SyncCounts::default() });
+    }
+
+    #[test]
+    fn all_failures_are_counted_and_some_are_named() {
+        let mut reading = Reading::default();
+        for _ in 0..25 {
+            reading
+                .add(&order(), Ok(Err(PayloadError::new("id", shared::providers::PayloadProblem::Missing))), || None);
+        }
+        assert_eq!((reading.failed, reading.named.len()), (25, NAMED_FAILURES));
+    }
+}

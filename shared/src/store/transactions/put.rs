@@ -1,0 +1,174 @@
+//! The one way in.
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use jiff::{SignedDuration, Timestamp};
+
+use super::decide::{Decision, content_hash, decide};
+use super::row::{key, read, to_item};
+use super::{
+    Candidate, Item, OutboxMark, PutOutcome, Revision, StoreError, Stored, TransactionKey, Transactions, refused_with,
+};
+use crate::domain::TenantScope;
+use crate::store::item::{number, time};
+
+/// Attempts before somebody has changed the item each time is no longer bad luck.
+const MAX_ATTEMPTS: usize = 6;
+
+impl Transactions {
+    /// Stores a copy if it is newer than what the table has, as the next revision, marked as unacknowledged.
+    ///
+    /// The newer (source version, observed at) wins; the same content is written only if its version has grown, and
+    /// then as no revision of its own. Reads may be outdated: the write is conditional on what was read, and a refused
+    /// write answers with what is there.
+    pub async fn put_if_newer(
+        &self,
+        scope: &TenantScope,
+        candidate: Candidate<'_>,
+        first_resend_after: SignedDuration,
+    ) -> Result<PutOutcome, StoreError> {
+        let known = self.find(&candidate.key(scope)).await?;
+        self.put_if_newer_than(known, scope, candidate, first_resend_after).await
+    }
+
+    /// The same, for whoever has read already what the table has. If it has something else by now, nothing is lost but
+    /// a write.
+    pub async fn put_if_newer_than(
+        &self,
+        mut known: Option<Stored>,
+        scope: &TenantScope,
+        candidate: Candidate<'_>,
+        first_resend_after: SignedDuration,
+    ) -> Result<PutOutcome, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let there = match (decide(known.as_ref(), &candidate), known) {
+                (Decision::Stale, Some(stored)) => return Ok(PutOutcome::Stale(Box::new(stored))),
+                (Decision::Unchanged, Some(stored)) => return Ok(unchanged(stored)),
+                (Decision::Touch, Some(stored)) => match self.touch(&stored, &candidate).await? {
+                    Ok(()) => return Ok(unchanged(stored)),
+                    Err(there) => there,
+                },
+                (Decision::Revise, known) | (Decision::Stale | Decision::Unchanged | Decision::Touch, known @ None) => {
+                    let next = next_revision(candidate.key(scope), known.as_ref(), &candidate);
+                    match self.write(&next, known.as_ref(), first_resend_after).await? {
+                        Ok(()) => return Ok(PutOutcome::Recorded(Box::new(next))),
+                        Err(there) => match there.as_ref().map(read).transpose()? {
+                            // The answer to our own write was lost, and the client has repeated the write.
+                            Some(stored) if is_written_by(&stored, &next) => {
+                                return Ok(PutOutcome::Recorded(Box::new(stored)));
+                            }
+                            _ => there,
+                        },
+                    }
+                }
+            };
+            known = there.as_ref().map(read).transpose()?;
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// The next revision in one write, if the table still has what we read. Else what it has.
+    async fn write(
+        &self,
+        next: &Stored,
+        seen: Option<&Stored>,
+        first_resend_after: SignedDuration,
+    ) -> Result<Result<(), Option<Item>>, StoreError> {
+        let due_at = Timestamp::now() + first_resend_after;
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(to_item(next, due_at)?))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match seen {
+            // A touch changes the version and leaves the revision.
+            Some(seen) => request
+                .condition_expression("revision = :seen AND source_version = :seen_version")
+                .expression_attribute_values(":seen", number(seen.revision))
+                .expression_attribute_values(":seen_version", number(seen.source_version.0)),
+            None => request.condition_expression("attribute_not_exists(transaction_id)"),
+        };
+        refused_with(request.send().await, "write a transaction", |error| {
+            if let PutItemError::ConditionalCheckFailedException(refused) = error {
+                Some(refused.item.clone())
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The same content with a newer version: noted, so that an older copy that arrives late is known to be older.
+    async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Option<Item>>, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&stored.key)))
+            .update_expression("SET source_version = :version, observed_at = :observed")
+            .condition_expression("revision = :seen AND source_version < :version")
+            .expression_attribute_values(":version", number(candidate.transaction.source_version.0))
+            .expression_attribute_values(":observed", time(candidate.observed_at))
+            .expression_attribute_values(":seen", number(stored.revision))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        refused_with(request.send().await, "touch a transaction", |error| {
+            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
+                Some(refused.item.clone())
+            } else {
+                None
+            }
+        })
+    }
+}
+
+impl Candidate<'_> {
+    /// Where it belongs.
+    pub fn key(&self, scope: &TenantScope) -> TransactionKey {
+        TransactionKey {
+            scope: scope.clone(),
+            configuration_id: self.transaction.configuration_id,
+            transaction_id: self.transaction.id,
+        }
+    }
+}
+
+fn unchanged(stored: Stored) -> PutOutcome {
+    if stored.outbox.is_some() {
+        PutOutcome::Unanswered(Box::new(stored))
+    } else {
+        PutOutcome::Unchanged(Box::new(stored))
+    }
+}
+
+/// Whether what lies there is what we wanted to write. Somebody else who wrote the same for the same cause had the same
+/// message, and was given up.
+fn is_written_by(stored: &Stored, next: &Stored) -> bool {
+    let cause = |of: &Stored| of.history.last().map(|revision| revision.cause.clone());
+    stored.revision == next.revision && stored.content_hash == next.content_hash && cause(stored) == cause(next)
+}
+
+fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candidate<'_>) -> Stored {
+    let revision = known.map_or(0, |known| known.revision) + 1;
+    let hash = content_hash(&candidate.transaction);
+    let mut history = known.map(|known| known.history.clone()).unwrap_or_default();
+    history.push(Revision {
+        revision,
+        at: Timestamp::now(),
+        cause: candidate.cause.clone(),
+        total: candidate.transaction.amounts.total,
+        hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    });
+    Stored {
+        key,
+        transaction: candidate.transaction.clone(),
+        revision,
+        observed_at: candidate.observed_at,
+        history,
+        outbox: Some(OutboxMark { attempts: 0 }),
+        acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
+        sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
+        source_version: candidate.transaction.source_version,
+        content_hash: hash,
+    }
+}
