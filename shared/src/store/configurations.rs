@@ -10,6 +10,7 @@ mod change;
 mod credentials;
 mod door;
 mod removal;
+mod runs;
 mod sealed;
 
 use std::collections::HashMap;

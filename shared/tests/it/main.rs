@@ -20,6 +20,7 @@ mod schemas;
 mod secrets;
 mod square;
 mod stack;
+mod sync_logs;
 mod town;
 mod transactions;
 mod vault;
