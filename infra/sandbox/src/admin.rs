@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::ledger::totals;
@@ -40,12 +40,12 @@ const ROUTES: [&str; 23] = [
     "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
-    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock}",
+    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock, \"api_key\" and optional \"merchant_id\" for Lightspeed's mirror}",
     "DELETE /_admin/tokens?vendor=",
     "GET    /_admin/calls?vendor=",
     "GET    /_admin/client?vendor=&merchant_id=",
     "GET    /_admin/faults?vendor=",
-    "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...}",
+    "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...} or {\"preset\": \"disorder\", ...}",
     "DELETE /_admin/faults",
     "POST   /_admin/clock {\"advance_seconds\": 2592000}",
     "POST   /_admin/wait?timeout_ms=60000",
@@ -233,13 +233,16 @@ struct Subscribe {
     notification_url: String,
     #[serde(default)]
     stock: bool,
+    api_key: Option<String>,
+    merchant_id: Option<String>,
 }
 
 async fn subscribe(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Subscribe { notification_url, stock } = read(&body)?;
-    let subscription = match stock {
-        true => town.toast.register("stock", &notification_url),
-        false => town.at(at.vendor()).subscribe(&notification_url),
+    let Subscribe { notification_url, stock, api_key, merchant_id } = read(&body)?;
+    let subscription = match api_key {
+        Some(api_key) => town.lightspeed.mirror(merchant_id.as_deref(), &notification_url, &api_key)?,
+        None if stock => town.toast.register("stock", &notification_url),
+        None => town.at(at.vendor()).subscribe(&notification_url),
     };
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
@@ -259,7 +262,16 @@ async fn faults(State(town): Desk, at: At) -> Json<Faults> {
 
 async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Faults>, Refused> {
     let faults = &town.door(at.vendor()).faults;
-    faults.set(read(&body)?);
+    let mut wanted: Map<String, Value> = read(&body)?;
+    if let Some(preset) = wanted.remove("preset") {
+        if preset != "disorder" {
+            return Err(Refused(format!("there is no preset {preset}, only \"disorder\"")));
+        }
+        // What is given besides changes the preset.
+        let all = json!(Faults::disorder()).as_object().cloned().unwrap_or_default();
+        wanted = all.into_iter().chain(wanted).collect();
+    }
+    faults.set(read(&json!(wanted).to_string().into())?);
     Ok(Json(faults.get()))
 }
 

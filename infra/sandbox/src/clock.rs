@@ -101,6 +101,14 @@ impl Pace {
         Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
     }
 
+    /// The next shop time on the full minute (the full second where time is squeezed), when many things happen at once.
+    pub fn on_the_minute(&self, shop_time: Duration) -> Duration {
+        let unit: i64 = if self.squeezed { 1_000 } else { 60_000 };
+        let over = self.at(shop_time).stamp.as_millisecond().rem_euclid(unit);
+        let missing = Duration::from_millis((unit - over).unsigned_abs());
+        shop_time + if self.squeezed { missing.mul_f64(self.speed) } else { missing }
+    }
+
     /// Whether shop time is squeezed into real time, so that tomorrow never comes by itself.
     pub fn is_squeezed(&self) -> bool {
         self.squeezed

@@ -33,7 +33,7 @@ pub enum SaleKind {
     Api,
     /// The payment is authorized and canceled: no money moves.
     Canceled,
-    /// Paid while the till was offline and uploaded two days later.
+    /// Paid while the till was offline and uploaded two days later (two hours at Lightspeed).
     Offline,
     /// Everything comes back some minutes later.
     FullRefund,
@@ -53,6 +53,13 @@ pub enum SaleKind {
     TestMode,
     /// Toast: two copies with one time of change.
     Tie,
+    /// A tip that is typed in hours after the card was authorized; Lightspeed knows no such thing.
+    LateTip,
+    /// Changed once more when it was over: at Square its name, at Toast the tip or the server;
+    /// at Lightspeed it is recalled on the next day.
+    Edited,
+    /// Everything comes back, but on a later day.
+    LateRefund,
     /// Lightspeed: paid, opened again and paid otherwise.
     Recalled,
     /// Lightspeed: one bill divided into two.
@@ -119,6 +126,14 @@ pub struct Wish {
     pub tie: bool,
     /// The refund comes on a later day.
     pub refund_later: bool,
+    /// For how long an offline till was offline.
+    pub offline_hours: i64,
+    /// Something happens to it when others are over.
+    pub late: bool,
+    /// The tip is typed in hours later.
+    pub late_tip: bool,
+    /// Changed once more when it was over.
+    pub edited: bool,
     /// Lightspeed: how the bill takes a turn that others do not know.
     pub turn: Turn,
 }
@@ -158,6 +173,10 @@ const PLAIN: Wish = Wish {
     test_mode: false,
     tie: false,
     refund_later: false,
+    offline_hours: 47,
+    late: false,
+    late_tip: false,
+    edited: false,
     turn: Turn::None,
 };
 
@@ -205,6 +224,11 @@ impl Wish {
             SaleKind::Waste => Wish { waste: true, ..PLAIN },
             SaleKind::TestMode => Wish { test_mode: true, ..PLAIN },
             SaleKind::Tie => Wish { tip: true, tie: true, ..PLAIN },
+            SaleKind::LateTip => Wish { late: true, tip: true, late_tip: true, ..PLAIN },
+            SaleKind::Edited => Wish { late: true, tip: true, edited: true, turn: Turn::Recalled, ..PLAIN },
+            SaleKind::LateRefund => {
+                Wish { late: true, fate: Fate::Refunded(RefundKind::Full), refund_later: true, ..PLAIN }
+            }
             SaleKind::Recalled => Wish { lines: 2, turn: Turn::Recalled, ..PLAIN },
             SaleKind::Split => Wish { lines: 3, turn: Turn::Split, ..PLAIN },
             SaleKind::Transferred => Wish { lines: 2, turn: Turn::Transferred, ..PLAIN },
@@ -253,7 +277,6 @@ impl Wish {
             api: !offline && draws.happens(15),
             offline,
             fate: if offline { Fate::Kept } else { fate },
-            preorder: false,
             two_bills: draws.happens(6),
             emptied: draws.happens(2),
             waste: draws.happens(2),
@@ -267,6 +290,24 @@ impl Wish {
                 8..=9 => Turn::Overnight,
                 _ => Turn::None,
             },
+            ..PLAIN
         }
+    }
+
+    /// The same customer, about whom something comes late.
+    pub fn late(self, draws: &mut Draws) -> Wish {
+        let kept = Wish { late: true, fate: Fate::Kept, offline: false, preorder: false, turn: Turn::None, ..self };
+        let on_card = Wish { tip: true, paying: Paying::Card, ..kept.clone() };
+        let wish = match draws.between(0, 3) {
+            0 => Wish { offline: true, api: false, offline_hours: draws.between(1, 71), ..kept },
+            1 => Wish { late_tip: true, ..on_card },
+            2 => Wish { edited: true, turn: Turn::Recalled, ..on_card },
+            _ => {
+                let kind = *draws.pick(&[RefundKind::Full, RefundKind::Line, RefundKind::Amount]);
+                Wish { fate: Fate::Refunded(kind), refund_later: true, ..kept }
+            }
+        };
+        // At Toast a tie is that the tip comes at once.
+        Wish { tie: !wish.late_tip && draws.happens(50), ..wish }
     }
 }

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Failure, FaultBox};
+use crate::seed::Seed;
 
 /// Nobody sends more.
 const LARGEST: usize = 1 << 20;
@@ -53,8 +54,8 @@ pub struct Door {
 }
 
 impl Door {
-    pub fn new(access_paths: &'static str, token_path: &'static str) -> Self {
-        Self { faults: Arc::default(), calls: Mutex::default(), access_paths, token_path }
+    pub fn new(access_paths: &'static str, token_path: &'static str, seed: Seed) -> Self {
+        Self { faults: Arc::new(FaultBox::new(seed)), calls: Mutex::default(), access_paths, token_path }
     }
 
     fn count(&self) -> MutexGuard<'_, Calls> {

@@ -43,7 +43,7 @@ pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
 pub use desk::Desk;
 pub use door::Calls;
-pub use faults::{Failure, Faults, Slowness};
+pub use faults::{Failure, Faults, RandomFailure, Slowness};
 pub use ledger::{DayTotal, EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
 pub use shops::{Client, Location, Merchant, Vendor};
@@ -262,6 +262,17 @@ impl Sandbox {
     /// Subscribes a URL to what is sold out and what is there again at Toast.
     pub fn subscribe_to_stock(&self, notification_url: &str) -> Subscription {
         self.town.toast.register("stock", notification_url)
+    }
+
+    /// Shows the receipts of a business at Lightspeed (of all without one) to whoever answers below this endpoint, by
+    /// `POST {endpoint}/charge` when they are closed: once, with this key in the body.
+    pub fn subscribe_mirroring(
+        &self,
+        merchant_id: Option<&str>,
+        endpoint: &str,
+        api_key: &str,
+    ) -> Result<Subscription, Refused> {
+        self.town.lightspeed.mirror(merchant_id, endpoint, api_key)
     }
 
     /// Somebody at Toast starts subscriptions again that were stopped for their errors.

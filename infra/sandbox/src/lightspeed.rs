@@ -7,6 +7,7 @@ mod account;
 mod answers;
 mod businesses;
 mod items;
+mod mirror;
 mod notifications;
 mod oauth;
 mod reads;
@@ -40,6 +41,7 @@ type Step = crate::stage::Step<notifications::Event>;
 pub struct Own {
     grants: Consents,
     subscriptions: Vec<Subscription>,
+    mirrors: Vec<mirror::Mirror>,
     /// The last number of an account at each location.
     numbers: BTreeMap<String, u32>,
     /// By the fiscal id and the location, for refunds.
@@ -94,7 +96,7 @@ impl Lightspeed {
             Business::new(number(&format!("business/{name}"), 9), name, plans.collect(), location_id)
         };
         let businesses = Businesses::new(names.iter().enumerate().map(business).collect());
-        let door = Door::new("/oauth/", "/oauth/token");
+        let door = Door::new("/oauth/", "/oauth/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
         let stage = Stage::open(Vendor::Lightspeed, options, clock, businesses, door, terms, runtime.clone())?;
         let lightspeed = Arc::new(Self(stage));

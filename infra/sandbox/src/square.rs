@@ -107,7 +107,7 @@ impl Square {
         runtime: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let businesses = businesses(Seed(options.seed), &options);
-        let door = Door::new("/oauth2/", "/oauth2/token");
+        let door = Door::new("/oauth2/", "/oauth2/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
         let stage = Stage::open(Vendor::Square, options, clock, businesses, door, terms, runtime.clone())?;
         let square = Arc::new(Self(stage));

@@ -309,10 +309,16 @@ pub fn shops<'a, H: House>(
 
 /// Plans the next sale. Its number, not the moment, decides what it is.
 pub fn plan<H: House>(house: &H, world: &mut World<H>, customer: &Customer<'_>) -> Plan<H> {
-    let mut draws = house.stage().draws(&format!("sale/{}", world.planned));
+    let stage = house.stage();
+    let mut draws = stage.draws(&format!("sale/{}", world.planned));
+    let mut chance = stage.draws(&format!("late/{}", world.planned));
     world.planned += 1;
     let shop = *draws.pick(&customer.shops);
-    let wish = customer.asks.wish(&mut draws);
+    let mut wish = customer.asks.wish(&mut draws);
+    let is_chosen = matches!(customer.asks, Asks::For(_));
+    if !is_chosen && chance.happens(stage.door.faults.get().late_percent) {
+        wish = wish.late(&mut chance);
+    }
     house.plan(world, Place { shop, pace: customer.pace, opens: customer.opens }, &wish, &mut draws)
 }
 

@@ -116,7 +116,7 @@ impl Toast {
             })
         };
         let businesses = Businesses::new(business_names(seed, options.merchants).iter().map(business).collect());
-        let door = Door::new("/authentication/", "/authentication/v1/authentication/login");
+        let door = Door::new("/authentication/", "/authentication/v1/authentication/login", Seed(options.seed));
         let answer_within = options.answer_within.min(ANSWER_WITHIN);
         let terms = Terms { speed: options.speed, answer_within, brakes: true };
         let stage = Stage::open(Vendor::Toast, options, clock, businesses, door, terms, runtime.clone())?;

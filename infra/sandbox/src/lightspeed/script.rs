@@ -104,6 +104,9 @@ impl Lightspeed {
             if canceled {
                 course.counter(world, &account, "VOID");
             } else if wish.turn == Turn::Recalled {
+                // What the back office changes is dated when it changes it.
+                let tomorrow = wish.late && !pace.is_squeezed();
+                course.now += Duration::from_secs(if tomorrow { 20 * 3_600 } else { 0 });
                 course.recall(world, &mut account);
             } else if let Fate::Refunded(kind) = wish.fate {
                 let wait = if wish.refund_later && !pace.is_squeezed() { 30 * 3_600 } else { draws.between(60, 600) };
@@ -161,7 +164,8 @@ impl Course<'_> {
     /// Guests pay on the minute in a tie, so that many accounts close at one instant.
     fn close_time(&self, wish: &Wish) -> Timestamp {
         let now = self.pace.at(self.now).stamp;
-        let now = if wish.offline { later(now, OFFLINE) } else { now };
+        let now =
+            if wish.offline { later(now, OFFLINE.max(SignedDuration::from_hours(-wish.offline_hours))) } else { now };
         let second = now.as_second();
         if wish.tie { Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(now) } else { now }
     }

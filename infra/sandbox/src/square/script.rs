@@ -14,7 +14,7 @@ use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::money::percent_of;
-use crate::receipt::{Means, Receipt};
+use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::{Draws, Seed};
 use crate::shelf::Json;
 use crate::shops::Shop;
@@ -22,6 +22,9 @@ use crate::stage::Ends;
 
 /// How long before it is fetched a pre-order is paid.
 const FETCHED_AFTER: Duration = Duration::from_secs(46 * 3_600);
+const TIPPED_AFTER: Duration = Duration::from_secs(3 * 3_600);
+const EDITED_AFTER: Duration = Duration::from_secs(20 * 3_600);
+const REFUNDED_AFTER: Duration = Duration::from_secs(30 * 3_600);
 
 /// Something a webhook may tell.
 pub struct Event {
@@ -113,28 +116,71 @@ impl Counter<'_> {
             preorder: wish.preorder && wish.api && wish.fate != Fate::Canceled && !self.pace.is_squeezed(),
             settled: opened,
         };
+        let on_time = |clock| if wish.late && wish.tie { self.pace.on_the_minute(clock) } else { clock };
         let mut steps = Vec::new();
         let mut clock = opens;
         if wish.offline {
-            self.upload(&mut sale, opened, &mut steps);
+            self.upload(&mut sale, wish.offline_hours, opened, &mut steps);
         } else {
+            let tipped = wish.late_tip.then(|| sale.without_tip());
             self.open(&mut sale, opened, &mut steps);
             clock += Duration::from_millis(draws.between(20_000, 90_000).unsigned_abs());
             self.authorize(&mut sale, self.pace.at(clock), &mut steps);
+            if let Some((receipt, payments)) = tipped {
+                clock += self.late(TIPPED_AFTER);
+                self.tip(&mut sale, receipt, payments, self.pace.at(clock), &mut steps);
+            }
             clock += Duration::from_millis(draws.between(900, 3_000).unsigned_abs());
             if sale.preorder {
                 clock += FETCHED_AFTER;
             }
+            clock = on_time(clock);
             self.close(&mut sale, self.pace.at(clock), &mut steps);
         }
-        clock += Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs());
+        clock = on_time(clock + Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs()));
         self.charge_fees(&mut sale, self.pace.at(clock), &mut steps);
+        if wish.edited {
+            clock += self.late(EDITED_AFTER);
+            self.edit(&mut sale, self.pace.at(clock), &mut steps);
+        }
         if let Fate::Refunded(kind) = wish.fate {
-            clock += Duration::from_secs(draws.between(60, 600).unsigned_abs());
+            clock += match wish.late {
+                true => self.late(REFUNDED_AFTER),
+                false => Duration::from_secs(draws.between(60, 600).unsigned_abs()),
+            };
             // A fresh sale has everything left to refund.
             let _ = self.refund(&mut sale, kind, clock, &mut steps);
         }
         (steps, sale)
+    }
+
+    /// So much later where days pass, and ten minutes later where they do not.
+    fn late(&self, hours: Duration) -> Duration {
+        if self.pace.is_squeezed() { Duration::from_secs(600) } else { hours }
+    }
+
+    /// The guest has written a tip on the slip, and somebody types it in.
+    fn tip(&self, sale: &mut Sale, receipt: Arc<Receipt>, tenders: Vec<Tender>, at: Moment, steps: &mut Vec<Step>) {
+        sale.receipt = receipt;
+        for (payment, tender) in sale.payments.iter_mut().zip(tenders) {
+            payment.tender = tender;
+        }
+        let mut step = Step::new(&self.shop.merchant.id, at);
+        sale.order.touch(at.stamp);
+        self.touch_payments(sale, &mut step, "payment.updated");
+        step.write_order(sale);
+        steps.push(step);
+    }
+
+    /// The name on the ticket is corrected in the Dashboard; that is told even of what a till has sold.
+    fn edit(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        sale.order.ticket_name += " (corrected)";
+        sale.order.touch(at.stamp);
+        let mut step = Step::new(&self.shop.merchant.id, at);
+        step.write_order(sale);
+        step.events.push(order_event(sale, "order.updated"));
+        steps.push(step);
+        sale.settled = at;
     }
 
     fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
@@ -199,9 +245,9 @@ impl Counter<'_> {
         sale.settled = at;
     }
 
-    /// A till that was offline for two days sends a finished sale with its old creation time.
-    fn upload(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        sale.order.created_at = later(at.stamp, SignedDuration::from_hours(-47));
+    /// A till that was offline for days sends a finished sale with its old creation time.
+    fn upload(&self, sale: &mut Sale, hours: i64, at: Moment, steps: &mut Vec<Step>) {
+        sale.order.created_at = later(at.stamp, SignedDuration::from_hours(-hours));
         let taken_at = later(sale.order.created_at, SignedDuration::from_secs(40));
         for payment in &mut sale.payments {
             payment.created_at = at.stamp;
@@ -265,6 +311,17 @@ impl Counter<'_> {
 }
 
 impl Sale {
+    /// Takes the tip out until it is known, and answers with what will be known then.
+    fn without_tip(&mut self) -> (Arc<Receipt>, Vec<Tender>) {
+        let receipt = Arc::clone(&self.receipt);
+        let tenders = self.payments.iter().map(|payment| payment.tender.clone()).collect();
+        self.receipt = Arc::new(Receipt { tip_minor: 0, ..(*receipt).clone() });
+        for Payment { tender, .. } in &mut self.payments {
+            tender.minor -= std::mem::take(&mut tender.tip_minor);
+        }
+        (receipt, tenders)
+    }
+
     pub fn entry(&self, state: EntryState, shop: Shop<'_>) -> LedgerEntry {
         let entry = entry(shop, &self.order, &self.receipt, state, self.taken_at);
         let kind = if state == EntryState::Canceled { EntryKind::Canceled } else { EntryKind::Sale };
@@ -316,9 +373,9 @@ fn order_event(sale: &Sale, event_type: &'static str) -> Event {
         "order_id": order.id,
         "location_id": order.location_id,
         "state": order.state,
-        "version": order.version,
         "created_at": rfc3339(order.created_at),
-    });
+    })
+    .with_some("version", order.api.then_some(order.version));
     let object_type = if event_type == "order.created" {
         "order_created"
     } else {

@@ -10,6 +10,7 @@
 mod accounts;
 mod bakery;
 mod day;
+mod disorder;
 mod faults;
 mod lightspeed;
 mod listing;

@@ -281,6 +281,9 @@ async fn every_kind_of_order_is_what_it_says() {
         Waste,
         TestMode,
         Tie,
+        LateTip,
+        Edited,
+        LateRefund,
     ] {
         let sale = toast.ring_up(kind, None).unwrap();
         toast.wait_until_quiet(PATIENCE).await.unwrap();
@@ -299,7 +302,7 @@ async fn every_kind_of_order_is_what_it_says() {
             Simple | Tie => check["paymentStatus"] == "CLOSED" && order["closedDate"].is_string(),
             Cash => minor(&check["payments"][0]["amountTendered"]) >= minor(&check["totalAmount"]),
             SplitTender => list(check, "payments").len() == 2,
-            Tip => minor(&check["payments"][0]["tipAmount"]) > 0,
+            Tip | LateTip => minor(&check["payments"][0]["tipAmount"]) > 0,
             Modifiers => line["modifiers"][0]["displayName"].is_string(),
             Weighted => line["unitOfMeasure"] == "LB",
             CustomAmount => check["selections"][1]["selectionType"] == "OPEN_ITEM",
@@ -313,7 +316,11 @@ async fn every_kind_of_order_is_what_it_says() {
             Api => order["approvalStatus"] == "APPROVED" && order["promisedDate"].is_string(),
             Canceled => order["voided"] == true && minor(&check["totalAmount"]) == 0,
             Offline => order["openedDate"].as_str() < order["modifiedDate"].as_str(),
-            FullRefund => check["payments"][0]["refundStatus"] == "FULL",
+            FullRefund | LateRefund => check["payments"][0]["refundStatus"] == "FULL",
+            // One of the tips there are, and half a dollar more.
+            Edited => {
+                minor(&check["payments"][0]["tipAmount"]) % 100 == 50 || check["payments"][0]["tipAmount"] == 5.07
+            }
             PartialRefund => !line["refundDetails"].is_null(),
             AmountRefund => check["payments"][0]["refund"]["refundBusinessDate"].is_i64(),
             Everything => list(check, "selections").len() >= 6,
