@@ -225,6 +225,16 @@ impl Providers {
     }
 }
 
+/// Reads an order into the structs that its normalizer reads, and does nothing with it.
+#[cfg(feature = "bench")]
+pub fn parse_order(kind: ProviderKind, body: &[u8]) -> serde_json::Result<()> {
+    match kind {
+        ProviderKind::Square => square::parse_order(body),
+        ProviderKind::Toast => toast::parse_order(body),
+        ProviderKind::Lightspeed => lightspeed::parse_order(body),
+    }
+}
+
 /// What a token must be allowed to do for our work, in the provider's words.
 pub fn required_scopes(kind: ProviderKind) -> &'static [&'static str] {
     match kind {

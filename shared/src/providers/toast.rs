@@ -67,6 +67,12 @@ impl Toast {
     }
 }
 
+/// See [`super::parse_order`].
+#[cfg(feature = "bench")]
+pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
+}
+
 #[cfg_attr(feature = "client", async_trait::async_trait)]
 impl PosProvider for Toast {
     fn verify_webhook<'d>(
