@@ -191,14 +191,20 @@ impl fmt::Display for PayloadError {
 impl std::error::Error for PayloadError {}
 
 /// Reads JSON and, where it fails, says at which field. The text of the payload never enters the error.
+///
+/// Keeping the path costs as much again as reading, so only what is unreadable is read once more for it.
 pub(crate) fn read_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, PayloadError> {
+    serde_json::from_slice(body).map_err(|_| unreadable::<T>(body))
+}
+
+fn unreadable<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> PayloadError {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // What is no JSON at all has no place: the crate then answers `.` or `?`.
-        let path = error.path().to_string();
-        let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
-        PayloadError::new(path, PayloadProblem::Unreadable)
-    })?;
-    deserializer.end().map_err(|_| PayloadError::new("", PayloadProblem::Unreadable))?;
-    Ok(value)
+    let path = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => error.path().to_string(),
+        // More than one value.
+        Ok(_) => String::new(),
+    };
+    // What is no JSON at all has no place: the crate then answers `.` or `?`.
+    let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
+    PayloadError::new(path, PayloadProblem::Unreadable)
 }
