@@ -60,18 +60,7 @@ pub fn order(kind: ProviderKind, scenario: &str, bytes: usize) -> anyhow::Result
 fn repeated(value: &Value, shape: &Shape, times: usize) -> anyhow::Result<Value> {
     Ok(match value {
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| {
-                let value = match value {
-                    Value::Array(lines) if name == shape.lines => Value::Array(
-                        (0..times).flat_map(|copy| lines.iter().map(move |line| renamed(line, shape.ids, copy))).collect(),
-                    ),
-                    Value::Number(_) | Value::String(_) if shape.amounts.contains(&name.as_str()) => {
-                        multiplied(value, times)?
-                    }
-                    value => repeated(value, shape, times)?,
-                };
-                Ok((name.clone(), value))
-            });
+            let fields = fields.iter().map(|(name, value)| Ok((name.clone(), field(name, value, shape, times)?)));
             Value::Object(fields.collect::<anyhow::Result<Map<_, _>>>()?)
         }
         Value::Array(elements) => {
@@ -79,6 +68,17 @@ fn repeated(value: &Value, shape: &Shape, times: usize) -> anyhow::Result<Value>
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     })
+}
+
+fn field(name: &str, value: &Value, shape: &Shape, times: usize) -> anyhow::Result<Value> {
+    if let (true, Some(lines)) = (name == shape.lines, value.as_array()) {
+        let copies = (0..times).flat_map(|copy| lines.iter().map(move |line| renamed(line, shape.ids, copy)));
+        return Ok(Value::Array(copies.collect()));
+    }
+    if shape.amounts.contains(&name) && (value.is_number() || value.is_string()) {
+        return multiplied(value, times);
+    }
+    repeated(value, shape, times)
 }
 
 fn renamed(line: &Value, ids: &[&str], copy: usize) -> Value {
@@ -91,11 +91,9 @@ fn renamed(line: &Value, ids: &[&str], copy: usize) -> Value {
     line
 }
 
+/// Digit by digit, and written as it was: as a number or as a text.
 fn multiplied(amount: &Value, times: usize) -> anyhow::Result<Value> {
     let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
-    let product = Decimal::from_str_exact(&text)? * Decimal::from(times);
-    Ok(match amount {
-        Value::String(_) => Value::String(product.to_string()),
-        _ => serde_json::from_str(&product.to_string())?,
-    })
+    let product = (Decimal::from_str_exact(&text)? * Decimal::from(times)).to_string();
+    Ok(if amount.is_string() { Value::String(product) } else { serde_json::from_str(&product)? })
 }
