@@ -16,6 +16,7 @@ mod query;
 #[cfg(feature = "client")]
 mod reading;
 pub mod square;
+mod text;
 pub mod toast;
 
 use jiff::Timestamp;

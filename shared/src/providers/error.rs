@@ -177,6 +177,15 @@ impl PayloadError {
     pub(super) fn out_of_range(path: impl Into<String>) -> Self {
         Self::new(path, PayloadProblem::AmountOutOfRange)
     }
+
+    /// The same, seen from where that place is. So a path is put together only when there is something to say.
+    pub(super) fn inside(self, place: impl fmt::Display) -> Self {
+        let path = match self.path.as_str() {
+            "" => place.to_string(),
+            path => format!("{place}.{path}"),
+        };
+        Self { path, ..self }
+    }
 }
 
 impl fmt::Display for PayloadError {
@@ -189,6 +198,19 @@ impl fmt::Display for PayloadError {
 }
 
 impl std::error::Error for PayloadError {}
+
+/// Reads the elements of a list; what is wrong with one is wrong at its place.
+pub(super) fn each<'w, W, T>(
+    list: &str,
+    elements: &'w [W],
+    mut read: impl FnMut(usize, &'w W) -> Result<T, PayloadError>,
+) -> Result<Vec<T>, PayloadError> {
+    let mut found = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        found.push(read(index, element).map_err(|error| error.inside(format_args!("{list}[{index}]")))?);
+    }
+    Ok(found)
+}
 
 /// Reads JSON and, where it fails, says at which field. The text of the payload never enters the error.
 ///

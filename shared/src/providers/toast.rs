@@ -14,6 +14,7 @@ mod normalize;
 mod refund;
 mod webhook;
 mod wire;
+mod words;
 
 #[cfg(feature = "client")]
 use jiff::civil::Date;

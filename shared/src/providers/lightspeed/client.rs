@@ -92,9 +92,9 @@ pub(super) async fn list_orders(
     for sale in page.sales {
         let body = sale.get().as_bytes().to_vec();
         let ids: SaleIds = read_json(&body).map_err(refuse)?;
-        let id = match ids.account_fisc_id {
-            Some(account) => sale_id(&query.location, &account),
-            None => ExternalOrderId::new(ids.account_reference.unwrap_or_default()),
+        let id = match ids.account_fisc_id.as_deref() {
+            Some(account) => sale_id(&query.location, account),
+            None => ExternalOrderId::new(ids.account_reference.as_deref().unwrap_or_default()),
         };
         let order = OrderRef {
             id: id.map_err(|_| refuse(PayloadError::invalid("accountFiscId")))?,
