@@ -59,7 +59,7 @@ const GAPS: &[(ProviderKind, &str, &str)] = &[
     (ProviderKind::Lightspeed, "cash_rounding", "no field of the Financial API carries it"),
 ];
 
-fn fixtures(kind: ProviderKind) -> PathBuf {
+pub fn fixtures(kind: ProviderKind) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(kind.as_str())
 }
 
