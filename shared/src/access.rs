@@ -342,7 +342,7 @@ impl Tokens {
             let actor = actor.unwrap_or(&self.actor);
             let change = Change { generation, ..Change::of(actor, action, &before, &after) };
             match self.changes.commit(scope, &change).await {
-                Ok(()) => return Ok(Some(after)),
+                Ok(_) => return Ok(Some(after)),
                 Err(CommitError::Moved) => tokio::time::sleep(crate::store::jitter(attempt)).await,
                 Err(error) => return Err(error),
             }

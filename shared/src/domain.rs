@@ -3,22 +3,30 @@
 //! No AWS, no HTTP and no provider's word in here: everything else imports this room, and it imports none of ours.
 
 mod business_day;
+mod catalog;
 mod configuration;
 mod ids;
 mod money;
 mod quantity;
+mod sync;
 mod transaction;
 
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
+pub use catalog::CatalogItem;
 pub use configuration::{
     Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, TenantId, TenantScope, TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, RunId, TenantId, TenantScope,
+    TransactionId,
 };
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
+pub use sync::{
+    DayCount, FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
+    SyncRequest, SyncSettings, Trigger, Window,
+};
 pub use transaction::{
     Amounts, Discount, Discrepancy, DiscrepancyKind, LineItem, LineItemKind, Modifier, Payment, ServiceCharge,
     SourceVersion, Tax, Tender, Transaction, TransactionKind, TransactionStatus,

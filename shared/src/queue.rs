@@ -5,6 +5,7 @@
 pub mod intake;
 #[cfg(feature = "store")]
 pub mod sales;
+pub mod sync_jobs;
 
 use std::any::Any;
 use std::future::Future;
@@ -13,6 +14,8 @@ use std::pin::pin;
 use std::task::Poll;
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
+
+pub use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::types::MessageAttributeValue;
 
 use crate::aws::AwsError;
@@ -45,6 +48,11 @@ fn attribute(value: impl Into<String>) -> Result<MessageAttributeValue, AwsError
         .string_value(value)
         .build()
         .map_err(|error| AwsError::new("build a message", error))
+}
+
+fn attribute_of<'m>(message: &'m SqsMessage, name: &str) -> Result<&'m str, UnreadableMessage> {
+    let value = message.message_attributes.get(name).and_then(|value| value.string_value.as_deref());
+    value.ok_or_else(|| UnreadableMessage(format!("no attribute `{name}`")))
 }
 
 /// Names a message to deliver again. An empty id would silently mean the whole batch, so the caller must have one.

@@ -104,7 +104,10 @@ pub async fn callback(app: &App, question: &Question) -> Result<Answer, Problem>
             ..Change::of(&actor, "configuration.authorized", &before, &after)
         };
         match app.changes.commit(&scope, &change).await {
-            Ok(()) => break,
+            Ok(begun) => {
+                connect::begin_reading(app, &scope, after.id, &begun).await;
+                break;
+            }
             Err(CommitError::Moved) if attempt < ATTEMPTS => {
                 let found = app.configurations.find(&scope, before.id).await.map_err(|error| unavailable(&error))?;
                 let is_same = |found: &Configuration| found.deletion.is_none() && found.merchant == before.merchant;

@@ -7,7 +7,7 @@ use http::header::LOCATION;
 use jiff::Timestamp;
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, DayStart, Environment, Health, LocationId, ProviderKind,
-    ReasonCode,
+    ReasonCode, SyncSettings,
 };
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, Fields, is_line, refused_change};
@@ -85,6 +85,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         name,
         day_start: decisions.day_start,
         day_starts: decisions.day_starts,
+        sync: SyncSettings::default(),
         merchant: None,
         locations: Vec::new(),
         status: ConfigurationStatus::Active,
@@ -126,6 +127,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         remember: answer.remembered(repeat),
         uses_up: None,
     };
-    app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
+    let begun = app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
+    connect::begin_reading(app, &call.scope, configuration.id, &begun).await;
     Ok(answer)
 }

@@ -22,6 +22,7 @@ use lambda_http::{Body, Error, Request, Response};
 use shared::app::Connections;
 use shared::domain::{Configuration, ConfigurationId};
 use shared::problem::Problem;
+use shared::queue::sync_jobs::SyncJobs;
 use shared::rest::{Answer, Call, CursorKey, Question, answer_public, etag, find_route, unavailable};
 use shared::secrets::Secret;
 use shared::store::coordination::Repeatable;
@@ -32,14 +33,20 @@ use view::ConfigurationView;
 /// Everything that the work needs, made once per execution environment.
 pub struct App {
     connections: Connections,
+    jobs: SyncJobs,
     signing_key: Secret<CursorKey>,
     public_url: Option<String>,
 }
 
 impl App {
     /// `public_url`: where the API is, if not where the gateway says.
-    pub fn new(connections: Connections, signing_key: Secret<CursorKey>, public_url: Option<String>) -> Self {
-        Self { connections, signing_key, public_url }
+    pub fn new(
+        connections: Connections,
+        jobs: SyncJobs,
+        signing_key: Secret<CursorKey>,
+        public_url: Option<String>,
+    ) -> Self {
+        Self { connections, jobs, signing_key, public_url }
     }
 
     /// Where the world reaches this API, without `/api/v1`.

@@ -3,6 +3,7 @@
 use configurations::{App, handle};
 use lambda_http::{Error, run, service_fn};
 use shared::app::{ConnectionSettings, Connections};
+use shared::queue::sync_jobs::SyncJobs;
 use shared::secrets::Secret;
 use shared::settings::Reader;
 
@@ -10,10 +11,12 @@ use shared::settings::Reader;
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let config = shared::aws::config_from_env()?;
-    let (settings, signing_secret, public_url) = Reader::from_env(|r| {
-        (ConnectionSettings::read(r, &config), r.text("CURSOR_SECRET_ID"), r.optional("PUBLIC_URL"))
+    let (settings, jobs, signing_secret, public_url) = Reader::from_env(|r| {
+        let settings = ConnectionSettings::read(r, &config);
+        (settings, r.text("SYNC_JOBS_QUEUE_URL"), r.text("CURSOR_SECRET_ID"), r.optional("PUBLIC_URL"))
     })?;
     let signing_key = Secret::new(aws_sdk_secretsmanager::Client::new(&config), signing_secret);
-    let app = &App::new(Connections::new(&config, settings)?, signing_key, public_url);
+    let jobs = SyncJobs::new(aws_sdk_sqs::Client::new(&config), jobs);
+    let app = &App::new(Connections::new(&config, settings)?, jobs, signing_key, public_url);
     run(service_fn(move |request| handle(app, request))).await
 }

@@ -36,7 +36,8 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     after.touch();
     let actor = call.actor();
     let change = Change { credentials: sealed, ..Change::of(&actor, "configuration.replaced", &before, &after) };
-    app.changes.commit(&call.scope, &change).await.map_err(moved_is_stale)?;
+    let begun = app.changes.commit(&call.scope, &change).await.map_err(moved_is_stale)?;
+    connect::begin_reading(app, &call.scope, after.id, &begun).await;
     show(StatusCode::OK, &after)
 }
 

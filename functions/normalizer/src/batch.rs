@@ -17,7 +17,7 @@ use shared::providers::{
     Access, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
     VerifiedDelivery,
 };
-use shared::queue::intake::{self, DeliveryMessage};
+use shared::queue::intake::{self, DeliveryMessage, IntakeMessage};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::{Candidate, KnownCopy, PutOutcome};
@@ -59,11 +59,15 @@ impl<'a> Batch<'a> {
     /// Takes one message to its end, or says that it must come again. One log line each.
     pub async fn work(&mut self, message: &SqsMessage) -> Result<(), Later> {
         let started = Instant::now();
-        let DeliveryMessage { delivery, owner: proven_for, trace } = intake::decode(message).map_err(|error| {
+        let decoded = intake::decode(message).map_err(|error| {
             // Nobody but us writes to this queue. It comes again until the dead-letter queue keeps it.
             tracing::error!(message.id = message.message_id, error = %error, "a message of the intake queue is unreadable");
             Later::unexpected("unreadable_message")
         })?;
+        let DeliveryMessage { delivery, owner: proven_for, trace } = match decoded {
+            IntakeMessage::Delivery(delivery) => delivery,
+            IntakeMessage::Orders(_) => return Err(Later::unexpected("orders_are_not_taken_yet")),
+        };
         let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());

@@ -31,12 +31,12 @@ const ROUTES: [&str; 23] = [
     "GET    /_admin/progress",
     "GET    /_admin/application",
     "GET    /_admin/merchants",
-    "POST   /_admin/play {\"sales\": 40}",
+    "POST   /_admin/play {\"sales\": 40, \"merchant_id\": optional, here and in the next two}",
     "POST   /_admin/history {\"sales\": 200, \"opens_at\": \"2026-02-14T11:00:00Z\"}",
     "POST   /_admin/days {\"days\": 3, \"customers\": 80, \"first\": \"2026-02-14\" for the past, else from now on}",
     "POST   /_admin/subscriptions/restart",
     "GET    /_admin/totals",
-    "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional}",
+    "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional, \"at\": optional, in the past}",
     "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
@@ -130,11 +130,12 @@ async fn overview(State(town): Desk, at: At) -> Json<Value> {
 #[serde(deny_unknown_fields)]
 struct Play {
     sales: usize,
+    merchant_id: Option<String>,
 }
 
 async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Play { sales } = read(&body)?;
-    town.at(at.vendor()).play(sales);
+    let Play { sales, merchant_id } = read(&body)?;
+    town.at(at.vendor()).play(sales, merchant_id.as_deref())?;
     Ok((StatusCode::ACCEPTED, Json(town.at(at.vendor()).progress())).into_response())
 }
 
@@ -143,11 +144,12 @@ async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refuse
 struct History {
     sales: usize,
     opens_at: Timestamp,
+    merchant_id: Option<String>,
 }
 
 async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let History { sales, opens_at } = read(&body)?;
-    town.at(at.vendor()).stock_history(sales, opens_at);
+    let History { sales, opens_at, merchant_id } = read(&body)?;
+    town.at(at.vendor()).stock_history(sales, opens_at, merchant_id.as_deref())?;
     Ok((StatusCode::CREATED, Json(town.at(at.vendor()).progress())).into_response())
 }
 
@@ -157,14 +159,15 @@ struct Days {
     days: u16,
     customers: usize,
     first: Option<Date>,
+    merchant_id: Option<String>,
 }
 
 async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Days { days, customers, first } = read(&body)?;
+    let Days { days, customers, first, merchant_id } = read(&body)?;
     let provider = town.at(at.vendor());
     match first {
-        Some(first) => provider.stock_days(first, days, customers),
-        None => provider.play_days(days, customers)?,
+        Some(first) => provider.stock_days(first, days, customers, merchant_id.as_deref())?,
+        None => provider.play_days(days, customers, merchant_id.as_deref())?,
     }
     Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
 }
@@ -179,11 +182,16 @@ async fn restart(State(town): Desk) -> StatusCode {
 struct OneSale {
     kind: SaleKind,
     location_id: Option<String>,
+    at: Option<Timestamp>,
 }
 
 async fn ring_up(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let OneSale { kind, location_id } = read(&body)?;
-    let rung_up = town.at(at.vendor()).ring_up(kind, location_id.as_deref())?;
+    let OneSale { kind, location_id, at: past } = read(&body)?;
+    let (provider, shop) = (town.at(at.vendor()), location_id.as_deref());
+    let rung_up = match past {
+        Some(past) => provider.ring_up_past(kind, shop, past)?,
+        None => provider.ring_up(kind, shop)?,
+    };
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 

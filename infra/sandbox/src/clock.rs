@@ -10,6 +10,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// One for all providers: a day that has passed for one has passed for the others.
@@ -120,7 +121,10 @@ pub fn later(stamp: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// RFC 3339 in UTC with milliseconds, the form most of Square's answers have.
 pub fn rfc3339(stamp: Timestamp) -> String {
-    stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    let at = TimeZone::UTC.to_datetime(stamp);
+    let (date, time) = (at.date(), at.time());
+    let millis = time.subsec_nanosecond() / 1_000_000;
+    format!("{date}T{:02}:{:02}:{:02}.{millis:03}Z", time.hour(), time.minute(), time.second())
 }
 
 #[cfg(test)]

@@ -63,6 +63,17 @@ pub enum SaleKind {
     Overnight,
 }
 
+/// What a customer comes for.
+#[derive(Debug, Clone, Copy)]
+pub enum Asks {
+    Anything,
+    /// Anything, on a day that passes.
+    OfADay,
+    /// What is left in the last hour.
+    AtClosing,
+    For(SaleKind),
+}
+
 /// What becomes of a sale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -150,6 +161,25 @@ const PLAIN: Wish = Wish {
     turn: Turn::None,
 };
 
+impl Asks {
+    pub fn wish(self, draws: &mut Draws) -> Wish {
+        match self {
+            Self::Anything => Wish::random(draws),
+            Self::OfADay => {
+                let wish = Wish::random(draws);
+                // Half of what is ordered online is for another day.
+                Wish { preorder: wish.api && draws.happens(50), ..wish }
+            }
+            Self::AtClosing => {
+                let wish = Self::OfADay.wish(draws);
+                // Most of what is left is cheaper.
+                Wish { line_discount: draws.happens(70), api: false, ..wish }
+            }
+            Self::For(kind) => Wish::of(kind),
+        }
+    }
+}
+
 impl Wish {
     pub fn of(kind: SaleKind) -> Wish {
         match kind {
@@ -193,16 +223,6 @@ impl Wish {
                 ..PLAIN
             },
         }
-    }
-
-    /// On a day that passes, half of what is ordered online is for another day.
-    pub fn for_later(self, draws: &mut Draws) -> Wish {
-        Wish { preorder: self.api && draws.happens(50), ..self }
-    }
-
-    /// In the last hour most of what is left is cheaper.
-    pub fn at_closing(self, draws: &mut Draws) -> Wish {
-        Wish { line_discount: draws.happens(70), api: false, ..self }
     }
 
     /// A customer as they come in on a morning.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::door::Call;
+
 /// API calls that fail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// 401 (token expired), 403, 429, 500, 503 or any other error status.
@@ -19,6 +21,9 @@ pub struct Failure {
     /// Only calls whose path begins with this; all API calls (not those for tokens) when absent.
     #[serde(default)]
     pub path: Option<String>,
+    /// Only calls that name this shop: in the path, the query or the body, or in Toast's header.
+    #[serde(default)]
+    pub location_id: Option<String>,
     /// Seconds for a `Retry-After` header; Square documents none.
     #[serde(default)]
     pub retry_after: Option<u32>,
@@ -54,6 +59,10 @@ pub struct Faults {
     pub expire_cursors: u32,
     /// The next so many search pages are empty, with a cursor to go on.
     pub empty_pages: u32,
+    /// The next so many search pages lead to themselves: their cursor is the one they were asked with.
+    pub repeat_cursors: u32,
+    /// A search finds so many at most, on all pages together, and does not say that there is more.
+    pub silent_cap: Option<usize>,
     /// Calls that are answered late; all that fit add up.
     pub slow: Vec<Slowness>,
     /// Scopes no token has any more, whatever was granted.
@@ -90,13 +99,13 @@ impl FaultBox {
     }
 
     /// The failure this call has to answer with, if any.
-    pub fn take_failure(&self, path: &str, is_api: bool) -> Option<Failure> {
-        first_that_fits(&mut self.lock().failures, path, is_api)
+    pub fn take_failure(&self, call: &Call) -> Option<Failure> {
+        first_that_fits(&mut self.lock().failures, call)
     }
 
     /// What the caller sees instead of the answer, if that is lost.
-    pub fn take_lost_answer(&self, path: &str, is_api: bool) -> Option<Failure> {
-        first_that_fits(&mut self.lock().lost_answers, path, is_api)
+    pub fn take_lost_answer(&self, call: &Call) -> Option<Failure> {
+        first_that_fits(&mut self.lock().lost_answers, call)
     }
 
     /// How long the answer to a call has to wait.
@@ -110,6 +119,17 @@ impl FaultBox {
         self.lock().refuse_scopes.iter().any(|refused| refused == scope)
     }
 
+    /// How much of a page is shown when so much was given before, and whether the list ends there in silence.
+    pub fn capped(&self, given: usize, size: usize) -> (usize, bool) {
+        match self.lock().silent_cap {
+            Some(most) => {
+                let left = most.saturating_sub(given);
+                (size.min(left), size >= left)
+            }
+            None => (size, false),
+        }
+    }
+
     /// Uses up one of a counted fault.
     pub fn take(&self, counter: impl FnOnce(&mut Faults) -> &mut u32) -> bool {
         let mut faults = self.lock();
@@ -120,13 +140,11 @@ impl FaultBox {
     }
 }
 
-fn first_that_fits(failures: &mut [Failure], path: &str, is_api: bool) -> Option<Failure> {
+fn first_that_fits(failures: &mut [Failure], call: &Call) -> Option<Failure> {
     let failure = failures.iter_mut().find(|failure| {
         failure.times > 0
-            && match &failure.path {
-                Some(prefix) => path.starts_with(prefix.as_str()),
-                None => is_api,
-            }
+            && call.is_at(failure.path.as_deref())
+            && failure.location_id.as_deref().is_none_or(|shop| call.names(shop))
     })?;
     failure.times -= 1;
     Some(failure.clone())

@@ -24,6 +24,7 @@ mod money;
 mod provider;
 mod receipt;
 mod seed;
+mod shelf;
 mod shops;
 mod square;
 mod stage;
@@ -62,7 +63,7 @@ pub struct SandboxOptions {
     pub speed: f64,
     /// Shops of each merchant, at most 12; some providers have fewer.
     pub shops: usize,
-    /// Merchants, at most 3.
+    /// Merchants, at most 50; the first three are the same however many there are.
     pub merchants: usize,
     /// `None` lives by the machine's clock; otherwise a clock that only the
     /// shops move, for runs that are the same to the byte.
@@ -438,8 +439,8 @@ impl SandboxOptions {
         if !(1..=catalogue::SHOPS.len()).contains(&self.shops) {
             return Err(Refused(format!("there can be 1 to {} shops, not {}", catalogue::SHOPS.len(), self.shops)));
         }
-        if !(1..=catalogue::BUSINESSES.len()).contains(&self.merchants) {
-            let most = catalogue::BUSINESSES.len();
+        let most = catalogue::MOST_BUSINESSES;
+        if !(1..=most).contains(&self.merchants) {
             return Err(Refused(format!("there can be 1 to {most} merchants, not {}", self.merchants)));
         }
         Ok(())

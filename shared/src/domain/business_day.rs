@@ -40,6 +40,13 @@ impl Location {
             local.date()
         }
     }
+
+    /// When an accounting day starts. In the night in which that time of day does not exist, when the clock has moved on.
+    pub fn day_starts_at(&self, date: Date) -> Timestamp {
+        let start = date.to_datetime(self.day_start.0);
+        // Fails at the ends of time only.
+        self.time_zone.zone().to_timestamp(start).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
 /// An IANA time zone that we know.
@@ -185,6 +192,22 @@ mod tests {
         ] {
             let shown = shop(zone, day_start).business_date(at.parse().unwrap()).to_string();
             assert_eq!(shown, date, "{zone} {day_start} {at}");
+        }
+    }
+
+    #[test]
+    fn a_day_starts_where_its_sales_begin() {
+        for (zone, day_start, date, at) in [
+            ("America/New_York", "04:00", "2026-02-14", "2026-02-14T09:00:00Z"),
+            ("Europe/Berlin", "02:30", "2026-03-29", "2026-03-29T01:30:00Z"), // 02:30 does not exist; it is 03:30
+            ("Europe/Berlin", "04:00", "2026-03-29", "2026-03-29T02:00:00Z"),
+            ("Europe/Berlin", "02:30", "2026-10-25", "2026-10-25T00:30:00Z"), // 02:30, the first time
+            ("Asia/Tokyo", "04:00", "2026-03-02", "2026-03-01T19:00:00Z"),
+        ] {
+            let shop = shop(zone, day_start);
+            let date: Date = date.parse().unwrap();
+            assert_eq!(shop.day_starts_at(date), at.parse::<Timestamp>().unwrap(), "{zone} {day_start} {date}");
+            assert_eq!(shop.business_date(shop.day_starts_at(date)), date, "{zone} {day_start} {date}");
         }
     }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ConfigurationId, DayStart, Location, LocationId, MerchantId};
+use super::{ConfigurationId, DayStart, Location, LocationId, MerchantId, SyncSettings};
 
 /// The point-of-sale systems that we speak with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -290,6 +290,9 @@ pub struct Configuration {
     /// Shops whose day starts at another time.
     #[serde(default)]
     pub day_starts: BTreeMap<LocationId, DayStart>,
+    /// How often it is read, and how far back.
+    #[serde(default)]
+    pub sync: SyncSettings,
     /// Whose tills; unknown until somebody has connected.
     pub merchant: Option<Merchant>,
     /// The shops, as the provider described them.

@@ -142,6 +142,18 @@ uuid_id!(
     TransactionId
 );
 
+uuid_id!(
+    /// One run of a sync.
+    RunId
+);
+
+impl RunId {
+    /// A new id, sortable by its time of creation.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
 impl ConfigurationId {
     /// A new id, sortable by its time of creation.
     pub fn generate() -> Self {

@@ -1,7 +1,10 @@
 //! The intake queue: everything that may become a transaction.
 //!
 //! A delivery travels as its raw body, with what proves it as attributes, so that whoever reads it can check the
-//! signature again. One that is large, or no text that SQS would carry, travels compressed.
+//! signature again. One that is large, or no text that SQS would carry, travels compressed. What a sync has read travels
+//! page by page; live sales and the past have queues of their own, so that the past never delays a sale.
+
+mod orders;
 
 use std::borrow::Cow;
 
@@ -10,14 +13,18 @@ use aws_sdk_sqs::Client;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
+use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute, attribute_of};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, Environment, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::telemetry::TraceParent;
 
+pub use orders::{OrdersMessage, PageRef};
+
 /// The kind and version of the message that carries a webhook delivery.
 const DELIVERY: &str = "delivery.v1";
+/// The kind and version of the message that carries orders which a sync has read.
+const ORDERS: &str = "orders.v1";
 /// SQS is paid by 64 KiB; below this a message is one unit with room for its attributes.
 const COMPRESS_FROM: usize = 60 * 1024;
 /// Bodies up to 5 MiB are taken in, so nothing of ours unpacks to more.
@@ -96,17 +103,27 @@ impl IntakeQueue {
     }
 }
 
+/// What a message of the queue carries.
+#[derive(Debug, Clone)]
+pub enum IntakeMessage {
+    /// The doorbell rang.
+    Delivery(DeliveryMessage),
+    /// A sync has read these.
+    Orders(OrdersMessage),
+}
+
 /// Reads a message of the queue. Only what we put there ourselves becomes a verified delivery.
-pub fn decode(message: &SqsMessage) -> Result<DeliveryMessage, UnreadableMessage> {
-    let unreadable = |what: &str| UnreadableMessage(what.to_owned());
-    let attribute = |name: &str| {
-        let value = message.message_attributes.get(name).and_then(|value| value.string_value.as_deref());
-        value.ok_or_else(|| UnreadableMessage(format!("no attribute `{name}`")))
-    };
-    match attribute("kind")? {
-        DELIVERY => {}
-        other => return Err(UnreadableMessage(format!("unknown kind `{other}`"))),
+pub fn decode(message: &SqsMessage) -> Result<IntakeMessage, UnreadableMessage> {
+    match attribute_of(message, "kind")? {
+        DELIVERY => decode_delivery(message).map(IntakeMessage::Delivery),
+        ORDERS => orders::decode(message).map(IntakeMessage::Orders),
+        other => Err(UnreadableMessage(format!("unknown kind `{other}`"))),
     }
+}
+
+fn decode_delivery(message: &SqsMessage) -> Result<DeliveryMessage, UnreadableMessage> {
+    let unreadable = |what: &str| UnreadableMessage(what.to_owned());
+    let attribute = |name| attribute_of(message, name);
     let body = message.body.as_deref().unwrap_or_default();
     Ok(DeliveryMessage {
         delivery: VerifiedDelivery {

@@ -189,6 +189,11 @@ impl Configurations {
         self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
     }
 
+    /// Notes that a sync was completed. Called every ten minutes or so, not for each run.
+    pub async fn note_sync(&self, scope: &TenantScope, id: ConfigurationId, at: Timestamp) -> Result<(), StoreError> {
+        self.note(scope, id, "SET health.last_sync_at = :at", [(":at", time(at))]).await
+    }
+
     /// Adds deliveries that nothing proved, and asks for a look at the configuration.
     pub async fn note_signature_failures(
         &self,

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
@@ -100,6 +101,18 @@ pub(super) fn unreadable(table: &'static str, error: impl ToString) -> StoreErro
 /// Whether an update was made: `false` if its condition was refused.
 pub(super) fn is_made(
     result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
+    operation: &'static str,
+) -> Result<bool, StoreError> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
+        Err(error) => Err(AwsError::new(operation, error).into()),
+    }
+}
+
+/// Whether an item was put: `false` if its condition was refused.
+pub(super) fn is_put(
+    result: Result<PutItemOutput, SdkError<PutItemError>>,
     operation: &'static str,
 ) -> Result<bool, StoreError> {
     match result {

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
-use super::item::{Item, bytes, is_made, number, purge, text, time};
+use super::item::{Item, bytes, is_made, is_put, number, purge, text, time};
 use super::{Purged, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
@@ -154,13 +154,7 @@ impl WebhookLogs {
             .condition_expression("attribute_not_exists(event_id)")
             .send()
             .await;
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => {
-                self.count_repeat(row.owner, row.event_id).await
-            }
-            Err(error) => Err(AwsError::new("write the webhook log", error).into()),
-        }
+        if is_put(result, "write the webhook log")? { Ok(()) } else { self.count_repeat(row.owner, row.event_id).await }
     }
 
     /// Removes every row of a configuration, or as many as there is time for.

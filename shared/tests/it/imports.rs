@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// What a room may name of the crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("problem", &[]),
     ("settings", &[]),
@@ -13,6 +13,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("secrets", &["aws", "domain", "providers", "settings"]),
     ("vault", &["aws", "domain"]),
     ("store", &["aws", "domain"]),
+    ("pace", &["domain", "providers", "store"]),
     ("access", &["aws", "domain", "providers", "secrets", "store", "vault"]),
     ("queue", &["aws", "domain", "providers", "store", "telemetry"]),
 ];

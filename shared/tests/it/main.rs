@@ -12,6 +12,8 @@ mod accounts;
 mod conformance;
 mod imports;
 mod orders;
+mod pace;
+mod product_mappings;
 mod proofs;
 mod reads;
 mod scenarios;

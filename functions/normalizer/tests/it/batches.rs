@@ -95,7 +95,7 @@ async fn what_the_provider_refuses_comes_again_or_is_shown() {
     let fail = |status, retry_after| {
         // A refused token is renewed once; the second refusal counts.
         let times = if status == 401 { 2 } else { 1 };
-        let failure = Failure { status, times, path: Some("/v2/orders".into()), retry_after };
+        let failure = Failure { status, times, path: Some("/v2/orders".into()), retry_after, ..Failure::default() };
         bench.bakery.sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
     };
     for (status, retry_after) in [(429, Some(7)), (500, None), (503, None), (404, None)] {
@@ -152,7 +152,7 @@ async fn the_state_of_a_connection_decides_what_becomes_of_its_deliveries() {
     ask("POST", format!("{path}/resume")).await;
 
     // One refusal costs a renewal and no sale.
-    let failure = Failure { status: 401, times: 1, path: Some("/v2/orders".into()), retry_after: None };
+    let failure = Failure { status: 401, times: 1, path: Some("/v2/orders".into()), ..Failure::default() };
     sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
     let renewals = sandbox.calls(sandbox::Vendor::Square).tokens_given;
     let second = another_event(&body, "second");

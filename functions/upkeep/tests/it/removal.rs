@@ -141,7 +141,7 @@ async fn a_removal_that_is_cut_off_anywhere_is_completed_by_the_next() {
 async fn a_provider_that_is_away_delays_a_removal_and_does_not_prevent_it() {
     let bench = bench().await;
     let id = bench.connect("square").await;
-    let failure = Failure { status: 503, times: 1, path: Some("/oauth2/revoke".into()), retry_after: None };
+    let failure = Failure { status: 503, times: 1, path: Some("/oauth2/revoke".into()), ..Failure::default() };
     bench.bakery.sandbox.set_faults_of(Vendor::Square, Faults { failures: vec![failure], ..Faults::default() });
     bench.ask_for_removal(&id).await;
     let app = bench.app(bench.connections(None), None);

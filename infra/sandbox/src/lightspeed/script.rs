@@ -1,5 +1,6 @@
 //! What happens at Lightspeed around one bill, step by step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +13,7 @@ use crate::customer::{Fate, Turn, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::Draws;
+use crate::shelf::{By, Object};
 use crate::shops::{Shop, Vendor};
 use crate::stage::{Ends, Place, Plan};
 use crate::till::bill_of;
@@ -168,7 +170,9 @@ impl Course<'_> {
     fn book(&mut self, account: &Account) -> &mut Step {
         let (at, seed) = (self.pace.at(self.now), self.lightspeed.seed);
         let step = self.step(at);
-        step.objects.push(("sales", account.place(), account.json(seed)));
+        let copy = account.clone();
+        let object = Object::new("sales", &account.place(), &account.location, Arc::new(move || copy.json(seed)));
+        step.objects.push(object.at(By::Closed, account.closed));
         step
     }
 

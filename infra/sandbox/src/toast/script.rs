@@ -4,6 +4,7 @@
 //! money may go back at any time after the payment, which changes the order
 //! that everybody thought was over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -167,22 +168,11 @@ impl Course<'_> {
 
     fn show(&mut self, ticket: &mut Ticket, state: EntryState, at: Moment) {
         ticket.revision += 1;
-        let order = ticket.json();
+        let copy = Arc::new(ticket.clone());
         let mut step = Step::new(&ticket.merchant_id, at);
-        step.objects.push(("orders", ticket.guid.clone(), order.clone()));
-        for check in &ticket.checks {
-            for payment in &check.payments {
-                let mut json = payment.json(ticket);
-                if let Some(fields) = json.as_object_mut() {
-                    fields.insert("orderGuid".to_owned(), ticket.guid.clone().into());
-                    fields.insert("checkGuid".to_owned(), check.guid.clone().into());
-                    fields.insert("restaurant".to_owned(), ticket.restaurant.clone().into());
-                }
-                step.objects.push(("payments", payment.tender.id.clone(), json));
-            }
-        }
         step.entries.push(ticket.entry(state));
-        step.events.push(Event::order(ticket, order));
+        step.events.push(Event::order(&copy));
+        step.objects = copy.objects();
         self.steps.push(step);
     }
 

@@ -12,6 +12,7 @@ mod bakery;
 mod day;
 mod faults;
 mod lightspeed;
+mod listing;
 mod oauth;
 mod receiver;
 mod search;

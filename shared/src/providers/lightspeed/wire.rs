@@ -113,5 +113,4 @@ pub(super) struct SaleIds<'a> {
     #[serde(borrow)]
     pub account_reference: Option<Str<'a>>,
     pub account_fisc_id: Option<Str<'a>>,
-    pub time_closed: Option<Timestamp>,
 }

@@ -285,13 +285,6 @@ pub(super) struct SearchAnswer<'a> {
 
 #[cfg(feature = "client")]
 #[derive(Deserialize)]
-pub(super) struct OrderNames {
-    pub id: String,
-    pub updated_at: Option<Timestamp>,
-}
-
-#[cfg(feature = "client")]
-#[derive(Deserialize)]
 pub(super) struct Errors {
     pub errors: Vec<ErrorCode>,
 }

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::door::SealedWebhookSecret;
 use super::{Configurations, FORMAT, Item, Row, SEALED, StoreError, TABLE, claim_key, due_shard, key};
 use crate::aws::AwsError;
-use crate::domain::{Configuration, ConfigurationId, TenantScope};
+use crate::domain::{Configuration, ConfigurationId, Run, SyncKind, TenantScope};
 use crate::store::audit::{Actor, AuditLog};
 use crate::store::coordination::{Coordination, Remembered};
 use crate::store::item::{bytes, number, text, time, unreadable};
+use crate::store::sync_logs::SyncLogs;
 
 /// DynamoDB's limit for one transaction, less the two writes of the audit log.
 const MAX_WRITES: usize = 98;
@@ -27,6 +29,7 @@ pub struct Changes {
     pub(super) configurations: Configurations,
     pub(super) audit: AuditLog,
     pub(super) coordination: Coordination,
+    sync_logs: SyncLogs,
 }
 
 /// A change of one configuration.
@@ -101,15 +104,22 @@ pub(super) enum Part {
     Audit,
     Memory,
     OneTimeWord,
+    Lane,
 }
 
 impl Changes {
     /// Over the tables.
-    pub fn new(configurations: Configurations, audit: AuditLog, coordination: Coordination) -> Self {
-        Self { configurations, audit, coordination }
+    pub fn new(
+        configurations: Configurations,
+        audit: AuditLog,
+        coordination: Coordination,
+        sync_logs: SyncLogs,
+    ) -> Self {
+        Self { configurations, audit, coordination, sync_logs }
     }
 
-    /// Carries a change out, all of it or nothing.
+    /// Carries a change out, all of it or nothing. Returns the runs that begin with it: whoever connects a merchant for
+    /// the first time lets its past be read.
     ///
     /// ```compile_fail,E0061
     /// # use shared::{domain::*, store::configurations::*};
@@ -124,7 +134,7 @@ impl Changes {
     /// let _ = all.commit(&scope, &change).await;
     /// # }
     /// ```
-    pub async fn commit(&self, scope: &TenantScope, change: &Change<'_>) -> Result<(), CommitError> {
+    pub async fn commit(&self, scope: &TenantScope, change: &Change<'_>) -> Result<Vec<Run>, CommitError> {
         let mut writes = Vec::new();
         // First, because the first refusal is told: whoever repeats a request shall hear that, and not what it led to.
         if let Some(remembered) = &change.remember {
@@ -138,11 +148,25 @@ impl Changes {
         if let Some(secrets) = &change.webhook_secrets {
             writes.push((Part::Door, self.configurations.write_door(scope, change.after, secrets)?));
         }
+        let mut begun = Vec::new();
+        if change.before.is_none_or(|before| before.merchant.is_none()) && change.after.merchant.is_some() {
+            let now = Timestamp::now();
+            begun = Run::first(change.after.sync, change.after.epoch, now);
+            let interval = SignedDuration::from_mins(i64::from(change.after.sync.interval_minutes));
+            let lanes = self.sync_logs.open_lanes(
+                scope,
+                change.after.id,
+                &begun,
+                &[(SyncKind::Incremental, now + interval)],
+            )?;
+            writes.extend(lanes.into_iter().map(|lane| (Part::Lane, lane)));
+        }
         if writes.len() > MAX_WRITES {
             return Err(CommitError::TooManyAccounts);
         }
         let audited = (change.action, change.after.id, changed_fields(change));
-        self.transact(scope, change.actor, audited, writes).await
+        self.transact(scope, change.actor, audited, writes).await?;
+        Ok(begun)
     }
 
     /// Writes all of it with its audit row. Changes of one tenant go one after the other: the row is chained to the one
@@ -169,10 +193,12 @@ impl Changes {
                 Some(Refused::Condition(Part::Claim)) => return Err(CommitError::AccountTaken),
                 Some(Refused::Condition(Part::Memory)) => return Err(CommitError::Repeated),
                 Some(Refused::Condition(Part::OneTimeWord)) => return Err(CommitError::UsedUp),
-                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) if attempt < ATTEMPTS => {
+                Some(Refused::Condition(Part::Audit | Part::Tombstone | Part::Lane) | Refused::Conflict)
+                    if attempt < ATTEMPTS =>
+                {
                     tokio::time::sleep(crate::store::jitter(attempt)).await;
                 }
-                Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) => {
+                Some(Refused::Condition(Part::Audit | Part::Tombstone | Part::Lane) | Refused::Conflict) => {
                     return Err(StoreError::Contended.into());
                 }
                 Some(Refused::No) | None => return Err(StoreError::from(AwsError::new(OPERATION, error)).into()),
