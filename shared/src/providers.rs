@@ -17,6 +17,7 @@ mod rate;
 #[cfg(feature = "client")]
 mod reading;
 pub mod square;
+mod text;
 pub mod toast;
 
 use jiff::Timestamp;
@@ -227,6 +228,16 @@ impl Providers {
             ProviderKind::Toast => &self.toast,
             ProviderKind::Lightspeed => &self.lightspeed,
         }
+    }
+}
+
+/// Reads an order into the structs that its normalizer reads, and does nothing with it.
+#[cfg(feature = "bench")]
+pub fn parse_order(kind: ProviderKind, body: &[u8]) -> serde_json::Result<()> {
+    match kind {
+        ProviderKind::Square => square::parse_order(body),
+        ProviderKind::Toast => toast::parse_order(body),
+        ProviderKind::Lightspeed => lightspeed::parse_order(body),
     }
 }
 

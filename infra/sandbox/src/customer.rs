@@ -27,7 +27,7 @@ pub enum SaleKind {
     LineDiscount,
     /// Something off the whole order, shared out over the lines.
     OrderDiscount,
-    /// A packaging fee on the lines and a gratuity on the order.
+    /// A packaging fee and, on the whole order, a gratuity that nobody asked for. (Not at Lightspeed.)
     ServiceCharge,
     /// Ordered through the provider's API: has a version and order events.
     Api,

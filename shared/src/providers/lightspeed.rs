@@ -68,6 +68,12 @@ impl Lightspeed {
     }
 }
 
+/// See [`super::parse_order`].
+#[cfg(feature = "bench")]
+pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<wire::Sale>(body).map(|order| drop(std::hint::black_box(order)))
+}
+
 #[cfg_attr(feature = "client", async_trait::async_trait)]
 impl PosProvider for Lightspeed {
     fn verify_webhook<'d>(

@@ -69,6 +69,12 @@ impl Square {
     }
 }
 
+/// See [`super::parse_order`].
+#[cfg(feature = "bench")]
+pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
+}
+
 #[cfg_attr(feature = "client", async_trait::async_trait)]
 impl PosProvider for Square {
     fn verify_webhook<'d>(

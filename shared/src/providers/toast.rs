@@ -14,6 +14,7 @@ mod normalize;
 mod refund;
 mod webhook;
 mod wire;
+mod words;
 
 use std::time::Duration;
 
@@ -72,6 +73,12 @@ impl Toast {
     pub(super) fn new() -> Self {
         Self {}
     }
+}
+
+/// See [`super::parse_order`].
+#[cfg(feature = "bench")]
+pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
 }
 
 #[cfg_attr(feature = "client", async_trait::async_trait)]

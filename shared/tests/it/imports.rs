@@ -82,6 +82,29 @@ fn a_providers_words_stay_in_its_room() {
     }
 }
 
+/// What turns an order into transactions reads it once, into types, digit by digit.
+#[test]
+fn no_order_passes_through_a_json_value_or_a_float() {
+    let mut read = 0;
+    for file in sources(&source_folder().join("providers")) {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        if !["wire", "normalize", "refund", "lines", "words", "decimal", "text"].contains(&name) {
+            continue;
+        }
+        read += 1;
+        let source = std::fs::read_to_string(&file).unwrap();
+        // (What a visitor makes is called its `Value`.)
+        let code = source
+            .lines()
+            .map(str::trim_start)
+            .filter(|line| !["//", "type Value ="].iter().any(|t| line.starts_with(t)));
+        for word in code.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_')) {
+            assert!(!["Value", "f32", "f64"].contains(&word), "{} says `{word}`", file.display());
+        }
+    }
+    assert_eq!(read, 11);
+}
+
 #[test]
 fn only_problem_knows_status_codes_of_refusals() {
     let functions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions");

@@ -11,6 +11,7 @@
 mod accounts;
 mod conformance;
 mod imports;
+mod orders;
 mod pace;
 mod product_mappings;
 mod proofs;

@@ -181,10 +181,10 @@ impl Check {
         }
     }
 
-    /// What has to be paid, without the tip.
+    /// What the check comes to, by Toast's formula: without tips, and without what the house adds as one.
     fn due(&self) -> (i64, i64) {
         let Receipt { ref lines, ref charges, .. } = self.receipt;
-        let charges: i64 = charges.iter().map(|charge| charge.minor).sum();
+        let charges: i64 = charges.iter().filter(|rule| !is_gratuity(rule)).map(|charge| charge.minor).sum();
         (lines.iter().map(Line::net).sum::<i64>() + charges, self.receipt.tax())
     }
 
@@ -384,6 +384,11 @@ fn discount(rule: &Adjustment, minor: i64) -> Value {
     })
 }
 
+/// A share of the bill is for the staff, a fixed fee for the house.
+fn is_gratuity(rule: &Adjustment) -> bool {
+    rule.basis_points.is_some()
+}
+
 fn charge(rule: &Adjustment) -> Value {
     json!({
         "guid": rule.uid,
@@ -396,7 +401,7 @@ fn charge(rule: &Adjustment) -> Value {
         "delivery": false,
         "takeout": true,
         "dineIn": false,
-        "gratuity": false,
+        "gratuity": is_gratuity(rule),
         "taxable": false,
         "appliedTaxes": [],
         "serviceChargeCalculation": null,

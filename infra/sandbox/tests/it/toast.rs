@@ -108,7 +108,11 @@ fn check_adds_up(check: &Value) -> (i64, i64) {
     let before: i64 = sold.iter().map(|selection| minor(&selection["preDiscountPrice"])).sum();
     let own: i64 = sold.iter().map(|selection| sum(selection, "appliedDiscounts", "nonTaxDiscountAmount")).sum();
     assert_eq!(before - price, own + sum(check, "appliedDiscounts", "nonTaxDiscountAmount"), "{check}");
-    assert_eq!(minor(&check["amount"]), price + sum(check, "appliedServiceCharges", "chargeAmount"), "{check}");
+    let charges = |gratuity: bool| -> i64 {
+        let charges = list(check, "appliedServiceCharges").iter().filter(|charge| charge["gratuity"] == gratuity);
+        charges.map(|charge| minor(&charge["chargeAmount"])).sum()
+    };
+    assert_eq!(minor(&check["amount"]), price + charges(false), "{check}");
     let tax: i64 = sold
         .iter()
         .map(|selection| {
@@ -120,8 +124,10 @@ fn check_adds_up(check: &Value) -> (i64, i64) {
     let off = (tax - exact(&check["taxAmount"])).abs();
     assert!(off <= 500_000, "{off} hundred-millionths are more than a rounding: {check}");
     assert_eq!(minor(&check["totalAmount"]), minor(&check["amount"]) + minor(&check["taxAmount"]));
-    assert_eq!(sum(check, "payments", "amount"), minor(&check["totalAmount"]), "{check}");
-    (minor(&check["totalAmount"]), sum(check, "payments", "tipAmount"))
+    // A gratuity is paid, and no part of `amount`.
+    let total = minor(&check["totalAmount"]) + charges(true);
+    assert_eq!(sum(check, "payments", "amount"), total, "{check}");
+    (total, sum(check, "payments", "tipAmount"))
 }
 
 fn is_sale(order: &Value) -> bool {
@@ -312,7 +318,12 @@ async fn every_kind_of_order_is_what_it_says() {
             }
             LineDiscount => line["appliedDiscounts"][0]["name"].is_string(),
             OrderDiscount => check["appliedDiscounts"][0]["name"].is_string(),
-            ServiceCharge => check["appliedServiceCharges"][0]["gratuity"] == false,
+            ServiceCharge => {
+                let charges = &check["appliedServiceCharges"];
+                charges[0]["gratuity"] == false
+                    && charges[1]["gratuity"] == true
+                    && minor(&charges[1]["chargeAmount"]) > 0
+            }
             Api => order["approvalStatus"] == "APPROVED" && order["promisedDate"].is_string(),
             Canceled => order["voided"] == true && minor(&check["totalAmount"]) == 0,
             Offline => order["openedDate"].as_str() < order["modifiedDate"].as_str(),
