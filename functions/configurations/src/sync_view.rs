@@ -275,7 +275,7 @@ mod tests {
 
     fn window(from: i64, to: i64) -> Window {
         let span = Span { from: at(from), to: at(to) };
-        Window { span, cursor: None, pages: 1, orders: 7, restarts: 0, attempts: 0, halvings: 0, suspicion: None }
+        Window { pages: 1, orders: 7, ..Window::new(span) }
     }
 
     fn shop(reached: i64, window: Option<Window>, halves: Vec<Window>) -> LocationProgress {

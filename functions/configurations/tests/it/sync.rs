@@ -266,16 +266,7 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
     let mut run = desk.running(SyncKind::Backfill).await;
     let held = desk.take(&run).await;
     let span = Span { from: at(0), to: at(100) };
-    let window = Window {
-        span: Span { from: at(40), to: at(50) },
-        cursor: None,
-        pages: 1,
-        orders: 7,
-        restarts: 0,
-        attempts: 0,
-        halvings: 0,
-        suspicion: None,
-    };
+    let window = Window { pages: 1, orders: 7, ..Window::new(Span { from: at(40), to: at(50) }) };
     run.locations = vec![
         LocationProgress {
             reached: at(40),
