@@ -73,6 +73,8 @@ pub struct RunView<'a> {
     /// Who asked for it, if anybody did.
     requested_by: Option<&'a str>,
     state: RunState,
+    /// Why, if it failed or was cancelled: a stable word.
+    code: Option<&'a str>,
     /// Whether somebody does not want it any more.
     cancel_requested: bool,
     requested_at: Timestamp,
@@ -172,6 +174,7 @@ impl<'a> RunView<'a> {
             trigger,
             requested_by,
             state: run.state,
+            code: run.code.as_deref(),
             cancel_requested,
             requested_at: run.requested_at,
             started_at: run.started_at,

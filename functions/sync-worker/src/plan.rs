@@ -16,7 +16,7 @@ const MOST_RESTARTS: u32 = 3;
 /// Halves of halves: what still looks wrong in a sixty-fourth of a window is left as it is, and noted.
 const MOST_HALVINGS: u32 = 6;
 /// Nothing shorter is halved.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(2);
+const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 /// So many windows in a row with the same number of orders, and not a small one, look like a limit.
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
@@ -186,7 +186,7 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
         None => window.day,
     };
     let suspicious = if last_page >= listing.page_size {
-        Some(("full_page_without_next", format!("{} orders, the last page full and none after it", window.orders)))
+        Some((CAPPED, format!("{} orders, the last page full and none after it", window.orders)))
     } else if is_half {
         None
     } else if is_one_of_equals(progress, window.orders) {
@@ -196,13 +196,17 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
     } else {
         None
     };
-    if let Some((code, detail)) = suspicious
-        && window.halvings < MOST_HALVINGS
-        && let Some(halves) = halve(&window, code)
-    {
-        findings.push(Finding { code, detail: format!("{}: {detail}; read again in halves", shown(window.span)) });
-        progress.halves.extend(halves);
-        return findings;
+    if let Some((code, detail)) = suspicious {
+        let halves = if window.halvings < MOST_HALVINGS { halve(&window, code) } else { None };
+        let what = if halves.is_some() { "read again in halves" } else { "too short to be divided" };
+        findings.push(Finding { code, detail: format!("{}: {detail}; {what}", shown(window.span)) });
+        if let Some(halves) = halves {
+            progress.halves.extend(halves);
+            return findings;
+        }
+        if code == CAPPED {
+            progress.failed = Some(code.to_owned());
+        }
     }
     progress.windows += 1;
     if is_first_half {
@@ -414,6 +418,14 @@ mod tests {
         let mut run = planned(SyncRange::Backfill { from: day, to: day }, &Watermarks::new(), "2026-02-14T09:00:00Z");
         read(&mut run, |span| if span.to.duration_since(span.from).as_hours() > 20 { (100, 100) } else { (50, 50) });
         assert!(run.notes.iter().all(|note| note.code == "full_page_without_next"), "{:?}", run.notes);
+    }
+
+    #[test]
+    fn what_is_full_however_short_it_is_fails_its_shop() {
+        let mut run = planned(SyncRange::Incremental, &Watermarks::new(), "2026-02-01T08:10:00Z");
+        let windows = read(&mut run, |_| (100, 100));
+        assert!(run.locations.iter().all(|it| it.failed.as_deref() == Some(CAPPED)), "{:?}", run.locations);
+        assert!(windows.len() <= 2 * 7, "{}", windows.len());
     }
 
     #[test]
