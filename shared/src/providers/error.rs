@@ -230,3 +230,38 @@ fn unreadable<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> PayloadError {
     let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
     PayloadError::new(path, PayloadProblem::Unreadable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unreadable_is_named_and_what_is_no_json_has_no_place() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Order {
+            #[expect(dead_code, reason = "only read")]
+            lines: Vec<u32>,
+        }
+        for (body, path) in [
+            (r#"{"lines": [1, "2"]}"#, "lines[1]"),
+            (r#"{}"#, ""),
+            (r#"{"lines": []} {}"#, ""),
+            (r#"{"lines": []"#, ""),
+            ("", ""),
+        ] {
+            let error = read_json::<Order>(body.as_bytes()).unwrap_err();
+            assert_eq!(error, PayloadError::new(path, PayloadProblem::Unreadable), "{body}");
+        }
+        assert!(read_json::<Order>(br#" {"lines": [1]} "#).is_ok());
+    }
+
+    #[test]
+    fn a_place_is_seen_from_further_out() {
+        let read =
+            |_: usize, number: &u32| Err::<(), _>(PayloadError::invalid(if *number == 0 { "" } else { "price" }));
+        for (number, path) in [(0, "checks[1].lines[0]"), (1, "checks[1].lines[0].price")] {
+            let error = each("lines", &[number], read).unwrap_err();
+            assert_eq!(error.inside("checks[1]").path, path);
+        }
+    }
+}

@@ -42,14 +42,6 @@ impl LineSums {
     }
 }
 
-/// The lines of a sale, with what each comes to.
-pub(super) struct Lines<'a> {
-    lines: &'a [Line<'a>],
-    sums: Vec<LineSums>,
-    /// Of all.
-    pub total: LineSums,
-}
-
 /// Whether the business adds its taxes to its prices. Lines without a tax follow the others.
 fn is_exclusive(lines: &[Line<'_>]) -> bool {
     lines.iter().flat_map(|line| &line.tax_lines).any(|tax| tax.tax_included == Some(false))
@@ -81,6 +73,14 @@ pub(super) fn discount(line: &Line<'_>) -> Decimal {
     line.total_discount_amount.map_or_else(parts, |total| total.0)
 }
 
+/// The lines of a sale, with what each comes to.
+pub(super) struct Lines<'a> {
+    lines: &'a [Line<'a>],
+    sums: Vec<LineSums>,
+    /// Of all.
+    pub total: LineSums,
+}
+
 impl<'a> Lines<'a> {
     pub(super) fn of(lines: &'a [Line<'a>]) -> Result<Self, PayloadError> {
         let is_exclusive = is_exclusive(lines);
@@ -100,47 +100,63 @@ impl<'a> Lines<'a> {
         discount: Minor,
         currency: Currency,
     ) -> Result<Vec<LineItem>, PayloadError> {
-        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
         let roots = roots(self.lines);
-        let mut sums = self.sums.clone();
-        let mut modifiers: Vec<Vec<Modifier>> = vec![Vec::new(); self.lines.len()];
-        for (index, ((child, own), &root)) in self.lines.iter().zip(&self.sums).zip(&roots).enumerate() {
-            let parent = (sums.get_mut(root), modifiers.get_mut(root), self.lines.get(root));
-            let (true, (Some(sums), Some(modifiers), Some(line))) = (root != index, parent) else { continue };
-            sums.add(own)?;
-            modifiers.push(Modifier {
-                name: name(child),
-                item_id: kept(&child.sku),
-                quantity: per_piece_rounded(child, line),
-                total: round(own.gross)?,
-            });
-        }
-        let mut items = Vec::with_capacity(self.lines.len());
-        let families = self.lines.iter().zip(&self.sums).zip(sums.iter().zip(modifiers)).enumerate();
-        for (index, ((line, own), (sums, modifiers))) in families {
-            if roots.get(index) != Some(&index) {
-                continue;
+        let lines = || self.lines.iter().zip(&self.sums);
+        let alone =
+            |(line, own): (&'a Line<'a>, &LineSums)| Family { line, own: *own, sums: *own, modifiers: Vec::new() };
+        let mut families: Vec<Family<'_>> = lines().map(alone).collect();
+        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
+        for (index, ((child, own), &root)) in lines().zip(&roots).enumerate() {
+            if let Some(family) = families.get_mut(root).filter(|_| root != index) {
+                family.sums.add(own)?;
+                family.modifiers.push(Modifier {
+                    name: name(child),
+                    item_id: kept(&child.sku),
+                    quantity: per_piece_rounded(child, family.line),
+                    total: round(own.gross)?,
+                });
             }
-            let quantity = line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
-            let unit_price = own.gross.checked_div(quantity);
-            items.push(LineItem {
-                id: line.id.as_deref().map_or_else(|| index.to_string(), str::to_owned),
-                kind: LineItemKind::Item,
-                name: name(line),
-                item_id: kept(&line.sku),
-                quantity: Quantity::new(quantity * sign),
-                unit: None,
-                // Both carry the sign, so the price does not.
-                unit_price: unit_price.map(|price| rounded_minor(price, currency, "menuListPrice")).transpose()?,
-                gross: round(sums.gross)?,
-                discount: round(sums.discount)?,
-                tax: round(sums.tax)?,
-                total: round(sums.total)?,
-                modifiers,
-            });
+        }
+        let mut items = Vec::with_capacity(families.len());
+        for (index, (family, root)) in families.into_iter().zip(roots).enumerate() {
+            if root == index {
+                items.push(family.item(index, sign, currency)?);
+            }
         }
         carry_cents(&mut items, discount)?;
         Ok(items)
+    }
+}
+
+/// A line, with what belongs to it added up.
+struct Family<'a> {
+    line: &'a Line<'a>,
+    own: LineSums,
+    sums: LineSums,
+    modifiers: Vec<Modifier>,
+}
+
+impl Family<'_> {
+    fn item(self, index: usize, sign: Decimal, currency: Currency) -> Result<LineItem, PayloadError> {
+        let Self { line, own, sums, modifiers } = self;
+        let quantity = line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
+        let unit_price = own.gross.checked_div(quantity);
+        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
+        Ok(LineItem {
+            id: line.id.as_deref().map_or_else(|| index.to_string(), str::to_owned),
+            kind: LineItemKind::Item,
+            name: name(line),
+            item_id: kept(&line.sku),
+            quantity: Quantity::new(quantity * sign),
+            unit: None,
+            // Both carry the sign, so the price does not.
+            unit_price: unit_price.map(|price| rounded_minor(price, currency, "menuListPrice")).transpose()?,
+            gross: round(sums.gross)?,
+            discount: round(sums.discount)?,
+            tax: round(sums.tax)?,
+            total: round(sums.total)?,
+            modifiers,
+        })
     }
 }
 
