@@ -172,7 +172,7 @@ async fn call_worker(app: &App, call: &Call, configuration: &Configuration, run:
     }
 }
 
-/// Lets the next incremental run begin no later than a new, shorter interval says. If this fails, the old one ends first.
+/// Lets the next incremental run begin no later than a shorter interval says. If this fails, the old one ends first.
 pub async fn hurry(app: &App, call: &Call, configuration: &Configuration) {
     let latest = Timestamp::now() + SignedDuration::from_mins(i64::from(configuration.sync.interval_minutes));
     let moved = async {

@@ -96,9 +96,8 @@ impl Desk {
             "sync": { "interval_minutes": 30, "backfill_days": 0 },
             "merchant": { "id": format!("M-{id}"), "name": "Bakery" }, "locations": [shop("L1"), shop("L2")],
             "status": "active", "deletion": null, "credentials": null, "epoch": 0, "version": 0,
-            "created_at": "2026-02-14T08:00:00Z", "updated_at": "2026-02-14T08:00:00Z", "health": {
-                "last_webhook_at": null, "last_sync_at": null, "signature_failures": 0, "last_signature_failure_at": null,
-            },
+            "created_at": "2026-02-14T08:00:00Z", "updated_at": "2026-02-14T08:00:00Z",
+            "health": { "last_webhook_at": null, "last_sync_at": null, "last_signature_failure_at": null },
         });
         change(&mut configuration);
         let mut configuration: Configuration = serde_json::from_value(configuration).unwrap();

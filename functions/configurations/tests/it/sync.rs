@@ -52,7 +52,10 @@ async fn whatever_is_wrong_with_a_request_is_answered_at_once() {
 
 #[tokio::test]
 async fn what_cannot_be_read_is_not_begun_and_can_be_looked_at() {
-    let deleting = json!({ "requested_at": "2026-11-28T08:00:00Z", "step": "wait", "due_at": "2099-01-01T00:00:00Z", "attempts": 0, "revoked": null, "transactions": 0, "deliveries": 0 });
+    let deleting = json!({
+        "requested_at": "2026-11-28T08:00:00Z", "step": "wait", "due_at": "2099-01-01T00:00:00Z", "attempts": 0,
+        "revoked": null, "transactions": 0, "deliveries": 0,
+    });
     let reason = |code: &str| json!([{ "code": code, "detail": "", "since": "2026-11-28T08:00:00Z" }]);
     let locations = json!(["L1"]);
     type Change<'a> = &'a dyn Fn(&mut Value);
@@ -116,7 +119,8 @@ async fn while_a_run_is_under_way_the_same_request_is_answered_with_it_and_anoth
     let current = desk.status("").await.body["current"].clone();
     let mut shown: Vec<_> =
         current.as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect();
-    (ids.sort_unstable(), shown.sort_unstable());
+    ids.sort_unstable();
+    shown.sort_unstable();
     assert_eq!(shown, ids);
 
     // A run of the schedule is nobody's, and is the same run all the same.
@@ -301,8 +305,14 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
     assert_eq!(
         shown["location_progress"],
         json!([
-            { "location_id": "L1", "from": at(0), "to": at(100), "reached": at(40), "windows": 5, "done": false, "failed": null },
-            { "location_id": "L2", "from": at(99), "to": at(100), "reached": at(100), "windows": 0, "done": true, "failed": "forbidden" },
+            {
+                "location_id": "L1", "from": at(0), "to": at(100), "reached": at(40), "windows": 5, "done": false,
+                "failed": null,
+            },
+            {
+                "location_id": "L2", "from": at(99), "to": at(100), "reached": at(100), "windows": 0, "done": true,
+                "failed": "forbidden",
+            },
         ])
     );
     assert_eq!(
@@ -311,7 +321,7 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
     );
     assert_eq!(
         shown["failed_orders"],
-        json!([{ "order_id": "ORDER1", "code": "unreadable", "detail": "/total" }, { "order_id": "ORDER1", "code": "unreadable", "detail": "/total" }])
+        json!(vec![json!({ "order_id": "ORDER1", "code": "unreadable", "detail": "/total" }); 2])
     );
     let joined = desk.begun(&backfill()).await;
     assert_eq!(joined.body["progress"]["orders"], progress["orders"]);

@@ -165,6 +165,12 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
         (with("/credentials/access_token", "".into()), &["/credentials/access_token"]),
         (with("/credentials/refresh_token", long_token.into()), &["/credentials/refresh_token"]),
         (with("/credentials/expires_at", "soon".into()), &["/credentials/expires_at"]),
+        (with("/sync", json!({ "interval_minutes": 1441 })), &["/sync/interval_minutes"]),
+        (
+            with("/sync", json!({ "backfill_days": -1, "interval_minutes": 1.5 })),
+            &["/sync/backfill_days", "/sync/interval_minutes"],
+        ),
+        (with("/sync", 15.into()), &["/sync"]),
     ] {
         let answer = create(&api, &wrong).await;
         answer.problem(422, "invalid_fields");
@@ -210,6 +216,7 @@ async fn a_new_configuration_is_shown_in_full_and_its_tokens_never() {
                 "set": true, "expires_at": "2026-12-24T18:00:00Z", "updated_at": view["credentials"]["updated_at"],
                 "refresh_due_at": view["credentials"]["refresh_due_at"],
             },
+            "sync": { "interval_minutes": 15, "backfill_days": 90 },
             "webhook_secrets": [],
             "health": {
                 "last_webhook_at": null, "last_sync_at": null, "signature_failures": 0, "last_signature_failure_at": null,

@@ -155,8 +155,10 @@ async fn a_change_needs_the_version_that_the_caller_has_seen() {
     let api = admin(town, "careful");
     let (merchant, path) = connected(town, &api).await;
     let shop = &merchant.locations[1].id;
-    let wanted =
-        json!({ "name": "Corner café 🥐", "day_start": "05:00", "locations": [{ "id": shop, "day_start": "06:30" }] });
+    let wanted = json!({
+        "name": "Corner café 🥐", "day_start": "05:00", "locations": [{ "id": shop, "day_start": "06:30" }],
+        "sync": { "interval_minutes": 60 },
+    });
     Answer::to(api.request(Method::PUT, &path).json(&wanted)).await.problem(428, "precondition_required");
     Answer::to(api.request(Method::DELETE, &path)).await.problem(428, "precondition_required");
     let before = get(&api, &path).await;
@@ -165,10 +167,15 @@ async fn a_change_needs_the_version_that_the_caller_has_seen() {
         let deletion = api.request(Method::DELETE, &path).header("if-match", stale);
         Answer::to(deletion).await.problem(412, "precondition_failed");
     }
-    let invalid = json!({ "name": 7, "colour": "blue", "day_start": "noon", "provider": "toast", "locations": {} });
+    let invalid = json!({
+        "name": 7, "colour": "blue", "day_start": "noon", "provider": "toast", "locations": {},
+        "sync": { "interval_minutes": 0, "backfill_days": 1826, "depth": 1 },
+    });
     let refused = Answer::to(replacement(&api, &path, before.header("etag"), &invalid)).await;
     refused.problem(422, "invalid_fields");
-    assert_eq!(refused.pointers(), ["/colour", "/day_start", "/locations", "/name", "/provider"]);
+    let wrong = ["/colour", "/day_start", "/locations", "/name", "/provider"];
+    let of_sync = ["/sync/backfill_days", "/sync/depth", "/sync/interval_minutes"];
+    assert_eq!(refused.pointers(), [&wrong[..], &of_sync].concat());
     assert_eq!(get(&api, &path).await.json(), before.json());
 
     let changed = Answer::to(replacement(&api, &path, before.header("etag"), &wanted)).await;
@@ -178,6 +185,7 @@ async fn a_change_needs_the_version_that_the_caller_has_seen() {
     };
     assert_eq!(starts(&changed.json()), [json!("05:00"), json!("06:30")]);
     assert_eq!(changed.json()["name"], "Corner café 🥐");
+    assert_eq!(changed.json()["sync"], json!({ "interval_minutes": 60, "backfill_days": 90 }));
     assert_eq!(get(&api, &path).await.json(), changed.json());
     Answer::to(replacement(&api, &path, before.header("etag"), &wanted)).await.problem(412, "precondition_failed");
     // What changes nothing is no new version.
@@ -192,6 +200,8 @@ async fn a_change_needs_the_version_that_the_caller_has_seen() {
     let mut statuses = [both.0.status, both.1.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412]);
+    // What a replacement leaves out returns to its default.
+    assert_eq!(get(&api, &path).await.json()["sync"], json!({ "interval_minutes": 15, "backfill_days": 90 }));
     remove(town, &api, &path).await;
 }
 
@@ -382,6 +392,11 @@ async fn no_route_reaches_another_tenants_configuration() {
         (Method::POST, "/pause", None),
         (Method::POST, "/resume", None),
         (Method::POST, "/authorize", None),
+        (Method::POST, "/sync", Some(json!({ "kind": "incremental" }))),
+        (Method::GET, "/sync/status", None),
+        (Method::GET, "/sync/status?run_id=018f0000-0000-7000-8000-000000000001", None),
+        (Method::POST, "/sync/cancel", None),
+        (Method::GET, "/product-mappings", None),
         (Method::POST, "/webhook-secrets", Some(secret)),
         (Method::DELETE, "/webhook-secrets/018f0000-0000-7000-8000-000000000001", None),
     ] {

@@ -19,6 +19,7 @@ mod outages;
 mod published_keys;
 mod roles;
 mod sales;
+mod sync;
 mod town;
 
 use std::{

@@ -62,6 +62,8 @@ fn who_seals_who_opens_and_what_for() {
         ("ConnectionsFunction", "seal", vec!["credentials"]),
         ("NormalizerFunction", "open", vec!["credentials"]),
         ("NormalizerFunction", "seal", vec!["credentials"]),
+        ("SyncWorkerFunction", "open", vec!["credentials"]),
+        ("SyncWorkerFunction", "seal", vec!["credentials"]),
         ("UpkeepFunction", "open", vec!["credentials"]),
         ("UpkeepFunction", "seal", vec!["credentials"]),
         ("WebhooksFunction", "open", vec!["webhook"]),
@@ -78,5 +80,5 @@ fn the_audit_log_is_only_ever_appended_to_and_read() {
         assert!(is_harmless, "{} may {} the audit log", grant.function, grant.action);
         writers += u32::from(grant.action == "dynamodb:PutItem");
     }
-    assert_eq!(writers, 4);
+    assert_eq!(writers, 5);
 }

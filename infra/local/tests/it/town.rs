@@ -308,6 +308,20 @@ impl<'a> Tables<'a> {
         delete.key("sequence", AttributeValue::N(sequence.to_string())).send().await.unwrap();
     }
 
+    /// An item of a catalogue, as the sync worker writes it.
+    pub async fn put_product(&self, tenant: &str, configuration: &str, item: &str, name: &str) {
+        let table = self.bakery.stack.output("ProductMappingsTable").unwrap();
+        let mut put = self.client.put_item().table_name(table).item("format", AttributeValue::N("1".into()));
+        let key = format!("{tenant}#{configuration}");
+        let changed_at = "2026-02-14T08:00:00.000Z";
+        for (attribute, value) in
+            [("configuration_key", key.as_str()), ("item_id", item), ("name", name), ("catalog_changed_at", changed_at)]
+        {
+            put = put.item(attribute, AttributeValue::S(value.to_owned()));
+        }
+        put.send().await.unwrap();
+    }
+
     pub async fn configurations(&self, tenant: &str) -> Vec<Item> {
         let table = self.bakery.stack.output("ConfigurationsTable").unwrap();
         let query = self.client.query().table_name(table).key_condition_expression("tenant_id = :tenant");
