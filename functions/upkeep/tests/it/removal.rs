@@ -7,13 +7,15 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::{Fault, Proxy, TENANT};
 use sandbox::{Failure, Faults, Vendor};
 use serde_json::json;
+use shared::domain::ProviderKind;
+use shared::pace::{BudgetKey, Priority};
 
 use crate::bench::{Bench, Item, bench, tick, until_crash};
 
 const TABLES: [&str; 5] =
     ["ConfigurationsTable", "TransactionsTable", "WebhookLogsTable", "CoordinationTable", "AuditLogTable"];
 
-/// What a configuration leaves in other tables: rows of its partition, as the normalizer writes them.
+/// What a configuration leaves in other tables: rows of its partition, as the normalizer writes them, and its budget.
 async fn fill(bench: &Bench, id: &str, items: usize) {
     let owner = AttributeValue::S(format!("{TENANT}#{id}"));
     for (table, partition, sort) in
@@ -25,6 +27,9 @@ async fn fill(bench: &Bench, id: &str, items: usize) {
             put.item(sort, AttributeValue::S(format!("row-{number}"))).send().await.unwrap();
         }
     }
+    let environment = serde_json::from_value(bench.show(id).await["environment"].clone()).unwrap();
+    let budget = BudgetKey { provider: ProviderKind::Square, environment, configuration: id.parse().unwrap() };
+    bench.connections(None).pace.acquire(&budget, Priority::Live).await.unwrap();
 }
 
 /// Every item of every table that says one of these texts.
