@@ -127,7 +127,7 @@ impl Coordination {
         Ok(self.get(&word_key(word)).await?.is_some())
     }
 
-    /// Forgets answers, when what they told of is removed.
+    /// Forgets answers and the like, when what they told of is removed.
     pub async fn forget(&self, keys: &[String]) -> Result<(), StoreError> {
         for key in keys {
             let request = self.client.delete_item().table_name(&self.table).key("key", text(key));

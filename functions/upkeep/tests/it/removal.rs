@@ -7,6 +7,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::{Fault, Proxy, TENANT};
 use sandbox::{Failure, Faults, Vendor};
 use serde_json::json;
+use shared::domain::ProviderKind;
+use shared::pace::{BudgetKey, Priority};
 
 use crate::bench::{Bench, Item, bench, tick, until_crash};
 
@@ -20,7 +22,8 @@ const TABLES: [&str; 7] = [
     "AuditLogTable",
 ];
 
-/// What a configuration leaves in other tables: rows of its partition, as the normalizer and the sync write them.
+/// What a configuration leaves in other tables: rows of its partition, as the normalizer and the sync write them, and its
+/// budget.
 async fn fill(bench: &Bench, id: &str, items: usize) {
     let owner = AttributeValue::S(format!("{TENANT}#{id}"));
     for (table, partition, sort) in [
@@ -35,6 +38,9 @@ async fn fill(bench: &Bench, id: &str, items: usize) {
             put.item(sort, AttributeValue::S(format!("row-{number}"))).send().await.unwrap();
         }
     }
+    let environment = serde_json::from_value(bench.show(id).await["environment"].clone()).unwrap();
+    let budget = BudgetKey { provider: ProviderKind::Square, environment, configuration: id.parse().unwrap() };
+    bench.connections(None).pace.acquire(&budget, Priority::Live).await.unwrap();
 }
 
 /// Every item of every table that says one of these texts.

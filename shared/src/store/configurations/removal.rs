@@ -9,6 +9,7 @@ use super::{Changes, CommitError, Configurations, Item, StoreError, TABLE, claim
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
 use crate::store::audit::Actor;
+use crate::store::budget::BudgetKey;
 use crate::store::item::{is_made, number, text, time, unreadable};
 
 impl Configurations {
@@ -64,8 +65,8 @@ impl Configurations {
 }
 
 impl Changes {
-    /// The last step of a removal. Answers that were kept for repeated requests are forgotten first: they show the
-    /// configuration.
+    /// The last step of a removal. Its request budget, and answers that were kept for repeated requests, are forgotten
+    /// first: they show the configuration.
     pub async fn bury(
         &self,
         scope: &TenantScope,
@@ -74,9 +75,9 @@ impl Changes {
         actor: &Actor,
     ) -> Result<(), CommitError> {
         let Some(item) = self.configurations.get(key(scope, removed.id)).await? else { return Ok(()) };
-        if let Some(keys) = item.get("remembered").and_then(|keys| keys.as_ss().ok()) {
-            self.coordination.forget(keys).await?;
-        }
+        let mut forgotten = vec![BudgetKey::of(removed).to_string()];
+        forgotten.extend(item.get("remembered").and_then(|keys| keys.as_ss().ok()).into_iter().flatten().cloned());
+        self.coordination.forget(&forgotten).await?;
         let mut tombstone = tombstone_key(scope, removed.id);
         tombstone.insert("deleted_at".into(), time(Timestamp::now()));
         tombstone.insert("transactions".into(), number(deletion.transactions));
