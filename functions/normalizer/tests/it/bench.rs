@@ -38,9 +38,16 @@ impl Bench {
 
     /// A fresh execution environment whose AWS calls go through `proxy`.
     pub fn app(&self, proxy: &Proxy) -> App {
+        self.app_with(proxy, &[])
+    }
+
+    /// The same, with some of the deployment's words replaced.
+    pub fn app_with(&self, proxy: &Proxy, variables: &[(&str, &str)]) -> App {
         let stack = &self.bakery.stack;
         proxy.forward_to(stack.endpoint());
+        let replaced = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let lookup = |name: &str| match name {
+            name if replaced(name).is_some() => replaced(name).map(|(_, value)| (*value).to_owned()),
             // Nothing is sent again behind a test's back.
             "OUTBOX_FIRST_RESEND_SECONDS" => Some("600".into()),
             name => stack.variable("normalizer", name).map(str::to_owned),
