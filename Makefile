@@ -10,13 +10,14 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run test fuzz-api check lint package clean
+.PHONY: help tools build run test fuzz-api check bench lint package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
 	@echo 'make test              every test, with the local stack'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
+	@echo 'make bench             what normalizing an order costs, in bare parses; ARGS=--quick for less exact figures'
 	@echo 'make lint              template.yaml against the specifications of AWS'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
 	@echo 'make clean             removes everything that was built or prepared'
@@ -49,6 +50,11 @@ check:
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
 	cargo test $(LOCKED) --workspace --lib --bins
 	cargo test $(LOCKED) --workspace --doc
+
+# The profile of the function that normalizes.
+bench:
+	cargo build $(LOCKED) --profile release-unwind --package bench
+	@$(TARGET)/release-unwind/bench normalize $(ARGS)
 
 lint:
 	@infra/local/prepare lint infra/local/requirements-lint.txt

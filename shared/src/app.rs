@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::access::Tokens;
 use crate::aws::SdkConfig;
-use crate::providers::{ProviderError, ProviderHosts, Providers};
+use crate::pace::Pace;
+use crate::providers::{ProviderError, ProviderHosts, Providers, request_rate};
 use crate::secrets::Applications;
 use crate::settings::Reader;
 use crate::store::audit::AuditLog;
+use crate::store::budget::Budgets;
 use crate::store::configurations::{Changes, Configurations};
 use crate::store::coordination::Coordination;
 use crate::store::sync_logs::SyncLogs;
@@ -20,6 +22,7 @@ pub struct ConnectionSettings {
     coordination_table: String,
     sync_logs_table: String,
     key_id: String,
+    rate_percent: u32,
     hosts: ProviderHosts,
     applications: Applications,
 }
@@ -33,6 +36,7 @@ impl ConnectionSettings {
             coordination_table: r.text("COORDINATION_TABLE"),
             sync_logs_table: r.text("SYNC_LOGS_TABLE"),
             key_id: r.text("KMS_KEY_ID"),
+            rate_percent: r.number("PROVIDER_RATE_PERCENT"),
             hosts: ProviderHosts {
                 square: r.optional("SQUARE_BASE_URL"),
                 toast: r.optional("TOAST_BASE_URL"),
@@ -59,6 +63,8 @@ pub struct Connections {
     pub vault: Arc<Vault>,
     /// Who is asked.
     pub providers: Arc<Providers>,
+    /// How fast they are asked.
+    pub pace: Arc<Pace>,
     /// What we are to them.
     pub applications: Arc<Applications>,
 }
@@ -70,6 +76,8 @@ impl Connections {
         let configurations = Configurations::new(dynamodb.clone(), settings.configurations_table);
         let coordination = Coordination::new(dynamodb.clone(), settings.coordination_table.clone());
         let sync_logs = SyncLogs::new(dynamodb.clone(), settings.sync_logs_table);
+        let budgets = Budgets::new(dynamodb.clone(), settings.coordination_table.clone());
+        let percent = settings.rate_percent;
         let audit = AuditLog::new(dynamodb, settings.audit_log_table, settings.coordination_table);
         Ok(Self {
             changes: Changes::new(configurations.clone(), audit.clone(), coordination.clone(), sync_logs.clone()),
@@ -79,6 +87,7 @@ impl Connections {
             sync_logs,
             vault: Arc::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id)),
             providers: Arc::new(Providers::new(settings.hosts)?),
+            pace: Arc::new(Pace::new(budgets, move |kind| request_rate(kind).percent(percent))),
             applications: Arc::new(settings.applications),
         })
     }

@@ -3,6 +3,7 @@
 //! No AWS, no HTTP and no provider's word in here: everything else imports this room, and it imports none of ours.
 
 mod business_day;
+mod catalog;
 mod configuration;
 mod ids;
 mod money;
@@ -11,6 +12,7 @@ mod sync;
 mod transaction;
 
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
+pub use catalog::CatalogItem;
 pub use configuration::{
     Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
@@ -22,7 +24,7 @@ pub use ids::{
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
 pub use sync::{
-    FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
+    DayCount, FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
     SyncRequest, SyncSettings, Trigger, Window,
 };
 pub use transaction::{

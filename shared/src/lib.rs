@@ -1,7 +1,8 @@
 //! What every function of the POS integration service has in common.
 //!
 //! Reading order: [`domain`] (what a transaction is), [`providers`] (their words, turned into ours), [`vault`] and
-//! [`access`] (credentials), [`store`] (tables), [`queue`] (messages), then what the doors need.
+//! [`access`] (credentials), [`store`] (tables), [`queue`] (messages), [`pace`] (how fast we ask),
+//! then what the doors need.
 
 #[cfg(all(feature = "vault", feature = "store", feature = "client", feature = "secrets"))]
 pub mod access;
@@ -10,6 +11,8 @@ pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod domain;
+#[cfg(feature = "store")]
+pub mod pace;
 pub mod problem;
 pub mod providers;
 #[cfg(feature = "queue")]

@@ -13,14 +13,16 @@ pub mod lightspeed;
 #[cfg(feature = "client")]
 mod merchant;
 mod query;
+mod rate;
 #[cfg(feature = "client")]
 mod reading;
 pub mod square;
+mod text;
 pub mod toast;
 
 use jiff::Timestamp;
 #[cfg(feature = "client")]
-use jiff::{SignedDuration, civil::Date};
+use jiff::civil::Date;
 
 #[cfg(feature = "client")]
 use crate::domain::Location;
@@ -34,10 +36,11 @@ pub use delivery::{
 pub use error::{Disposition, PayloadError, PayloadProblem, ProviderError, ProviderErrorKind, SignatureMismatch};
 #[cfg(feature = "client")]
 pub use merchant::{DescribedLocation, MerchantDescription};
+pub use rate::{Rate, request_rate};
 #[cfg(feature = "client")]
 pub use reading::{
     Availability, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogItem, CatalogPage, DailyTotals,
-    FoundOrder, OrderPage, OrderQuery,
+    Listing, OrderPage, OrderQuery,
 };
 
 /// Everything we ask of a point-of-sale provider.
@@ -85,9 +88,9 @@ pub trait PosProvider: Send + Sync {
     #[cfg(feature = "client")]
     async fn fetch_order(&self, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError>;
 
-    /// The longest window that [`PosProvider::list_orders`] may be asked for.
+    /// How it lists orders, days and what is sold.
     #[cfg(feature = "client")]
-    fn longest_window(&self) -> SignedDuration;
+    fn listing(&self) -> Listing;
 
     /// Reads a page of the orders of a shop that changed in a window of time. `CursorExpired`: the window must be read
     /// from its start.
@@ -225,6 +228,16 @@ impl Providers {
             ProviderKind::Toast => &self.toast,
             ProviderKind::Lightspeed => &self.lightspeed,
         }
+    }
+}
+
+/// Reads an order into the structs that its normalizer reads, and does nothing with it.
+#[cfg(feature = "bench")]
+pub fn parse_order(kind: ProviderKind, body: &[u8]) -> serde_json::Result<()> {
+    match kind {
+        ProviderKind::Square => square::parse_order(body),
+        ProviderKind::Toast => toast::parse_order(body),
+        ProviderKind::Lightspeed => lightspeed::parse_order(body),
     }
 }
 

@@ -3,8 +3,10 @@
 mod item;
 
 pub mod audit;
+pub mod budget;
 pub mod configurations;
 pub mod coordination;
+pub mod product_mappings;
 pub mod sync_logs;
 pub mod transactions;
 pub mod webhook_logs;

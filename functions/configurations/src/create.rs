@@ -16,12 +16,17 @@ use shared::store::configurations::Change;
 use crate::{App, Repeat, connect, show};
 
 pub(crate) const MAX_NAME: usize = 100;
+/// A day: whoever wants it rarer can pause.
+pub(crate) const MAX_INTERVAL_MINUTES: u16 = 1440;
+/// Five years.
+pub(crate) const MAX_BACKFILL_DAYS: u16 = 1825;
 
 /// What a tenant decides about a configuration. Shops are not typed in: the provider knows their zones and currencies.
 pub struct Decisions {
     pub name: Option<String>,
     pub day_start: DayStart,
     pub day_starts: BTreeMap<LocationId, DayStart>,
+    pub sync: SyncSettings,
 }
 
 /// Reads what [`create`] and a replacement have in common.
@@ -38,7 +43,23 @@ pub fn read_decisions(fields: &mut Fields) -> Decisions {
     if let Some(locations) = fields.optional::<Vec<LocationInput>>("locations") {
         day_starts.extend(locations.into_iter().map(|location| (location.id, location.day_start)));
     }
-    Decisions { name, day_start, day_starts }
+    let sync = fields.section("sync", read_sync).unwrap_or_default();
+    Decisions { name, day_start, day_starts, sync }
+}
+
+fn read_sync(fields: &mut Fields) -> SyncSettings {
+    let default = SyncSettings::default();
+    let mut number = |name: &str, range: std::ops::RangeInclusive<u16>, default: u16| {
+        let Some(number) = fields.optional::<u16>(name) else { return default };
+        if !range.contains(&number) {
+            fields.refuse(name, format!("is {} to {}", range.start(), range.end()));
+        }
+        number
+    };
+    SyncSettings {
+        interval_minutes: number("interval_minutes", 1..=MAX_INTERVAL_MINUTES, default.interval_minutes),
+        backfill_days: number("backfill_days", 0..=MAX_BACKFILL_DAYS, default.backfill_days),
+    }
 }
 
 /// A shop whose day starts at another time than the others'.
@@ -85,7 +106,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         name,
         day_start: decisions.day_start,
         day_starts: decisions.day_starts,
-        sync: SyncSettings::default(),
+        sync: decisions.sync,
         merchant: None,
         locations: Vec::new(),
         status: ConfigurationStatus::Active,

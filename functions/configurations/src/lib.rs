@@ -11,6 +11,8 @@ mod remove;
 mod replace;
 mod routes;
 mod switch;
+mod sync;
+mod sync_view;
 mod view;
 mod webhook_secrets;
 
@@ -89,6 +91,13 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
                 call.once(&app.coordination, async |repeat| webhook_secrets::add(app, &call, repeat).await).await
             }
             Operation::RemoveWebhookSecret => webhook_secrets::remove(app, &call).await,
+            Operation::BeginSync => {
+                call.once(&app.coordination, async |repeat| sync::begin(app, &call, repeat).await).await
+            }
+            Operation::SyncStatus => sync::status(app, &call).await,
+            Operation::CancelSync => {
+                call.once(&app.coordination, async |repeat| sync::cancel(app, &call, repeat).await).await
+            }
             Operation::ListAudit => audit::list(app, &call).await,
             Operation::VerifyAudit => audit::verify(app, &call).await,
             // Answered above: whoever comes back has no token.

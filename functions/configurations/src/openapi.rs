@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::domain::{ConfigurationStatus, DayStart, Environment, LocationId, ProviderKind};
+use shared::domain::{ConfigurationStatus, DayStart, Environment, LocationId, ProviderKind, RunId, SyncKind};
 use shared::problem::Kind;
 use shared::rest::Page;
 use shared::rest::openapi::{Description, Shapes};
@@ -17,13 +17,17 @@ use shared::store::audit::{AuditRow, Verification};
 use crate::Operation;
 use crate::authorize::Authorization;
 use crate::connect::{MAX_RESTAURANTS, MAX_TOKEN};
-use crate::create::MAX_NAME;
+use crate::create::{MAX_BACKFILL_DAYS, MAX_INTERVAL_MINUTES, MAX_NAME};
 use crate::list::DEFAULT_PAGE;
+use crate::sync;
+use crate::sync_view::{CancelledView, RunView, StatusView};
 use crate::view::ConfigurationView;
 use crate::webhook_secrets::{MAX_LABEL, MAX_OVERLAP_HOURS, MAX_URL};
 
 /// One line: something visible, and no control character.
 const LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+/// A day, without a time of day.
+const DATE: &str = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$";
 /// Visible ASCII characters.
 const TOKEN: &str = "^[!-~]+$";
 
@@ -51,6 +55,7 @@ struct New<P, C> {
     day_start: Option<DayStart>,
     /// Shops whose day starts at another time.
     locations: Option<Vec<LocationDayStart>>,
+    sync: Option<NewSyncSettings>,
     credentials: Option<C>,
 }
 
@@ -81,7 +86,107 @@ struct ReplacedConfiguration {
     day_start: Option<DayStart>,
     /// Shops whose day starts at another time.
     locations: Option<Vec<LocationDayStart>>,
+    sync: Option<NewSyncSettings>,
     credentials: Option<NewCredentials>,
+}
+
+/// How often it is read, and how far back.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `create` reads")]
+struct NewSyncSettings {
+    /// Minutes between two incremental runs while webhooks are neither complete nor missed; 15 if absent.
+    #[schemars(range(min = 1, max = MAX_INTERVAL_MINUTES))]
+    interval_minutes: Option<u16>,
+    /// Days that are read back when the merchant is connected; 90 if absent. A connection that is there already asks for
+    /// a backfill instead.
+    #[schemars(range(min = 0, max = MAX_BACKFILL_DAYS))]
+    backfill_days: Option<u16>,
+}
+
+/// A run to begin.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+enum NewRun {
+    Incremental(NewIncremental),
+    Backfill(NewBackfill),
+    Repair(NewRepair),
+    Catalog(NewCatalog),
+}
+
+/// What has changed since the last one.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+struct NewIncremental {
+    kind: IncrementalKind,
+    /// All shops, if absent.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    locations: Option<Vec<LocationId>>,
+}
+
+/// Accounting days of the past, newest first.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+struct NewBackfill {
+    kind: BackfillKind,
+    /// The oldest day, 1825 days before `to` at most.
+    #[schemars(extend("format" = "date", "pattern" = DATE))]
+    from: String,
+    /// The newest day, included. Not in the future.
+    #[schemars(extend("format" = "date", "pattern" = DATE))]
+    to: String,
+    /// All shops, if absent.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    locations: Option<Vec<LocationId>>,
+}
+
+/// One accounting day once more, and what was changed of it later.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+struct NewRepair {
+    kind: RepairKind,
+    /// Which. Not in the future.
+    #[schemars(extend("format" = "date", "pattern" = DATE))]
+    day: String,
+    /// All shops, if absent.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
+    locations: Option<Vec<LocationId>>,
+}
+
+/// What is sold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+struct NewCatalog {
+    kind: CatalogKind,
+}
+
+macro_rules! only_word {
+    ($name:ident, $word:ident) => {
+        #[derive(Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        enum $name {
+            $word,
+        }
+    };
+}
+
+only_word!(IncrementalKind, Incremental);
+only_word!(BackfillKind, Backfill);
+only_word!(RepairKind, Repair);
+only_word!(CatalogKind, Catalog);
+
+/// Which runs are not wanted any more.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the shape of what `sync` reads")]
+struct UnwantedRuns {
+    /// All that are under way, if absent.
+    kind: Option<SyncKind>,
 }
 
 /// A shop whose day starts at another time than the others'.
@@ -167,7 +272,11 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             let described = described.with_header("Location", "Where it is");
             let next = ["get_configuration", "replace_configuration", "delete_configuration", "pause_configuration"];
             let then = ["resume_configuration", "authorize_configuration", "add_webhook_secret", "test_configuration"];
-            next.into_iter().chain(then).fold(described, |described, next| described.leads_to(next, of_body(next)))
+            let reads = ["begin_sync", "get_sync_status", "cancel_sync", "list_product_mappings"];
+            next.into_iter()
+                .chain(then)
+                .chain(reads)
+                .fold(described, |described, next| described.leads_to(next, of_body(next)))
         }
         Operation::Get => shown(
             Description::new("get_configuration", "Shows a configuration and how it fares"),
@@ -222,6 +331,32 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             let described = Description::new("remove_webhook_secret", "Removes a webhook secret at once");
             shown(described, StatusCode::OK, "The configuration without it", shapes).may([Kind::Conflict])
         }
+        Operation::BeginSync => {
+            let summary = "Begins a run of the sync; while it is under way, the same request is answered with it";
+            Description::new("begin_sync", summary)
+                .takes(shapes.asked::<NewRun>())
+                .repeatable()
+                .may([Kind::Conflict, Kind::ProviderRefused])
+                .answers(StatusCode::ACCEPTED, "The run", shapes.answered::<RunView<'_>>())
+                .with_header("Location", "Where its progress is shown")
+                .leads_to("get_sync_status", of_configuration())
+                .leads_to("cancel_sync", of_configuration())
+        }
+        Operation::SyncStatus => {
+            Description::new("get_sync_status", "Shows runs, the newest first, and how complete each shop is")
+                .query("run_id", "This run only, under way or ended", shapes.asked::<RunId>())
+                .paged(sync::DEFAULT_PAGE)
+                .answers(StatusCode::OK, "How it is", shapes.answered::<StatusView<'_>>())
+        }
+        Operation::CancelSync => {
+            Description::new("cancel_sync", "Ends runs after the page that they are reading; what was read stays")
+                .may_take(shapes.asked::<UnwantedRuns>())
+                .repeatable()
+                .may([Kind::Conflict])
+                .answers(StatusCode::ACCEPTED, "What is being ended", shapes.answered::<CancelledView<'_>>())
+                .with_header("Location", "Where their end is shown")
+                .leads_to("get_sync_status", of_configuration())
+        }
         Operation::ListAudit => Description::new("list_audit_log", "Lists who changed what, newest first")
             .paged(DEFAULT_PAGE)
             .answers(StatusCode::OK, "A page", shapes.answered::<Page<AuditRow>>()),
@@ -244,6 +379,11 @@ fn shown(described: Description, status: StatusCode, description: &str, shapes: 
 fn switched(id: &'static str, summary: &'static str, shapes: &mut Shapes) -> Description {
     let described = Description::new(id, summary).repeatable().may([Kind::Conflict]);
     shown(described, StatusCode::OK, "The configuration", shapes)
+}
+
+/// How an answer leads to another operation on the same configuration.
+fn of_configuration() -> Value {
+    json!({ "tenant_id": "$request.path.tenant_id", "configuration_id": "$request.path.configuration_id" })
 }
 
 /// How the answer to `create_configuration` leads to another operation.
@@ -312,5 +452,17 @@ mod tests {
             webhook_secrets::read(fields);
         });
         assert_eq!(documented::<NewWebhookSecret>(), secret);
+        let run = Fields::asked_by(|fields| {
+            let today = "2026-11-28".parse().unwrap();
+            sync::read(fields, today);
+            for kind in SyncKind::ALL {
+                sync::read_kind(fields, kind, today);
+            }
+        });
+        assert_eq!(documented::<NewRun>(), run);
+        let unwanted = Fields::asked_by(|fields| {
+            sync::read_cancel(fields);
+        });
+        assert_eq!(documented::<UnwantedRuns>(), unwanted);
     }
 }

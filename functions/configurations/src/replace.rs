@@ -6,9 +6,9 @@ use shared::rest::{Answer, Call, refused_change};
 use shared::store::configurations::{Change, CommitError};
 
 use crate::create::read_decisions;
-use crate::{App, connect, find_to_change, show};
+use crate::{App, connect, find_to_change, show, sync};
 
-/// Replaces name and day starts, and the credentials if there are any in the request.
+/// Replaces name, day starts and how it is read, and the credentials if there are any in the request.
 pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     let before = find_to_change(app, call).await?;
     call.require_match(before.version)?;
@@ -21,6 +21,7 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     after.name = decisions.name.ok_or_else(Problem::internal)?;
     after.day_start = decisions.day_start;
     after.day_starts = decisions.day_starts;
+    after.sync = decisions.sync;
     after.apply_day_starts();
     let sealed = match brought.flatten() {
         Some(brought) => {
@@ -38,6 +39,9 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     let change = Change { credentials: sealed, ..Change::of(&actor, "configuration.replaced", &before, &after) };
     let begun = app.changes.commit(&call.scope, &change).await.map_err(moved_is_stale)?;
     connect::begin_reading(app, &call.scope, after.id, &begun).await;
+    if after.sync.interval_minutes < before.sync.interval_minutes {
+        sync::hurry(app, call, &after).await;
+    }
     show(StatusCode::OK, &after)
 }
 

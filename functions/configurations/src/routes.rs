@@ -27,6 +27,12 @@ pub enum Operation {
     AddWebhookSecret,
     /// Removes a webhook secret.
     RemoveWebhookSecret,
+    /// Begins a run of the sync.
+    BeginSync,
+    /// Shows runs, and how complete the shops are.
+    SyncStatus,
+    /// Ends runs.
+    CancelSync,
     /// Lists who changed what.
     ListAudit,
     /// Walks the audit log's chain.
@@ -68,6 +74,9 @@ pub const ROUTES: &[Route<Operation>] = &[
         Role::Write,
         Operation::RemoveWebhookSecret,
     ),
+    route("POST", tenant!("/configurations/{configuration_id}/sync"), Role::Write, Operation::BeginSync),
+    route("GET", tenant!("/configurations/{configuration_id}/sync/status"), Role::Read, Operation::SyncStatus),
+    route("POST", tenant!("/configurations/{configuration_id}/sync/cancel"), Role::Write, Operation::CancelSync),
     route("GET", tenant!("/audit-log"), Role::Admin, Operation::ListAudit),
     route("GET", tenant!("/audit-log/verification"), Role::Admin, Operation::VerifyAudit),
     Route { method: "GET", path: "/api/v1/oauth/{pos_system}/callback", role: None, operation: Operation::Callback },

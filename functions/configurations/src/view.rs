@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, DayStart, Deletion, Environment, Health, Location, Merchant,
-    ProviderKind, ReasonCode, WebhookSecretSummary,
+    ProviderKind, ReasonCode, SyncSettings, WebhookSecretSummary,
 };
 
 /// A configuration as the API shows it.
@@ -23,6 +23,8 @@ pub struct ConfigurationView<'a> {
     /// Whose tills; unknown until somebody has connected.
     merchant: Option<&'a Merchant>,
     locations: &'a [Location],
+    /// How often it is read, and how far back.
+    sync: SyncSettings,
     credentials: CredentialsView,
     /// Secrets that prove deliveries to the configuration's own webhook URL.
     webhook_secrets: &'a [WebhookSecretSummary],
@@ -78,6 +80,7 @@ impl<'a> ConfigurationView<'a> {
             day_start: configuration.day_start,
             merchant: configuration.merchant.as_ref(),
             locations: &configuration.locations,
+            sync: configuration.sync,
             credentials: CredentialsView {
                 set: credentials.is_some(),
                 updated_at: credentials.map(|it| it.set_at),

@@ -4,7 +4,7 @@
 //! merchant's configuration is looked up once.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,7 @@ use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, Environment, EventId, ExternalOrderId, ProviderKind,
     ReasonCode, StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
 };
+use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{
     Access, Expectation, Notification, OrderRef, Origin, ProviderError, ProviderErrorKind, RawOrder, Subject,
     VerifiedDelivery,
@@ -33,6 +34,11 @@ const SETTLE_MARGIN: SignedDuration = SignedDuration::from_secs(10);
 /// After so many attempts an order is taken as it is, though a payment that was announced is not in it.
 const PATIENCE: u32 = 4;
 
+/// How long a message waits here for its turn at the provider, rather than on the queue.
+const TURN: Duration = Duration::from_secs(1);
+/// What the reading and the writing after it may take.
+const ROOM: Duration = Duration::from_secs(6);
+
 /// How often it is noted that a configuration's webhooks work.
 const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
@@ -46,15 +52,16 @@ pub(crate) enum Lead {
 /// What one batch has found out so far.
 pub struct Batch<'a> {
     pub(crate) app: &'a App,
+    deadline: Instant,
     configurations: HashMap<Lead, Option<SealedConfiguration>>,
     orders: HashMap<(ConfigurationId, ExternalOrderId), Vec<Transaction>>,
     noted: HashMap<ConfigurationId, Timestamp>,
 }
 
 impl<'a> Batch<'a> {
-    /// A batch has found out nothing yet.
-    pub fn new(app: &'a App) -> Self {
-        Self { app, configurations: HashMap::new(), orders: HashMap::new(), noted: HashMap::new() }
+    /// A batch has found out nothing yet. `deadline`: when work on it is cut off.
+    pub fn new(app: &'a App, deadline: Instant) -> Self {
+        Self { app, deadline, configurations: HashMap::new(), orders: HashMap::new(), noted: HashMap::new() }
     }
 
     /// Takes one message to its end, or says that it must come again. One log line each.
@@ -223,10 +230,10 @@ impl<'a> Batch<'a> {
     async fn fetch(&self, found: &SealedConfiguration, order: &OrderRef) -> Result<RawOrder, Stop> {
         let tokens = &self.app.tokens;
         let mut token = tokens.current(found).await?;
-        let mut fetched = self.fetch_with(found, &token, order).await;
+        let mut fetched = self.fetch_with(found, &token, order).await?;
         if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
             token = tokens.after_refusal(found, &token).await?;
-            fetched = self.fetch_with(found, &token, order).await;
+            fetched = self.fetch_with(found, &token, order).await?;
         }
         let reason = if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
             Some(ReasonCode::CredentialsRefused)
@@ -242,15 +249,23 @@ impl<'a> Batch<'a> {
         Ok(fetched?)
     }
 
+    /// One reading, when it is its turn. What the provider says counts for all who ask with these credentials.
     async fn fetch_with(
         &self,
         found: &SealedConfiguration,
         token: &Token,
         order: &OrderRef,
-    ) -> Result<RawOrder, ProviderError> {
+    ) -> Result<Result<RawOrder, ProviderError>, NotNow> {
+        let connections = &self.app.connections;
         let Configuration { provider, environment, .. } = found.configuration;
+        let (budget, time_left) =
+            (BudgetKey::of(&found.configuration), self.deadline.saturating_duration_since(Instant::now()));
+        let patience = TURN.min(time_left.saturating_sub(ROOM));
+        connections.pace.acquire_within(&budget, Priority::Live, patience).await?;
         let access = Access { environment, token: &token.access };
-        self.app.connections.providers.get(provider).fetch_order(&access, order).await
+        let fetched = connections.providers.get(provider).fetch_order(&access, order).await;
+        connections.pace.note(&budget, &fetched).await;
+        Ok(fetched)
     }
 
     /// The merchant is said to have withdrawn its consent. It may have given it again since, so the provider decides: what

@@ -99,10 +99,10 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
         return Err(MissingMessageId);
     }
     let mut response = SqsBatchResponse::default();
-    let mut batch = Batch::new(app);
     let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     app.tokens.begin(Instant::now() + time_left);
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
+    let mut batch = Batch::new(app, deadline);
     for message in records {
         if let Err(later) = work_until(deadline, &mut batch, message).await {
             postpone(app, message, &later).await;

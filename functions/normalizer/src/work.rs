@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsMessage;
 use shared::access::TokenError;
 use shared::aws::AwsError;
+use shared::pace::{NotNow, Why};
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
 use shared::store::StoreError;
@@ -20,7 +21,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(900);
 pub struct Later {
     /// Stable word for the log.
     pub code: &'static str,
-    /// What the provider asked for.
+    /// What the provider, or its budget, asked for.
     after: Option<Duration>,
 }
 
@@ -100,6 +101,18 @@ impl From<TokenError> for Stop {
             TokenError::Vault(VaultError::NotAuthentic) => Self::Final(failed("credentials_not_authentic", &error)),
             TokenError::ReauthRequired => Self::Final(failed("reauth_required", &error)),
         }
+    }
+}
+
+impl From<NotNow> for Stop {
+    fn from(not_now: NotNow) -> Self {
+        let code = match not_now.why {
+            Why::Budget | Why::RetryAfter => "paced",
+            Why::BreakerOpen => "provider_breaker_open",
+        };
+        // The queue counts in whole seconds, and sooner is in vain.
+        let after = Duration::from_secs(not_now.retry_after.as_secs() + 1);
+        Self::Later(Later { code, after: Some(after) })
     }
 }
 

@@ -1,2 +1,16 @@
-//! SQS: goes on with runs.
-fn main() {}
+//! SQS sync-jobs: reads provider pages, hands them to the normalizer, checkpoints, goes on.
+
+// The AWS clients nest their futures deeper than the compiler looks by itself.
+#![recursion_limit = "256"]
+
+use lambda_runtime::{Error, run, service_fn};
+use shared::settings::Reader;
+use sync_worker::{App, Settings, handle_batch};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    shared::telemetry::init();
+    let config = shared::aws::config_from_env()?;
+    let app = &App::new(&config, Reader::from_env(|r| Settings::read(r, &config))?)?;
+    run(service_fn(async |event| handle_batch(app, event).await.map_err(Error::from))).await
+}

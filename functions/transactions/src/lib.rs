@@ -1,8 +1,9 @@
-//! REST: the transactions of a tenant.
+//! REST: the transactions of a tenant, and what its tills sell.
 
 mod list;
 #[cfg(feature = "schema")]
 pub mod openapi;
+mod products;
 mod view;
 
 use http::StatusCode;
@@ -12,6 +13,7 @@ use shared::problem::Problem;
 use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
 use shared::secrets::Secret;
 use shared::store::configurations::{Configurations, Filter};
+use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::{TransactionKey, Transactions};
 use view::TransactionView;
 
@@ -25,6 +27,8 @@ pub enum Operation {
     List,
     /// Shows one.
     Get,
+    /// Lists what a till sells.
+    ListProductMappings,
 }
 
 /// All routes.
@@ -41,19 +45,31 @@ pub const ROUTES: &[Route<Operation>] = &[
         role: Some(Role::Read),
         operation: Operation::Get,
     },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings",
+        role: Some(Role::Read),
+        operation: Operation::ListProductMappings,
+    },
 ];
 
 /// Everything that the work needs, made once per execution environment.
 pub struct App {
     configurations: Configurations,
     transactions: Transactions,
+    product_mappings: ProductMappings,
     cursor_key: Secret<CursorKey>,
 }
 
 impl App {
     /// Reads nothing yet.
-    pub fn new(configurations: Configurations, transactions: Transactions, cursor_key: Secret<CursorKey>) -> Self {
-        Self { configurations, transactions, cursor_key }
+    pub fn new(
+        configurations: Configurations,
+        transactions: Transactions,
+        product_mappings: ProductMappings,
+        cursor_key: Secret<CursorKey>,
+    ) -> Self {
+        Self { configurations, transactions, product_mappings, cursor_key }
     }
 }
 
@@ -62,6 +78,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
     answer(request, async |call: Call| match call.operation(ROUTES)? {
         Operation::List => list::list(app, &call).await,
         Operation::Get => get(app, &call).await,
+        Operation::ListProductMappings => products::list(app, &call).await,
     })
     .await
 }

@@ -9,6 +9,7 @@ use shared::rest::openapi::{Description, Shapes};
 
 use crate::Operation;
 use crate::list::DEFAULT_PAGE;
+use crate::products::{self, ProductView};
 use crate::view::TransactionView;
 
 /// Describes one operation.
@@ -33,6 +34,11 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             "The transaction",
             shapes.answered::<TransactionView<'_>>(),
         ),
+        Operation::ListProductMappings => {
+            Description::new("list_product_mappings", "Lists what a till sells, as its catalogue says")
+                .paged(products::DEFAULT_PAGE)
+                .answers(StatusCode::OK, "A page", shapes.answered::<Page<ProductView<'_>>>())
+        }
     };
     described.may([Kind::Unavailable]).with_header("X-Request-Id", "The id of the request, for questions about it")
 }

@@ -16,6 +16,7 @@ use shared::access::{TokenError, Tokens};
 use shared::app::Connections;
 use shared::store::StoreError;
 use shared::store::configurations::{CommitError, Configurations};
+use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 use shared::vault::VaultError;
@@ -33,6 +34,7 @@ pub struct App {
     tokens: Tokens,
     transactions: Transactions,
     logs: WebhookLogs,
+    product_mappings: ProductMappings,
     settle: SignedDuration,
 }
 
@@ -40,11 +42,11 @@ impl App {
     /// `settle`: how long work that has begun before a removal may still write.
     pub fn new(
         connections: Connections,
-        transactions: Transactions,
-        logs: WebhookLogs,
+        (transactions, logs, product_mappings): (Transactions, WebhookLogs, ProductMappings),
         settle: SignedDuration,
     ) -> Self {
-        Self { tokens: connections.tokens("upkeep"), connections, transactions, logs, settle }
+        let tokens = connections.tokens("upkeep");
+        Self { connections, tokens, transactions, logs, product_mappings, settle }
     }
 }
 

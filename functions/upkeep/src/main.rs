@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::app::{ConnectionSettings, Connections};
 use shared::settings::Reader;
+use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 use upkeep::{App, Request, handle};
@@ -12,15 +13,19 @@ use upkeep::{App, Request, handle};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let config = shared::aws::config_from_env()?;
-    let (settings, transactions, logs, settle) = Reader::from_env(|r| {
+    let (settings, [transactions, logs, product_mappings], settle) = Reader::from_env(|r| {
+        let tables = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
         let settle = SignedDuration::from_secs(r.number("REMOVAL_SETTLE_SECONDS"));
-        (ConnectionSettings::read(r, &config), r.text("TRANSACTIONS_TABLE"), r.text("WEBHOOK_LOGS_TABLE"), settle)
+        (ConnectionSettings::read(r, &config), tables.map(|name| r.text(name)), settle)
     })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
         Connections::new(&config, settings)?,
-        Transactions::new(dynamodb.clone(), transactions),
-        WebhookLogs::new(dynamodb, logs, 0),
+        (
+            Transactions::new(dynamodb.clone(), transactions),
+            WebhookLogs::new(dynamodb.clone(), logs, 0),
+            ProductMappings::new(dynamodb, product_mappings),
+        ),
         settle,
     );
     run(service_fn(async |event: LambdaEvent<Request>| {

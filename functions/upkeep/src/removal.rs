@@ -122,13 +122,19 @@ async fn purge(
     let id = found.configuration.id;
     let transactions = app.transactions.purge(&found.scope, id, deadline).await?;
     let deliveries = app.logs.purge(&found.scope, id, deadline).await?;
+    let products = app.product_mappings.purge(&found.scope, id, deadline).await?;
+    // Which answers tell of its runs stands among what is purged next.
+    let answers = app.connections.sync_logs.list_answers(&found.scope, id).await?;
+    app.connections.coordination.forget(&answers).await?;
+    let runs = app.connections.sync_logs.purge(&found.scope, id, deadline).await?;
     let purged = Deletion {
         due_at: Timestamp::now(),
         transactions: mine.transactions + transactions.removed,
         deliveries: mine.deliveries + deliveries.removed,
         ..mine.clone()
     };
-    Ok((purged, transactions.is_done && deliveries.is_done))
+    let is_done = [transactions, deliveries, products, runs].iter().all(|purged| purged.is_done);
+    Ok((purged, is_done))
 }
 
 async fn bury(app: &App, found: &SealedConfiguration, purged: &Deletion) -> Result<(), UpkeepError> {

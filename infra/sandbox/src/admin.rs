@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
 use crate::ledger::totals;
@@ -31,21 +31,21 @@ const ROUTES: [&str; 23] = [
     "GET    /_admin/progress",
     "GET    /_admin/application",
     "GET    /_admin/merchants",
-    "POST   /_admin/play {\"sales\": 40}",
+    "POST   /_admin/play {\"sales\": 40, \"merchant_id\": optional, here and in the next two}",
     "POST   /_admin/history {\"sales\": 200, \"opens_at\": \"2026-02-14T11:00:00Z\"}",
     "POST   /_admin/days {\"days\": 3, \"customers\": 80, \"first\": \"2026-02-14\" for the past, else from now on}",
     "POST   /_admin/subscriptions/restart",
     "GET    /_admin/totals",
-    "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional}",
+    "POST   /_admin/sales {\"kind\": \"split_tender\", \"location_id\": optional, \"at\": optional, in the past}",
     "POST   /_admin/sales/{order_id}/refund {\"kind\": \"full\" | \"line\" | \"amount\"}",
     "POST   /_admin/grants {\"merchant_id\": optional, \"scopes\": optional}",
     "DELETE /_admin/grants/{merchant_id}",
-    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock}",
+    "POST   /_admin/subscriptions {\"notification_url\": \"http://...\", \"stock\": true for Toast's stock, \"api_key\" and optional \"merchant_id\" for Lightspeed's mirror}",
     "DELETE /_admin/tokens?vendor=",
     "GET    /_admin/calls?vendor=",
     "GET    /_admin/client?vendor=&merchant_id=",
     "GET    /_admin/faults?vendor=",
-    "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...}",
+    "PUT    /_admin/faults {\"failures\": [{\"status\": 429, \"times\": 3}], \"hold_order_ms\": 0, ...} or {\"preset\": \"disorder\", ...}",
     "DELETE /_admin/faults",
     "POST   /_admin/clock {\"advance_seconds\": 2592000}",
     "POST   /_admin/wait?timeout_ms=60000",
@@ -130,11 +130,12 @@ async fn overview(State(town): Desk, at: At) -> Json<Value> {
 #[serde(deny_unknown_fields)]
 struct Play {
     sales: usize,
+    merchant_id: Option<String>,
 }
 
 async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Play { sales } = read(&body)?;
-    town.at(at.vendor()).play(sales);
+    let Play { sales, merchant_id } = read(&body)?;
+    town.at(at.vendor()).play(sales, merchant_id.as_deref())?;
     Ok((StatusCode::ACCEPTED, Json(town.at(at.vendor()).progress())).into_response())
 }
 
@@ -143,11 +144,12 @@ async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refuse
 struct History {
     sales: usize,
     opens_at: Timestamp,
+    merchant_id: Option<String>,
 }
 
 async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let History { sales, opens_at } = read(&body)?;
-    town.at(at.vendor()).stock_history(sales, opens_at);
+    let History { sales, opens_at, merchant_id } = read(&body)?;
+    town.at(at.vendor()).stock_history(sales, opens_at, merchant_id.as_deref())?;
     Ok((StatusCode::CREATED, Json(town.at(at.vendor()).progress())).into_response())
 }
 
@@ -157,14 +159,15 @@ struct Days {
     days: u16,
     customers: usize,
     first: Option<Date>,
+    merchant_id: Option<String>,
 }
 
 async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Days { days, customers, first } = read(&body)?;
+    let Days { days, customers, first, merchant_id } = read(&body)?;
     let provider = town.at(at.vendor());
     match first {
-        Some(first) => provider.stock_days(first, days, customers),
-        None => provider.play_days(days, customers)?,
+        Some(first) => provider.stock_days(first, days, customers, merchant_id.as_deref())?,
+        None => provider.play_days(days, customers, merchant_id.as_deref())?,
     }
     Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
 }
@@ -179,11 +182,16 @@ async fn restart(State(town): Desk) -> StatusCode {
 struct OneSale {
     kind: SaleKind,
     location_id: Option<String>,
+    at: Option<Timestamp>,
 }
 
 async fn ring_up(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let OneSale { kind, location_id } = read(&body)?;
-    let rung_up = town.at(at.vendor()).ring_up(kind, location_id.as_deref())?;
+    let OneSale { kind, location_id, at: past } = read(&body)?;
+    let (provider, shop) = (town.at(at.vendor()), location_id.as_deref());
+    let rung_up = match past {
+        Some(past) => provider.ring_up_past(kind, shop, past)?,
+        None => provider.ring_up(kind, shop)?,
+    };
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -225,13 +233,16 @@ struct Subscribe {
     notification_url: String,
     #[serde(default)]
     stock: bool,
+    api_key: Option<String>,
+    merchant_id: Option<String>,
 }
 
 async fn subscribe(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
-    let Subscribe { notification_url, stock } = read(&body)?;
-    let subscription = match stock {
-        true => town.toast.register("stock", &notification_url),
-        false => town.at(at.vendor()).subscribe(&notification_url),
+    let Subscribe { notification_url, stock, api_key, merchant_id } = read(&body)?;
+    let subscription = match api_key {
+        Some(api_key) => town.lightspeed.mirror(merchant_id.as_deref(), &notification_url, &api_key)?,
+        None if stock => town.toast.register("stock", &notification_url),
+        None => town.at(at.vendor()).subscribe(&notification_url),
     };
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
@@ -251,7 +262,16 @@ async fn faults(State(town): Desk, at: At) -> Json<Faults> {
 
 async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Faults>, Refused> {
     let faults = &town.door(at.vendor()).faults;
-    faults.set(read(&body)?);
+    let mut wanted: Map<String, Value> = read(&body)?;
+    if let Some(preset) = wanted.remove("preset") {
+        if preset != "disorder" {
+            return Err(Refused(format!("there is no preset {preset}, only \"disorder\"")));
+        }
+        // What is given besides changes the preset.
+        let all = json!(Faults::disorder()).as_object().cloned().unwrap_or_default();
+        wanted = all.into_iter().chain(wanted).collect();
+    }
+    faults.set(read(&json!(wanted).to_string().into())?);
     Ok(Json(faults.get()))
 }
 

@@ -4,6 +4,8 @@
 //! and a client that forgets this should be found out. The zones include one
 //! without daylight saving time and one far to the west.
 
+use crate::seed::Seed;
+
 /// A shop before it has an id at a provider.
 #[derive(Debug)]
 pub struct ShopPlan {
@@ -39,6 +41,22 @@ pub struct ExtraPlan {
 }
 
 pub const BUSINESSES: [&str; 3] = ["Maple & Rye Bakery", "Harbor Street Bakehouse", "Blue Door Patisserie"];
+
+/// So many sell with each provider at most.
+pub const MOST_BUSINESSES: usize = 50;
+
+const FIRST_NAMES: [&str; 10] =
+    ["Copper", "Morning", "Old Mill", "River", "Lantern", "Clover", "Granite", "Juniper", "Orchard", "Stone"];
+const LAST_NAMES: [&str; 5] = ["Bakery", "Bread Co.", "Oven", "Loaf House", "Patisserie"];
+
+/// The three above, and others that the seed puts in an order.
+pub fn business_names(seed: Seed, count: usize) -> Vec<String> {
+    let mut draws = seed.draws("businesses");
+    let all = FIRST_NAMES.iter().flat_map(|first| LAST_NAMES.map(|last| format!("{first} {last}")));
+    let mut left: Vec<String> = all.collect();
+    let others = std::iter::from_fn(|| (!left.is_empty()).then(|| left.swap_remove(draws.index(left.len()))));
+    BUSINESSES.iter().map(|name| (*name).to_owned()).chain(others).take(count).collect()
+}
 
 #[rustfmt::skip]
 pub const SHOPS: [ShopPlan; 12] = [

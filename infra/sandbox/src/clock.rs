@@ -10,6 +10,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// One for all providers: a day that has passed for one has passed for the others.
@@ -100,6 +101,14 @@ impl Pace {
         Moment { stamp: later(self.start.stamp, passed), due: self.start.due + wait }
     }
 
+    /// The next shop time on the full minute (the full second where time is squeezed), when many things happen at once.
+    pub fn on_the_minute(&self, shop_time: Duration) -> Duration {
+        let unit: i64 = if self.squeezed { 1_000 } else { 60_000 };
+        let over = self.at(shop_time).stamp.as_millisecond().rem_euclid(unit);
+        let missing = Duration::from_millis((unit - over).unsigned_abs());
+        shop_time + if self.squeezed { missing.mul_f64(self.speed) } else { missing }
+    }
+
     /// Whether shop time is squeezed into real time, so that tomorrow never comes by itself.
     pub fn is_squeezed(&self) -> bool {
         self.squeezed
@@ -120,7 +129,10 @@ pub fn later(stamp: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// RFC 3339 in UTC with milliseconds, the form most of Square's answers have.
 pub fn rfc3339(stamp: Timestamp) -> String {
-    stamp.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    let at = TimeZone::UTC.to_datetime(stamp);
+    let (date, time) = (at.date(), at.time());
+    let millis = time.subsec_nanosecond() / 1_000_000;
+    format!("{date}T{:02}:{:02}:{:02}.{millis:03}Z", time.hour(), time.minute(), time.second())
 }
 
 #[cfg(test)]

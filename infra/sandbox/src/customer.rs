@@ -27,13 +27,13 @@ pub enum SaleKind {
     LineDiscount,
     /// Something off the whole order, shared out over the lines.
     OrderDiscount,
-    /// A packaging fee on the lines and a gratuity on the order.
+    /// A packaging fee and, on the whole order, a gratuity that nobody asked for. (Not at Lightspeed.)
     ServiceCharge,
     /// Ordered through the provider's API: has a version and order events.
     Api,
     /// The payment is authorized and canceled: no money moves.
     Canceled,
-    /// Paid while the till was offline and uploaded two days later.
+    /// Paid while the till was offline and uploaded two days later (two hours at Lightspeed).
     Offline,
     /// Everything comes back some minutes later.
     FullRefund,
@@ -53,6 +53,13 @@ pub enum SaleKind {
     TestMode,
     /// Toast: two copies with one time of change.
     Tie,
+    /// A tip that is typed in hours after the card was authorized; Lightspeed knows no such thing.
+    LateTip,
+    /// Changed once more when it was over: at Square its name, at Toast the tip or the server;
+    /// at Lightspeed it is recalled on the next day.
+    Edited,
+    /// Everything comes back, but on a later day.
+    LateRefund,
     /// Lightspeed: paid, opened again and paid otherwise.
     Recalled,
     /// Lightspeed: one bill divided into two.
@@ -61,6 +68,17 @@ pub enum SaleKind {
     Transferred,
     /// Lightspeed: open at the end of the day.
     Overnight,
+}
+
+/// What a customer comes for.
+#[derive(Debug, Clone, Copy)]
+pub enum Asks {
+    Anything,
+    /// Anything, on a day that passes.
+    OfADay,
+    /// What is left in the last hour.
+    AtClosing,
+    For(SaleKind),
 }
 
 /// What becomes of a sale.
@@ -108,6 +126,14 @@ pub struct Wish {
     pub tie: bool,
     /// The refund comes on a later day.
     pub refund_later: bool,
+    /// For how long an offline till was offline.
+    pub offline_hours: i64,
+    /// Something happens to it when others are over.
+    pub late: bool,
+    /// The tip is typed in hours later.
+    pub late_tip: bool,
+    /// Changed once more when it was over.
+    pub edited: bool,
     /// Lightspeed: how the bill takes a turn that others do not know.
     pub turn: Turn,
 }
@@ -147,8 +173,31 @@ const PLAIN: Wish = Wish {
     test_mode: false,
     tie: false,
     refund_later: false,
+    offline_hours: 47,
+    late: false,
+    late_tip: false,
+    edited: false,
     turn: Turn::None,
 };
+
+impl Asks {
+    pub fn wish(self, draws: &mut Draws) -> Wish {
+        match self {
+            Self::Anything => Wish::random(draws),
+            Self::OfADay => {
+                let wish = Wish::random(draws);
+                // Half of what is ordered online is for another day.
+                Wish { preorder: wish.api && draws.happens(50), ..wish }
+            }
+            Self::AtClosing => {
+                let wish = Self::OfADay.wish(draws);
+                // Most of what is left is cheaper.
+                Wish { line_discount: draws.happens(70), api: false, ..wish }
+            }
+            Self::For(kind) => Wish::of(kind),
+        }
+    }
+}
 
 impl Wish {
     pub fn of(kind: SaleKind) -> Wish {
@@ -175,6 +224,11 @@ impl Wish {
             SaleKind::Waste => Wish { waste: true, ..PLAIN },
             SaleKind::TestMode => Wish { test_mode: true, ..PLAIN },
             SaleKind::Tie => Wish { tip: true, tie: true, ..PLAIN },
+            SaleKind::LateTip => Wish { late: true, tip: true, late_tip: true, ..PLAIN },
+            SaleKind::Edited => Wish { late: true, tip: true, edited: true, turn: Turn::Recalled, ..PLAIN },
+            SaleKind::LateRefund => {
+                Wish { late: true, fate: Fate::Refunded(RefundKind::Full), refund_later: true, ..PLAIN }
+            }
             SaleKind::Recalled => Wish { lines: 2, turn: Turn::Recalled, ..PLAIN },
             SaleKind::Split => Wish { lines: 3, turn: Turn::Split, ..PLAIN },
             SaleKind::Transferred => Wish { lines: 2, turn: Turn::Transferred, ..PLAIN },
@@ -193,16 +247,6 @@ impl Wish {
                 ..PLAIN
             },
         }
-    }
-
-    /// On a day that passes, half of what is ordered online is for another day.
-    pub fn for_later(self, draws: &mut Draws) -> Wish {
-        Wish { preorder: self.api && draws.happens(50), ..self }
-    }
-
-    /// In the last hour most of what is left is cheaper.
-    pub fn at_closing(self, draws: &mut Draws) -> Wish {
-        Wish { line_discount: draws.happens(70), api: false, ..self }
     }
 
     /// A customer as they come in on a morning.
@@ -233,7 +277,6 @@ impl Wish {
             api: !offline && draws.happens(15),
             offline,
             fate: if offline { Fate::Kept } else { fate },
-            preorder: false,
             two_bills: draws.happens(6),
             emptied: draws.happens(2),
             waste: draws.happens(2),
@@ -247,6 +290,24 @@ impl Wish {
                 8..=9 => Turn::Overnight,
                 _ => Turn::None,
             },
+            ..PLAIN
         }
+    }
+
+    /// The same customer, about whom something comes late.
+    pub fn late(self, draws: &mut Draws) -> Wish {
+        let kept = Wish { late: true, fate: Fate::Kept, offline: false, preorder: false, turn: Turn::None, ..self };
+        let on_card = Wish { tip: true, paying: Paying::Card, ..kept.clone() };
+        let wish = match draws.between(0, 3) {
+            0 => Wish { offline: true, api: false, offline_hours: draws.between(1, 71), ..kept },
+            1 => Wish { late_tip: true, ..on_card },
+            2 => Wish { edited: true, turn: Turn::Recalled, ..on_card },
+            _ => {
+                let kind = *draws.pick(&[RefundKind::Full, RefundKind::Line, RefundKind::Amount]);
+                Wish { fate: Fate::Refunded(kind), refund_later: true, ..kept }
+            }
+        };
+        // At Toast a tie is that the tip comes at once.
+        Wish { tie: !wish.late_tip && draws.happens(50), ..wish }
     }
 }

@@ -2,9 +2,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::extract::Request;
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Failure, FaultBox};
+use crate::seed::Seed;
+
+/// Nobody sends more.
+const LARGEST: usize = 1 << 20;
 
 /// How often a provider was called.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +24,26 @@ pub struct Calls {
     pub rate_limited: u64,
 }
 
+/// A call as it comes in.
+#[derive(Debug)]
+pub struct Call {
+    pub path: String,
+    is_api: bool,
+    /// Everything in which it may name a shop.
+    said: String,
+}
+
+impl Call {
+    /// Whether it is below this path; any call of the API is when there is none.
+    pub fn is_at(&self, path: Option<&str>) -> bool {
+        path.map_or(self.is_api, |prefix| self.path.starts_with(prefix))
+    }
+
+    pub fn names(&self, shop: &str) -> bool {
+        self.said.contains(shop)
+    }
+}
+
 #[derive(Debug)]
 pub struct Door {
     pub faults: Arc<FaultBox>,
@@ -29,8 +54,8 @@ pub struct Door {
 }
 
 impl Door {
-    pub fn new(access_paths: &'static str, token_path: &'static str) -> Self {
-        Self { faults: Arc::default(), calls: Mutex::default(), access_paths, token_path }
+    pub fn new(access_paths: &'static str, token_path: &'static str, seed: Seed) -> Self {
+        Self { faults: Arc::new(FaultBox::new(seed)), calls: Mutex::default(), access_paths, token_path }
     }
 
     fn count(&self) -> MutexGuard<'_, Calls> {
@@ -41,33 +66,39 @@ impl Door {
         *self.count()
     }
 
-    fn is_api(&self, path: &str) -> bool {
-        !path.starts_with(self.access_paths)
-    }
-
-    /// Counts a call and answers with the failure it has to meet, if any.
-    pub fn meet(&self, path: &str) -> Option<Failure> {
-        let is_api = self.is_api(path);
+    /// Reads a call to its end, and counts it.
+    pub async fn open(&self, request: Request) -> (Call, Request) {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
+        let shop = parts.headers.get("toast-restaurant-external-id").and_then(|shop| shop.to_str().ok());
+        let path = parts.uri.path().to_owned();
+        let is_api = !path.starts_with(self.access_paths);
         {
             let mut calls = self.count();
             calls.token_requests += u64::from(path == self.token_path);
             calls.api_calls += u64::from(is_api);
         }
-        self.faults.take_failure(path, is_api)
+        let said = format!("{} {} {}", parts.uri, shop.unwrap_or_default(), String::from_utf8_lossy(&body));
+        (Call { path, is_api, said }, Request::from_parts(parts, body.into()))
+    }
+
+    /// The failure this call has to meet, if any.
+    pub fn meet(&self, call: &Call) -> Option<Failure> {
+        self.faults.take_failure(call)
     }
 
     /// Notes what became of a call, keeps the answer back as long as it has to
     /// be, and says what the caller sees instead if the answer gets lost.
-    pub async fn leave(&self, path: &str, status: u16) -> Option<Failure> {
+    pub async fn leave(&self, call: &Call, status: u16) -> Option<Failure> {
         {
             let mut calls = self.count();
-            calls.tokens_given += u64::from(path == self.token_path && status == 200);
+            calls.tokens_given += u64::from(call.path == self.token_path && status == 200);
             calls.rate_limited += u64::from(status == 429);
         }
-        let wait = self.faults.slowness(path);
+        let wait = self.faults.slowness(&call.path);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        self.faults.take_lost_answer(path, self.is_api(path))
+        self.faults.take_lost_answer(call)
     }
 }

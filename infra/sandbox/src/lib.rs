@@ -24,6 +24,7 @@ mod money;
 mod provider;
 mod receipt;
 mod seed;
+mod shelf;
 mod shops;
 mod square;
 mod stage;
@@ -42,7 +43,7 @@ pub use customer::SaleKind;
 pub use delivery::{Attempt, Delivery, DeliveryState};
 pub use desk::Desk;
 pub use door::Calls;
-pub use faults::{Failure, Faults, Slowness};
+pub use faults::{Failure, Faults, RandomFailure, Slowness};
 pub use ledger::{DayTotal, EntryKind, EntryLine, EntryPayment, EntryState, LedgerEntry};
 pub use receipt::RefundKind;
 pub use shops::{Client, Location, Merchant, Vendor};
@@ -62,7 +63,7 @@ pub struct SandboxOptions {
     pub speed: f64,
     /// Shops of each merchant, at most 12; some providers have fewer.
     pub shops: usize,
-    /// Merchants, at most 3.
+    /// Merchants, at most 50; the first three are the same however many there are.
     pub merchants: usize,
     /// `None` lives by the machine's clock; otherwise a clock that only the
     /// shops move, for runs that are the same to the byte.
@@ -263,6 +264,17 @@ impl Sandbox {
         self.town.toast.register("stock", notification_url)
     }
 
+    /// Shows the receipts of a business at Lightspeed (of all without one) to whoever answers below this endpoint, by
+    /// `POST {endpoint}/charge` when they are closed: once, with this key in the body.
+    pub fn subscribe_mirroring(
+        &self,
+        merchant_id: Option<&str>,
+        endpoint: &str,
+        api_key: &str,
+    ) -> Result<Subscription, Refused> {
+        self.town.lightspeed.mirror(merchant_id, endpoint, api_key)
+    }
+
     /// Somebody at Toast starts subscriptions again that were stopped for their errors.
     pub fn restart_subscriptions(&self) {
         self.town.toast.post.restart();
@@ -438,8 +450,8 @@ impl SandboxOptions {
         if !(1..=catalogue::SHOPS.len()).contains(&self.shops) {
             return Err(Refused(format!("there can be 1 to {} shops, not {}", catalogue::SHOPS.len(), self.shops)));
         }
-        if !(1..=catalogue::BUSINESSES.len()).contains(&self.merchants) {
-            let most = catalogue::BUSINESSES.len();
+        let most = catalogue::MOST_BUSINESSES;
+        if !(1..=most).contains(&self.merchants) {
             return Err(Refused(format!("there can be 1 to {most} merchants, not {}", self.merchants)));
         }
         Ok(())

@@ -7,6 +7,7 @@ mod account;
 mod answers;
 mod businesses;
 mod items;
+mod mirror;
 mod notifications;
 mod oauth;
 mod reads;
@@ -21,7 +22,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use crate::catalogue::{BUSINESSES, LIGHTSPEED_SHOPS, ShopPlan};
+use crate::catalogue::{LIGHTSPEED_SHOPS, ShopPlan, business_names};
 use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
 use crate::customer::Wish;
@@ -40,6 +41,7 @@ type Step = crate::stage::Step<notifications::Event>;
 pub struct Own {
     grants: Consents,
     subscriptions: Vec<Subscription>,
+    mirrors: Vec<mirror::Mirror>,
     /// The last number of an account at each location.
     numbers: BTreeMap<String, u32>,
     /// By the fiscal id and the location, for refunds.
@@ -83,15 +85,18 @@ impl Lightspeed {
     ) -> Result<Arc<Self>, reqwest::Error> {
         let seed = Seed(options.seed);
         let number = |what: &str, digits: usize| seed.draws(&format!("lightspeed/{what}")).digits(digits);
-        let business = |(name, shops): (&&'static str, &'static [ShopPlan; 3])| {
-            let plans = shops.iter().take(options.shops).collect();
+        let names = business_names(seed, options.merchants);
+        let business = |(number_of, name): (usize, &String)| {
+            let plans = LIGHTSPEED_SHOPS.iter().cycle().nth(number_of).into_iter().flatten().take(options.shops);
             // Ids of locations need more bits than an `i32`, and fewer than a `double` loses.
-            let location_id = |plan: &ShopPlan| number(&format!("location/{}", plan.name), 14);
-            Business::new(number(&format!("business/{name}"), 9), name, plans, location_id)
+            let location_id = |plan: &ShopPlan| match number_of < LIGHTSPEED_SHOPS.len() {
+                true => number(&format!("location/{}", plan.name), 14),
+                false => number(&format!("location/{name}/{}", plan.name), 14),
+            };
+            Business::new(number(&format!("business/{name}"), 9), name, plans.collect(), location_id)
         };
-        let all = BUSINESSES.iter().zip(&LIGHTSPEED_SHOPS).take(options.merchants);
-        let businesses = Businesses(all.map(business).collect());
-        let door = Door::new("/oauth/", "/oauth/token");
+        let businesses = Businesses::new(names.iter().enumerate().map(business).collect());
+        let door = Door::new("/oauth/", "/oauth/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
         let stage = Stage::open(Vendor::Lightspeed, options, clock, businesses, door, terms, runtime.clone())?;
         let lightspeed = Arc::new(Self(stage));

@@ -76,7 +76,11 @@ impl Draws {
     }
 
     fn text(&mut self, alphabet: &[u8], length: usize) -> String {
-        (0..length).map(|_| char::from(*self.pick(alphabet))).collect()
+        let mut text = String::with_capacity(length);
+        while text.len() < length {
+            text.push(char::from(*self.pick(alphabet)));
+        }
+        text
     }
 
     /// A random-looking UUID.

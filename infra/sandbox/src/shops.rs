@@ -1,5 +1,7 @@
 //! Who sells, and where, with the ids they have at their provider.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -66,6 +68,7 @@ pub struct Client {
 pub struct Business {
     pub merchant: Merchant,
     pub plans: Vec<&'static ShopPlan>,
+    zones: Vec<TimeZone>,
 }
 
 impl Business {
@@ -86,19 +89,16 @@ impl Business {
                 day_starts: plan.day_starts,
             })
             .collect();
-        Self { merchant: Merchant { id, name: name.to_owned(), locations }, plans }
+        // The zones of the catalogue are in every time zone database.
+        let zones = plans.iter().map(|plan| TimeZone::get(plan.time_zone).unwrap_or(TimeZone::UTC)).collect();
+        Self { merchant: Merchant { id, name: name.to_owned(), locations }, plans, zones }
     }
 }
 
 impl Shop<'_> {
-    fn zone(&self) -> TimeZone {
-        // The zones of the catalogue are in every time zone database.
-        TimeZone::get(self.plan.time_zone).unwrap_or(TimeZone::UTC)
-    }
-
     /// The accounting day a moment belongs to.
     pub fn business_date(&self, at: Timestamp) -> Date {
-        let local = at.to_zoned(self.zone()).datetime();
+        let local = self.zone.to_datetime(at);
         let start = SignedDuration::from_hours(self.plan.day_starts.into());
         local.saturating_sub(start).date()
     }
@@ -107,20 +107,24 @@ impl Shop<'_> {
     pub fn local(&self, day: Date, second: i64) -> Timestamp {
         let second = SignedDuration::from_secs(second);
         let local = day.at(0, 0, 0, 0).saturating_add(second);
-        local.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+        self.zone.to_timestamp(local).unwrap_or(Timestamp::MAX)
     }
 
     /// When an accounting day is over and the next one begins.
     pub fn day_ends(&self, day: Date) -> Timestamp {
         let hour = i8::try_from(self.plan.day_starts).unwrap_or(0);
         let next = day.tomorrow().unwrap_or(day).at(hour, 0, 0, 0);
-        next.to_zoned(self.zone()).map_or(Timestamp::MAX, |zoned| zoned.timestamp())
+        self.zone.to_timestamp(next).unwrap_or(Timestamp::MAX)
     }
 }
 
 /// Everybody who sells with one provider.
 #[derive(Debug)]
-pub struct Businesses(pub Vec<Business>);
+pub struct Businesses {
+    pub all: Vec<Business>,
+    /// Which shop of which business each location is.
+    places: BTreeMap<String, (usize, usize)>,
+}
 
 /// One shop, with everything that is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -128,16 +132,34 @@ pub struct Shop<'a> {
     pub merchant: &'a Merchant,
     pub location: &'a Location,
     pub plan: &'static ShopPlan,
+    zone: &'a TimeZone,
+}
+
+impl Business {
+    fn shop(&self, place: usize) -> Option<Shop<'_>> {
+        let (location, plan, zone) =
+            (self.merchant.locations.get(place)?, self.plans.get(place)?, self.zones.get(place)?);
+        Some(Shop { merchant: &self.merchant, location, plan, zone })
+    }
 }
 
 impl Businesses {
+    pub fn new(all: Vec<Business>) -> Self {
+        let mut places = BTreeMap::new();
+        for (number, business) in all.iter().enumerate() {
+            let locations = business.merchant.locations.iter().enumerate();
+            places.extend(locations.map(|(place, location)| (location.id.clone(), (number, place))));
+        }
+        Self { all, places }
+    }
+
     pub fn merchants(&self) -> Vec<Merchant> {
-        self.0.iter().map(|business| business.merchant.clone()).collect()
+        self.all.iter().map(|business| business.merchant.clone()).collect()
     }
 
     /// The one of this id, or the first.
     pub fn merchant(&self, id: Option<&str>) -> Result<&Merchant, Refused> {
-        let mut merchants = self.0.iter().map(|business| &business.merchant);
+        let mut merchants = self.all.iter().map(|business| &business.merchant);
         match id {
             None => merchants.next().ok_or_else(|| Refused("there are no merchants".to_owned())),
             Some(id) => merchants
@@ -147,13 +169,12 @@ impl Businesses {
     }
 
     pub fn shops(&self) -> impl Iterator<Item = Shop<'_>> {
-        self.0.iter().flat_map(|Business { merchant, plans }| {
-            merchant.locations.iter().zip(plans).map(move |(location, plan)| Shop { merchant, location, plan })
-        })
+        self.all.iter().flat_map(|business| (0..business.plans.len()).filter_map(|place| business.shop(place)))
     }
 
     pub fn shop(&self, location_id: &str) -> Option<Shop<'_>> {
-        self.shops().find(|shop| shop.location.id == location_id)
+        let (number, place) = *self.places.get(location_id)?;
+        self.all.get(number)?.shop(place)
     }
 }
 
@@ -166,7 +187,7 @@ mod tests {
     fn a_business_day_begins_at_its_hour_in_the_nights_of_the_clock_change_too() {
         let plans = vec![&TOAST_SHOPS[0], &SQUARE_ABROAD[0]];
         let business = Business::new("M".to_owned(), "Bakery", plans, |plan| plan.name.to_owned());
-        let businesses = Businesses(vec![business]);
+        let businesses = Businesses::new(vec![business]);
         let (boston, tokyo) = (businesses.shop("Fenway").unwrap(), businesses.shop("Nakameguro").unwrap());
         for (shop, at, day) in [
             // Four in the morning is at nine by UTC in winter, and at eight in summer.

@@ -21,7 +21,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use crate::catalogue::{BUSINESSES, SHOPS, SQUARE_ABROAD};
+use crate::catalogue::{SHOPS, SQUARE_ABROAD, business_names};
 use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
 use crate::customer::Wish;
@@ -90,14 +90,14 @@ pub fn router(square: Arc<Square>) -> Router {
 }
 
 fn businesses(seed: Seed, options: &SandboxOptions) -> Businesses {
-    let business = |name: &&'static str| {
+    let business = |name: &String| {
         let abroad = SQUARE_ABROAD.iter().take(if options.abroad { SQUARE_ABROAD.len() } else { 0 });
         let plans = SHOPS.iter().take(options.shops).chain(abroad).collect();
         Business::new(seed.draws(&format!("merchant/{name}")).capitals(13), name, plans, |plan| {
             seed.draws(&format!("location/{name}/{}", plan.name)).capitals(13)
         })
     };
-    Businesses(BUSINESSES.iter().take(options.merchants).map(business).collect())
+    Businesses::new(business_names(seed, options.merchants).iter().map(business).collect())
 }
 
 impl Square {
@@ -107,7 +107,7 @@ impl Square {
         runtime: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let businesses = businesses(Seed(options.seed), &options);
-        let door = Door::new("/oauth2/", "/oauth2/token");
+        let door = Door::new("/oauth2/", "/oauth2/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
         let stage = Stage::open(Vendor::Square, options, clock, businesses, door, terms, runtime.clone())?;
         let square = Arc::new(Self(stage));
@@ -130,24 +130,16 @@ impl House for Square {
 
     fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
         let (merchant, location) = (at.shop.merchant, at.shop.location);
-        let team: Vec<String> =
-            (0..4).map(|member| self.seed.draws(&format!("team/{}/{member}", merchant.id)).letters(16)).collect();
         let receipt = wish.ring_up(Vendor::Square, &merchant.id, at.shop.plan, self.seed, draws);
-        let counter = Counter {
-            seed: self.seed,
-            pace: at.pace,
-            merchant_id: &merchant.id,
-            location_id: &location.id,
-            team: &team,
-        };
+        let counter = Counter { seed: self.seed, pace: at.pace, shop: at.shop };
         let (steps, sale) = counter.sale(wish, receipt, at.opens, draws);
         let refund_order_id = steps.iter().rev().find_map(|step| match step.ends {
-            Some(Ends::Refund) => step.objects.first().map(|(_, id, _)| id.clone()),
+            Some(Ends::Refund) => step.objects.iter().find(|object| object.shelf == "orders"),
             Some(Ends::Sale) | None => None,
         });
         let rung_up = RungUp {
             order_id: sale.order.id.clone(),
-            refund_order_id,
+            refund_order_id: refund_order_id.map(|order| order.id.to_string()),
             merchant_id: merchant.id.clone(),
             location_id: location.id.clone(),
             currency: sale.receipt.currency.to_owned(),
@@ -166,13 +158,8 @@ impl House for Square {
     ) -> Result<Plan<Self>, Refused> {
         let unknown = || Refused(format!("there is no sale {order_id}"));
         let sale = world.own.sales.get_mut(order_id).ok_or_else(unknown)?;
-        let counter = Counter {
-            seed: self.seed,
-            pace: pace.not_before(sale.settled),
-            merchant_id: &sale.merchant_id.clone(),
-            location_id: &sale.order.location_id.clone(),
-            team: &[],
-        };
+        let shop = self.businesses.shop(&sale.order.location_id).ok_or_else(unknown)?;
+        let counter = Counter { seed: self.seed, pace: pace.not_before(sale.settled), shop };
         let mut steps = Vec::new();
         let entry = counter.refund(sale, kind, std::time::Duration::from_secs(1), &mut steps)?;
         Ok((steps, RungUp::of(&entry)))

@@ -2,8 +2,7 @@
 //!
 //! The whole course of a sale is a list of [`Step`]s, written when the sale is
 //! planned: objects, times and events. Playing it is then only waiting and
-//! copying, and the same seed cannot help but give the same day. Objects keep
-//! their earlier copies, so that a lagging replica can be imitated.
+//! copying, and the same seed cannot help but give the same day.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,16 +11,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment, Pace};
-use crate::customer::Wish;
+use crate::customer::{Asks, Wish};
 use crate::day::{arrivals, visits};
 use crate::delivery::{Delivery, DeliveryState, Parcel, PostOffice, Terms};
 use crate::door::Door;
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::seed::{Draws, Seed};
+use crate::shelf::{Object, Shelf};
 use crate::shops::{Businesses, Shop, Vendor};
 use crate::square::{Grant, Subscription};
 use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions};
@@ -43,25 +42,6 @@ pub struct EventRecord {
     pub body: String,
 }
 
-/// One object with all its earlier copies.
-#[derive(Debug, Default)]
-pub struct Copies(Vec<(Instant, Value)>);
-
-impl Copies {
-    fn write(&mut self, json: Value) {
-        self.0.push((Instant::now(), json));
-    }
-
-    /// What a replica knows that is this far behind.
-    pub fn seen(&self, behind: Duration) -> Option<&Value> {
-        let copies = self.0.iter().rev();
-        copies.into_iter().find(|(written, _)| written.elapsed() >= behind).map(|(_, json)| json)
-    }
-}
-
-/// All objects of one kind, by id.
-pub type Shelf = BTreeMap<String, Copies>;
-
 static NOTHING: Shelf = Shelf::new();
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +55,7 @@ pub enum Ends {
 pub struct Step<E> {
     pub merchant_id: String,
     pub at: Moment,
-    /// Shelf, id and new copy.
-    pub objects: Vec<(&'static str, String, Value)>,
+    pub objects: Vec<Object>,
     pub entries: Vec<LedgerEntry>,
     pub events: Vec<E>,
     /// Counted when the step has happened.
@@ -109,6 +88,14 @@ pub struct World<H: House> {
 impl<H: House> World<H> {
     pub fn shelf(&self, name: &str) -> &Shelf {
         self.shelves.get(name).unwrap_or(&NOTHING)
+    }
+
+    fn count(&mut self, ends: Option<Ends>) {
+        match ends {
+            Some(Ends::Sale) => self.rung_up += 1,
+            Some(Ends::Refund) => self.refunded += 1,
+            None => {}
+        }
     }
 }
 
@@ -292,93 +279,136 @@ fn millis(draws: &mut Draws, least: i64, most: i64) -> Duration {
     Duration::from_millis(draws.between(least, most).unsigned_abs())
 }
 
-/// Plans the next sale. Its number, not the moment, decides what it is.
-pub fn plan<H: House>(
-    house: &H,
-    world: &mut World<H>,
-    pace: Pace,
-    opens: Duration,
+/// Somebody who comes in, and when; what they want is drawn from their number.
+pub struct Customer<'a> {
+    pub pace: Pace,
+    pub opens: Duration,
+    /// One of these is drawn.
+    pub shops: Arc<[Shop<'a>]>,
+    pub asks: Asks,
+}
+
+/// The shops of a merchant, or one of them, or all there are.
+pub fn shops<'a, H: House>(
+    house: &'a H,
+    merchant_id: Option<&str>,
     location_id: Option<&str>,
-    wish: impl FnOnce(&mut Draws) -> Wish,
-) -> Result<Plan<H>, Refused> {
-    let stage = house.stage();
-    let mut shops: Vec<Shop<'_>> = stage.businesses.shops().collect();
-    if let Some(id) = location_id {
-        shops.retain(|shop| shop.location.id == id);
-        if shops.is_empty() {
-            return Err(Refused(format!("there is no location {id}")));
-        }
+) -> Result<Arc<[Shop<'a>]>, Refused> {
+    let businesses = &house.stage().businesses;
+    let merchant = merchant_id.map(|id| businesses.merchant(Some(id))).transpose()?;
+    let shops = businesses.shops().filter(|shop| {
+        merchant.is_none_or(|merchant| merchant.id == shop.merchant.id)
+            && location_id.is_none_or(|id| id == shop.location.id)
+    });
+    let shops: Arc<[Shop<'a>]> = shops.collect();
+    match location_id {
+        Some(id) if shops.is_empty() => Err(Refused(format!("there is no location {id}"))),
+        _ => Ok(shops),
     }
+}
+
+/// Plans the next sale. Its number, not the moment, decides what it is.
+pub fn plan<H: House>(house: &H, world: &mut World<H>, customer: &Customer<'_>) -> Plan<H> {
+    let stage = house.stage();
     let mut draws = stage.draws(&format!("sale/{}", world.planned));
+    let mut chance = stage.draws(&format!("late/{}", world.planned));
     world.planned += 1;
-    let shop = *draws.pick(&shops);
-    let wish = wish(&mut draws);
-    Ok(house.plan(world, Place { shop, pace, opens }, &wish, &mut draws))
+    let shop = *draws.pick(&customer.shops);
+    let mut wish = customer.asks.wish(&mut draws);
+    let is_chosen = matches!(customer.asks, Asks::For(_));
+    if !is_chosen && chance.happens(stage.door.faults.get().late_percent) {
+        wish = wish.late(&mut chance);
+    }
+    house.plan(world, Place { shop, pace: customer.pace, opens: customer.opens }, &wish, &mut draws)
 }
 
 /// A morning's customers, in the order in which they come in.
-pub fn plan_morning<H: House>(house: &H, world: &mut World<H>, pace: Pace, sales: usize) -> Vec<Step<H::Event>> {
+pub fn morning<'a, H: House>(
+    house: &'a H,
+    world: &World<H>,
+    pace: Pace,
+    sales: usize,
+    shops: &Arc<[Shop<'a>]>,
+) -> Vec<Customer<'a>> {
     let mut draws = house.stage().draws(&format!("morning/{}", world.planned));
-    let mut steps: Vec<Step<H::Event>> = arrivals(&mut draws, sales)
-        .into_iter()
-        .filter_map(|opens| plan(house, world, pace, opens, None, Wish::random).ok())
-        .flat_map(|(steps, _)| steps)
-        .collect();
-    steps.sort_by_key(|step| (step.at.stamp, step.at.due));
-    steps
+    let arrivals = arrivals(&mut draws, sales).into_iter();
+    arrivals.map(|opens| Customer { pace, opens, shops: Arc::clone(shops), asks: Asks::Anything }).collect()
 }
 
-/// Whole days of all shops, each visit at the pace it is given.
-pub fn plan_days<H: House>(
-    house: &H,
-    world: &mut World<H>,
+/// The customers of whole days of the shops, each at the pace it is given.
+pub fn whole_days<'a, H: House>(
+    house: &'a H,
     first: Option<Date>,
     days: u16,
     customers: usize,
+    shops: &[Shop<'a>],
     pace: impl Fn(Timestamp) -> Option<(Pace, Duration)>,
-) -> Vec<Step<H::Event>> {
+) -> Vec<Customer<'a>> {
     let stage = house.stage();
-    let mut steps = Vec::new();
-    for shop in stage.businesses.shops() {
+    let mut coming = Vec::new();
+    for shop in shops {
         let mut date = first.unwrap_or_else(|| shop.business_date(stage.clock.now()));
+        let only: Arc<[Shop<'a>]> = [*shop].into();
         for _ in 0..days {
             let mut draws = stage.draws(&format!("day/{}/{date}", shop.location.id));
-            for visit in visits(&mut draws, shop, date, customers) {
-                let wish = |draws: &mut Draws| {
-                    let wish = Wish::random(draws).for_later(draws);
-                    if visit.closing { wish.at_closing(draws) } else { wish }
-                };
-                if let Some((pace, opens)) = pace(visit.at)
-                    && let Ok((planned, _)) = plan(house, world, pace, opens, Some(&shop.location.id), wish)
-                {
-                    steps.extend(planned);
-                }
+            for visit in visits(&mut draws, *shop, date, customers) {
+                let asks = if visit.closing { Asks::AtClosing } else { Asks::OfADay };
+                coming.extend(pace(visit.at).map(|(pace, opens)| Customer {
+                    pace,
+                    opens,
+                    shops: Arc::clone(&only),
+                    asks,
+                }));
             }
             date = date.tomorrow().unwrap_or(date);
         }
     }
+    coming
+}
+
+/// What all these customers do, in the order in which it happens.
+pub fn plan_all<H: House>(house: &H, world: &mut World<H>, customers: &[Customer<'_>]) -> Vec<Step<H::Event>> {
+    let mut steps: Vec<Step<H::Event>> = customers.iter().flat_map(|customer| plan(house, world, customer).0).collect();
     steps.sort_by_key(|step| (step.at.stamp, step.at.due));
     steps
 }
 
+/// Puts sales on the shelf as if they had always been there: nobody is told,
+/// and only how they ended is kept.
+pub fn stock<H: House>(house: &H, world: &mut World<H>, customers: &[Customer<'_>]) -> Option<RungUp> {
+    let mut entries: BTreeMap<(Timestamp, usize), LedgerEntry> = BTreeMap::new();
+    let mut rung_up = None;
+    for customer in customers {
+        let (steps, sale) = plan(house, world, customer);
+        rung_up = Some(sale);
+        let mut objects: BTreeMap<(&'static str, Arc<str>), Object> = BTreeMap::new();
+        let mut first: BTreeMap<String, (Timestamp, usize)> = BTreeMap::new();
+        for step in steps {
+            house.stage().clock.reach(step.at.stamp);
+            objects.extend(step.objects.into_iter().map(|object| ((object.shelf, Arc::clone(&object.id)), object)));
+            for entry in step.entries {
+                let place = (step.at.stamp, entries.len());
+                let place = *first.entry(entry.order_id.clone()).or_insert(place);
+                entries.insert(place, entry);
+            }
+            world.count(step.ends);
+        }
+        for ((shelf, _), object) in objects {
+            world.shelves.entry(shelf).or_default().write(object, None);
+        }
+    }
+    entries.into_values().for_each(|entry| world.ledger.write(entry));
+    rung_up
+}
+
 pub fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
     house.stage().clock.reach(step.at.stamp);
-    for (shelf, id, json) in step.objects {
-        world.shelves.entry(shelf).or_default().entry(id).or_default().write(json);
+    let now = Instant::now();
+    for object in step.objects {
+        world.shelves.entry(object.shelf).or_default().write(object, Some(now));
     }
-    for mut entry in step.entries {
-        if entry.business_date.is_none() {
-            let at: Option<Timestamp> = entry.closed_at.as_ref().and_then(|closed| closed.parse().ok());
-            let shop = house.stage().businesses.shop(&entry.location_id);
-            entry.business_date = shop.map(|shop| shop.business_date(at.unwrap_or(step.at.stamp)).to_string());
-        }
-        world.ledger.write(entry);
-    }
-    match step.ends {
-        Some(Ends::Sale) => world.rung_up += 1,
-        Some(Ends::Refund) => world.refunded += 1,
-        None => {}
-    }
+    step.entries.into_iter().for_each(|entry| world.ledger.write(entry));
+    world.count(step.ends);
     let burst = house.stage().door.faults.get().burst;
     for event in step.events {
         for echo in 0..=burst {

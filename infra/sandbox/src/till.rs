@@ -120,11 +120,14 @@ impl Wish {
         }
     }
 
-    /// A fee that belongs to the bill and not to its lines.
+    /// A fee and a gratuity that belong to the bill and not to its lines.
     fn add_fee(&self, receipt: &mut Receipt, draws: &mut Draws) {
         if self.service_charge {
-            let fee = adjustment(draws, "Packaging fee", None, true, 150);
-            receipt.charges.push(Adjustment { shared_out: false, ..fee });
+            let fee = Adjustment { shared_out: false, ..adjustment(draws, "Packaging fee", None, true, 150) };
+            let minor = percent_of(nets(receipt, |line| line.goods == Goods::Product).iter().sum(), 1_800);
+            let uid = format!("{}/gratuity", fee.uid);
+            let gratuity = Adjustment { uid, name: "Auto gratuity", basis_points: Some(1_800), minor, ..fee.clone() };
+            receipt.charges.extend([fee, gratuity]);
         }
     }
 

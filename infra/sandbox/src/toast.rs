@@ -25,7 +25,7 @@ use axum::middleware;
 use axum::routing::{get, post, put};
 use jiff::Timestamp;
 
-use crate::catalogue::{BUSINESSES, TOAST_SHOPS};
+use crate::catalogue::{TOAST_SHOPS, business_names};
 use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
 use crate::customer::Wish;
@@ -106,7 +106,7 @@ impl Toast {
         runtime: tokio::runtime::Handle,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let seed = Seed(options.seed);
-        let business = |name: &&'static str| {
+        let business = |name: &String| {
             let plans = TOAST_SHOPS.iter().take(options.shops).collect();
             let group = seed.draws(&format!("toast/group/{name}")).uuid();
             Business::new(group, name, plans, |plan| {
@@ -115,8 +115,8 @@ impl Toast {
                 if plan.name == TOAST_SHOPS[1].name { draws.uuid() + "a" } else { draws.uuid() }
             })
         };
-        let businesses = Businesses(BUSINESSES.iter().take(options.merchants).map(business).collect());
-        let door = Door::new("/authentication/", "/authentication/v1/authentication/login");
+        let businesses = Businesses::new(business_names(seed, options.merchants).iter().map(business).collect());
+        let door = Door::new("/authentication/", "/authentication/v1/authentication/login", Seed(options.seed));
         let answer_within = options.answer_within.min(ANSWER_WITHIN);
         let terms = Terms { speed: options.speed, answer_within, brakes: true };
         let stage = Stage::open(Vendor::Toast, options, clock, businesses, door, terms, runtime.clone())?;

@@ -1,5 +1,6 @@
 //! Money is an integer of the currency's smallest unit. There is no float in this service.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,13 +35,19 @@ impl Minor {
     /// An exact amount such as `12.5` of a currency. One that is finer than the currency is refused, not rounded: we
     /// would be inventing money.
     pub fn from_decimal(amount: Decimal, currency: Currency) -> Option<Self> {
-        let exact = shifted(amount, currency)?;
-        if exact.fract().is_zero() { minor(exact) } else { None }
+        let (whole, rest, _) = parts(amount, currency)?;
+        if rest == 0 { minor(whole) } else { None }
     }
 
     /// For taxes and the amounts of lines, which tills calculate finer than coins are: half to even, as their vendors do.
     pub fn from_decimal_rounded_half_even(amount: Decimal, currency: Currency) -> Option<Self> {
-        minor(shifted(amount, currency)?.round_dp(0))
+        let (whole, rest, unit) = parts(amount, currency)?;
+        let up = match (rest.abs() * 2).cmp(&unit) {
+            Ordering::Less => 0,
+            Ordering::Equal => whole % 2,
+            Ordering::Greater => rest.signum(),
+        };
+        minor(whole + up)
     }
 
     /// The sum of many amounts.
@@ -49,12 +56,20 @@ impl Minor {
     }
 }
 
-fn shifted(amount: Decimal, currency: Currency) -> Option<Decimal> {
-    amount.checked_mul(Decimal::from(10_u64.checked_pow(currency.exponent())?))
+/// An amount as whole units of the currency, what is left over, and in how many parts of a unit that counts.
+fn parts(amount: Decimal, currency: Currency) -> Option<(i128, i128, i128)> {
+    let (digits, scale, exponent) = (amount.mantissa(), amount.scale(), currency.exponent());
+    match scale.checked_sub(exponent) {
+        Some(finer) => {
+            let unit = 10_i128.checked_pow(finer)?;
+            Some((digits / unit, digits % unit, unit))
+        }
+        None => Some((digits.checked_mul(10_i128.checked_pow(exponent - scale)?)?, 0, 1)),
+    }
 }
 
-fn minor(whole: Decimal) -> Option<Minor> {
-    i64::try_from(whole.trunc().normalize()).ok().map(Minor)
+fn minor(whole: i128) -> Option<Minor> {
+    i64::try_from(whole).ok().map(Minor)
 }
 
 impl fmt::Display for Minor {
@@ -142,6 +157,10 @@ mod tests {
             ("5.49612811", usd, None, 550),
             ("0.005", usd, None, 0),
             ("0.015", usd, None, 2),
+            ("-0.015", usd, None, -2),
+            ("-0.005", usd, None, 0),
+            ("-0.025001", usd, None, -3),
+            ("12345678901.2350000000000000000", usd, None, 1_234_567_890_124),
             ("720", jpy, Some(720), 720),
             ("720.0", jpy, Some(720), 720),
             ("720.5", jpy, None, 720),
@@ -152,6 +171,19 @@ mod tests {
             assert_eq!(Minor::from_decimal_rounded_half_even(amount, currency), Some(Minor(rounded)), "{text}");
         }
         assert_eq!(Minor::from_decimal("99999999999999999999".parse().unwrap(), usd), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn rounding_is_that_of_the_decimal_library(digits in -2_000_000_i64..2_000_000, scale in 0_u32..9, code in 0_usize..3) {
+            let currency: Currency = ["JPY", "USD", "KWD"][code].parse().unwrap();
+            let amount = Decimal::new(digits, scale);
+            let units = (amount * Decimal::from(10_u64.pow(currency.exponent()))).round_dp(0);
+            let rounded = Minor::from_decimal_rounded_half_even(amount, currency).unwrap();
+            assert_eq!(Decimal::from(rounded.0), units, "{amount} {currency}");
+            let exact = Minor::from_decimal(amount, currency);
+            assert_eq!(exact.is_some(), Decimal::from(rounded.0) == amount * Decimal::from(10_u64.pow(currency.exponent())));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use super::{ExternalOrderId, LocationId, RunId};
+use super::{ExternalOrderId, LocationId, Minor, RunId};
 
 /// What a run is for. One of each kind can run for a configuration at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -217,6 +217,19 @@ pub struct Span {
     pub to: Timestamp,
 }
 
+/// What was counted of an accounting day: as we read it, or as the provider says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DayCount {
+    /// Sales that count.
+    pub sales: u32,
+    /// Refunds that count.
+    pub refunds: u32,
+    /// Sales less refunds, without tips.
+    #[serde(rename = "turnover_minor")]
+    pub turnover: Minor,
+}
+
 /// The window that is being read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -234,18 +247,44 @@ pub struct Window {
     pub attempts: u32,
     /// How many times its stretch was halved because its count looked wrong.
     pub halvings: u32,
-    /// What was counted before it was halved, if it is such a half.
+    /// What is counted in it, where it is a whole day and the provider counts days, too.
+    #[serde(default)]
+    pub day: DayCount,
+    /// Why it is read again, if it is: with it ends what had looked wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspicion: Option<Suspicion>,
 }
 
-/// Why a stretch is read in halves, to be judged when both have been read.
+impl Window {
+    /// Nothing read of it yet.
+    pub fn new(span: Span) -> Self {
+        Self {
+            span,
+            cursor: None,
+            pages: 0,
+            orders: 0,
+            restarts: 0,
+            attempts: 0,
+            halvings: 0,
+            day: DayCount::default(),
+            suspicion: None,
+        }
+    }
+}
+
+/// Why a stretch is read in halves. The second half carries it, with what the first had shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspicion {
     /// Stable word.
     pub code: String,
+    /// The whole stretch.
+    pub span: Span,
     /// Orders that the whole stretch had shown.
     pub orders: u64,
+    /// Orders that the first half has shown.
+    pub read: u64,
+    /// What the first half has counted.
+    pub day: DayCount,
 }
 
 /// How far a run is at one shop.
@@ -308,6 +347,9 @@ pub struct Run {
     pub epoch: u64,
     /// Where it is.
     pub state: RunState,
+    /// Why, if it failed or was cancelled: a stable word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// When it was asked for.
     pub requested_at: Timestamp,
     /// When somebody began.
@@ -351,6 +393,7 @@ impl Run {
             trigger,
             epoch,
             state: RunState::Queued,
+            code: None,
             requested_at,
             started_at: None,
             read_at: None,

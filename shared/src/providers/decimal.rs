@@ -53,6 +53,15 @@ pub(super) fn sum_minor(amounts: impl IntoIterator<Item = Minor>, path: &str) ->
     Minor::sum(amounts).map_err(|_| PayloadError::out_of_range(path))
 }
 
+/// The sum of whole cents, each of which may be unreadable.
+pub(super) fn try_sum_minor(
+    amounts: impl IntoIterator<Item = Result<Minor, PayloadError>>,
+    path: &str,
+) -> Result<Minor, PayloadError> {
+    let mut amounts = amounts.into_iter();
+    amounts.try_fold(Minor::ZERO, |sum, amount| sum_minor([sum, amount?], path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

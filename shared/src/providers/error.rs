@@ -177,6 +177,15 @@ impl PayloadError {
     pub(super) fn out_of_range(path: impl Into<String>) -> Self {
         Self::new(path, PayloadProblem::AmountOutOfRange)
     }
+
+    /// The same, seen from where that place is. So a path is put together only when there is something to say.
+    pub(super) fn inside(self, place: impl fmt::Display) -> Self {
+        let path = match self.path.as_str() {
+            "" => place.to_string(),
+            path => format!("{place}.{path}"),
+        };
+        Self { path, ..self }
+    }
 }
 
 impl fmt::Display for PayloadError {
@@ -190,15 +199,34 @@ impl fmt::Display for PayloadError {
 
 impl std::error::Error for PayloadError {}
 
+/// Reads the elements of a list; what is wrong with one is wrong at its place.
+pub(super) fn each<'w, W, T>(
+    list: &str,
+    elements: &'w [W],
+    mut read: impl FnMut(usize, &'w W) -> Result<T, PayloadError>,
+) -> Result<Vec<T>, PayloadError> {
+    let mut found = Vec::with_capacity(elements.len());
+    for (index, element) in elements.iter().enumerate() {
+        found.push(read(index, element).map_err(|error| error.inside(format_args!("{list}[{index}]")))?);
+    }
+    Ok(found)
+}
+
 /// Reads JSON and, where it fails, says at which field. The text of the payload never enters the error.
+///
+/// Keeping the path costs as much again as reading, so only what is unreadable is read once more for it.
 pub(crate) fn read_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, PayloadError> {
+    serde_json::from_slice(body).map_err(|_| unreadable::<T>(body))
+}
+
+fn unreadable<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> PayloadError {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        // What is no JSON at all has no place: the crate then answers `.` or `?`.
-        let path = error.path().to_string();
-        let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
-        PayloadError::new(path, PayloadProblem::Unreadable)
-    })?;
-    deserializer.end().map_err(|_| PayloadError::new("", PayloadProblem::Unreadable))?;
-    Ok(value)
+    let path = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+        Err(error) => error.path().to_string(),
+        // More than one value.
+        Ok(_) => String::new(),
+    };
+    // What is no JSON at all has no place: the crate then answers `.` or `?`.
+    let path = if matches!(path.as_str(), "." | "?") { String::new() } else { path };
+    PayloadError::new(path, PayloadProblem::Unreadable)
 }

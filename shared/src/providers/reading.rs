@@ -1,9 +1,10 @@
 //! What is read page by page, and what is written back.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{OrderRef, RawOrder};
+use super::RawOrder;
+pub use crate::domain::CatalogItem;
 use crate::domain::{Currency, LocationId, Minor, Quantity};
 
 /// Which orders of a shop are wanted: those that changed in a window of time.
@@ -22,19 +23,25 @@ pub struct OrderQuery {
 /// A page of orders.
 #[derive(Debug, Clone)]
 pub struct OrderPage {
-    /// In the provider's order.
-    pub orders: Vec<FoundOrder>,
+    /// Whole, so that nothing more needs to be read; in the provider's order.
+    pub orders: Vec<RawOrder>,
     /// Where to go on. `None`: the window has been read to its end.
     pub next: Option<String>,
+    /// Requests that the page took: the budget is charged for those beyond the first.
+    pub requests: u32,
 }
 
-/// An order as a page shows it: whole, so that nothing more needs to be read.
-#[derive(Debug, Clone)]
-pub struct FoundOrder {
-    /// What it is called, and when it changed.
-    pub order: OrderRef,
-    /// As it is.
-    pub raw: RawOrder,
+/// How a provider lists what it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listing {
+    /// The longest window that [`list_orders`](super::PosProvider::list_orders) may be asked for.
+    pub longest_window: SignedDuration,
+    /// Orders of a full page. A full page without a next one may have been cut.
+    pub page_size: usize,
+    /// Whether it says what it counts to a day, and lists a sale in the window of that day only.
+    pub counts_days: bool,
+    /// Whether all shops of a merchant have one catalogue.
+    pub shares_catalog: bool,
 }
 
 /// A page of the catalogue.
@@ -44,19 +51,6 @@ pub struct CatalogPage {
     pub items: Vec<CatalogItem>,
     /// Where to go on.
     pub next: Option<String>,
-}
-
-/// Something that can be sold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CatalogItem {
-    /// The `item_id` of the lines that sell it.
-    pub item_id: String,
-    /// As the till shows it.
-    pub name: String,
-    /// The merchant's own number.
-    pub sku: Option<String>,
-    /// The group it is in.
-    pub category: Option<String>,
 }
 
 /// What a provider says that a shop sold in an accounting day.

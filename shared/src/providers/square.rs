@@ -14,6 +14,8 @@ mod normalize;
 mod webhook;
 mod wire;
 
+use std::time::Duration;
+
 #[cfg(feature = "client")]
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -22,12 +24,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::http::Http;
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
 };
 use super::{
-    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, RawOrder, Renewal, SignatureMismatch,
-    VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
+    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
+    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
 use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
@@ -37,6 +39,9 @@ use crate::domain::{Location, LocationId, ProviderKind};
 pub(super) const REQUIRED_SCOPES: [&str; 4] = ["ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
 /// For marking as sold out. Asked for along with the others: a merchant is not to consent twice.
 const WRITE_BACK_SCOPES: [&str; 2] = ["INVENTORY_READ", "INVENTORY_WRITE"];
+
+/// Square publishes no numbers, only that it answers 429: unverified.
+pub(super) const REQUEST_RATE: Rate = Rate { interval: Duration::from_millis(100), burst: 20 };
 
 /// "Renew every seven days or sooner" (Square's page on refreshing tokens), though a token lives for thirty.
 const RENEW_AFTER: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -62,6 +67,12 @@ impl Square {
             hosts,
         }
     }
+}
+
+/// See [`super::parse_order`].
+#[cfg(feature = "bench")]
+pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
+    serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
 }
 
 #[cfg_attr(feature = "client", async_trait::async_trait)]
@@ -128,8 +139,13 @@ impl PosProvider for Square {
 
     /// As far back as anybody asks.
     #[cfg(feature = "client")]
-    fn longest_window(&self) -> SignedDuration {
-        SignedDuration::from_hours(365 * 24)
+    fn listing(&self) -> Listing {
+        Listing {
+            longest_window: SignedDuration::from_hours(365 * 24),
+            page_size: client::PAGE_SIZE,
+            counts_days: false,
+            shares_catalog: true,
+        }
     }
 
     #[cfg(feature = "client")]

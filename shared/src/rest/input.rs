@@ -119,6 +119,12 @@ impl Fields {
         self.errors.push(FieldError::new(pointer, message));
     }
 
+    /// Notes an error of our own about an element of a field's list.
+    pub fn refuse_element(&mut self, name: &str, index: usize, message: impl ToString) {
+        let pointer = format!("{}/{index}", self.pointer(name));
+        self.errors.push(FieldError::new(pointer, message));
+    }
+
     /// Refuses the request if anything was wrong with it; unknown fields are.
     pub fn finish(mut self) -> Result<(), Problem> {
         self.refuse_the_rest();

@@ -135,8 +135,18 @@ impl Description {
     }
 
     /// Wants a JSON body.
-    pub fn takes(mut self, schema: Value) -> Self {
-        self.request = Some(json!({ "required": true, "content": { "application/json": { "schema": schema } } }));
+    pub fn takes(self, schema: Value) -> Self {
+        self.with_body(schema, true)
+    }
+
+    /// Takes a JSON body, and does without.
+    pub fn may_take(self, schema: Value) -> Self {
+        self.with_body(schema, false)
+    }
+
+    fn with_body(mut self, schema: Value, is_required: bool) -> Self {
+        let content = json!({ "application/json": { "schema": schema } });
+        self.request = Some(json!({ "required": is_required, "content": content }));
         self.may(OF_A_BODY)
     }
 

@@ -63,6 +63,7 @@ pub fn refused_change(error: CommitError) -> Problem {
         CommitError::TooManyAccounts => Problem::conflict("more shops than one configuration can have: divide them"),
         CommitError::Repeated => Problem::repeated(),
         CommitError::UsedUp => Problem::invalid_state("this link was used already: ask for another one"),
+        CommitError::Busy => Problem::conflict("a run has begun or ended at the same moment: ask again"),
         CommitError::Store(error) => unavailable(&error),
     }
 }

@@ -61,7 +61,7 @@ pub struct AuditRow {
     pub action: String,
     /// To which configuration.
     pub configuration_id: ConfigurationId,
-    /// Which of its fields changed.
+    /// Which of its fields changed; of runs, their kinds and ids.
     pub fields: Vec<String>,
     /// Hash of the row before.
     pub previous_hash: String,

@@ -10,6 +10,7 @@ mod change;
 mod credentials;
 mod door;
 mod removal;
+mod runs;
 mod sealed;
 
 use std::collections::HashMap;
@@ -187,6 +188,11 @@ impl Configurations {
             return self.note(scope, id, update, [(":at", time(at)), (":shard", due_shard(id))]).await;
         }
         self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
+    }
+
+    /// Notes that a sync was completed. Called every ten minutes or so, not for each run.
+    pub async fn note_sync(&self, scope: &TenantScope, id: ConfigurationId, at: Timestamp) -> Result<(), StoreError> {
+        self.note(scope, id, "SET health.last_sync_at = :at", [(":at", time(at))]).await
     }
 
     /// Adds deliveries that nothing proved, and asks for a look at the configuration.

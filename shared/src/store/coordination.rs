@@ -42,7 +42,7 @@ pub struct Remembered {
     pub headers: Vec<(String, String)>,
     /// JSON.
     pub body: String,
-    expires_at: i64,
+    pub(super) expires_at: i64,
 }
 
 /// Whether a request is a repeat.

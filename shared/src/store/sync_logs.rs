@@ -3,9 +3,11 @@
 //! - `lane#{kind}`: what is under way, its fencing lease, and when somebody must look at it. One run in each lane.
 //! - `run#{run}`: a run that has ended, and how.
 //! - `page#{run}#{number}`: what became of a page's orders. Written once, by whoever has worked on it first.
+//! - `answer#{key}`: where the answer to a repeatable request is kept, as long as it is.
 //!
 //! The watermarks stand in the incremental lane, so that the fence that guards the run guards them in the same write.
 
+mod asked;
 mod lane;
 
 use std::time::Instant;

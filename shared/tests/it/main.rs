@@ -11,6 +11,9 @@
 mod accounts;
 mod conformance;
 mod imports;
+mod orders;
+mod pace;
+mod product_mappings;
 mod proofs;
 mod reads;
 mod scenarios;
@@ -18,6 +21,7 @@ mod schemas;
 mod secrets;
 mod square;
 mod stack;
+mod sync_logs;
 mod town;
 mod transactions;
 mod vault;

@@ -13,10 +13,11 @@ use shared::providers::RawOrder;
 
 use crate::accounts::{KINDS, pure};
 
-const SCENARIOS: [&str; 22] = [
+const SCENARIOS: [&str; 23] = [
     "simple_sale",
     "modifiers",
     "discount_and_service_charge",
+    "auto_gratuity",
     "split_payments_with_tip_and_weight",
     "void_before_payment",
     "partial_refund",
@@ -48,6 +49,7 @@ const GAPS: &[(ProviderKind, &str, &str)] = &[
     (ProviderKind::Toast, "exchange", "an exchange is a refund and an order of its own"),
     (ProviderKind::Toast, "correction_chain", "an order is edited, never negated by another"),
     (ProviderKind::Toast, "offline_sale", "a till that was offline sends the times of its own clock"),
+    (ProviderKind::Lightspeed, "auto_gratuity", "a service charge does not say for whom it is"),
     (ProviderKind::Lightspeed, "refund_without_lines", "a refund is a sale with negative lines"),
     (ProviderKind::Lightspeed, "offline_sale", "an account is closed at the time of the till's own clock"),
     (ProviderKind::Lightspeed, "open_order", "the Financial API knows closed accounts alone"),
@@ -57,7 +59,7 @@ const GAPS: &[(ProviderKind, &str, &str)] = &[
     (ProviderKind::Lightspeed, "cash_rounding", "no field of the Financial API carries it"),
 ];
 
-fn fixtures(kind: ProviderKind) -> PathBuf {
+pub fn fixtures(kind: ProviderKind) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fixtures").join(kind.as_str())
 }
 

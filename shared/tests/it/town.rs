@@ -8,7 +8,7 @@ use sandbox::{EntryKind, EntryState, Faults, Sandbox, SandboxOptions, Vendor};
 use serde_json::json;
 use shared::domain::{Configuration, Environment, LocationId, ProviderKind, TransactionKind, TransactionStatus};
 use shared::providers::{
-    Access, AccessToken, DeliveryHeaders, FoundOrder, OrderQuery, OrderRef, PosProvider, Subject, WebhookDelivery,
+    Access, AccessToken, DeliveryHeaders, OrderQuery, OrderRef, PosProvider, RawOrder, Subject, WebhookDelivery,
     WebhookSecret,
 };
 
@@ -49,7 +49,7 @@ async fn all_orders(
     shop: &LocationId,
     from: Timestamp,
     to: Timestamp,
-) -> Vec<FoundOrder> {
+) -> Vec<RawOrder> {
     let mut found = Vec::new();
     let mut query = OrderQuery { location: shop.clone(), from, to, cursor: None };
     loop {
@@ -88,7 +88,7 @@ async fn what_is_read_is_what_was_sold_to_the_cent() {
         for shop in &shops {
             let (from, to) = ("2026-03-01T00:00:00Z".parse().unwrap(), now + SignedDuration::from_hours(240));
             for found in all_orders(provider, &access, shop, from, to).await {
-                for transaction in provider.normalize_order(&found.raw, &configuration).unwrap() {
+                for transaction in provider.normalize_order(&found, &configuration).unwrap() {
                     if transaction.status != TransactionStatus::Completed {
                         continue;
                     }

@@ -1,5 +1,7 @@
 //! What the normalizer does with a batch.
 
+use std::time::Duration;
+
 use aws_sdk_sqs::types::QueueAttributeName;
 use local::Proxy;
 use sandbox::{Failure, Faults, SaleKind};
@@ -38,7 +40,8 @@ async fn an_event_about_an_unchanged_sale_costs_its_log_row_only() {
     proxy.reset();
     let other = another_event(&body, "another-event-of-the-same-change");
     assert_eq!(work(&app, batch(std::slice::from_ref(&other), 1)).await, NOTHING);
-    assert_eq!([proxy.count("dynamodb:PutItem"), proxy.count("sqs:SendMessage")], [1, 0]);
+    let counts = ["dynamodb:PutItem", "sqs:SendMessage", "dynamodb:UpdateItem"].map(|name| proxy.count(name));
+    assert_eq!(counts, [1, 0, 1], "the log row, and the turn at the provider");
     assert_eq!(bench.outcome(&other).await, Some(("done".into(), None)));
 }
 
@@ -95,15 +98,35 @@ async fn what_the_provider_refuses_comes_again_or_is_shown() {
     let fail = |status, retry_after| {
         // A refused token is renewed once; the second refusal counts.
         let times = if status == 401 { 2 } else { 1 };
-        let failure = Failure { status, times, path: Some("/v2/orders".into()), retry_after };
+        let failure = Failure { status, times, path: Some("/v2/orders".into()), retry_after, ..Failure::default() };
         bench.bakery.sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
     };
-    for (status, retry_after) in [(429, Some(7)), (500, None), (503, None), (404, None)] {
-        fail(status, retry_after);
+    for status in [500, 503, 404] {
+        fail(status, None);
         assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"], "{status}");
         assert_eq!(bench.outcome(&body).await, None, "{status} is not the end");
     }
-    assert_eq!(proxy.count("sqs:ChangeMessageVisibility"), 4);
+    let asked = || bench.bakery.sandbox.calls(sandbox::Vendor::Square).api_calls;
+
+    // A pause that the provider wants is kept, by a message that comes meanwhile too; a short one is waited for here.
+    fail(429, Some(3));
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"]);
+    let before = asked();
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"]);
+    assert_eq!(asked(), before);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+
+    // Whoever waits for a provider that is down does not ask, until it is time for one to try.
+    for _ in 0..5 {
+        fail(503, None);
+        assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"]);
+    }
+    assert_eq!(asked(), before + 5);
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, ["message-0"]);
+    assert_eq!(asked(), before + 5);
+    assert_eq!(bench.outcome(&body).await, None, "nor is this the end");
+    assert_eq!(proxy.count("sqs:ChangeMessageVisibility"), 11);
+    tokio::time::sleep(Duration::from_secs(5)).await;
 
     fail(400, None);
     let first = another_event(&body, "first");
@@ -152,7 +175,7 @@ async fn the_state_of_a_connection_decides_what_becomes_of_its_deliveries() {
     ask("POST", format!("{path}/resume")).await;
 
     // One refusal costs a renewal and no sale.
-    let failure = Failure { status: 401, times: 1, path: Some("/v2/orders".into()), retry_after: None };
+    let failure = Failure { status: 401, times: 1, path: Some("/v2/orders".into()), ..Failure::default() };
     sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
     let renewals = sandbox.calls(sandbox::Vendor::Square).tokens_given;
     let second = another_event(&body, "second");

@@ -39,8 +39,9 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             }
             calls = nth;
         }
-        // The claim, the configuration, the log, the known copies, the key, the transaction twice, the queue, the log.
-        assert_eq!(calls, 9, "{fault:?}");
+        // The claim, the configuration, the log, the known copies, the key, the budget, the transaction twice, the queue,
+        // the log.
+        assert_eq!(calls, 10, "{fault:?}");
     }
 }
 

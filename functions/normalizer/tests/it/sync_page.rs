@@ -124,8 +124,8 @@ impl Bench {
                 })
             });
             let listed = listed.join().unwrap();
-            let found = listed.orders.iter().find(|found| found.order.id.as_str() == sale.order_id).unwrap();
-            serde_json::from_slice(&found.raw.body).unwrap()
+            let orders = listed.orders.iter().map(|order| serde_json::from_slice::<Value>(&order.body).unwrap());
+            orders.into_iter().find(|order| order["id"] == sale.order_id.as_str()).unwrap()
         })
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use shared::app::{ConnectionSettings, Connections};
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
+use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 use tokio::sync::{Mutex, MutexGuard};
@@ -70,8 +71,9 @@ impl Bench {
         let client = aws_sdk_dynamodb::Client::new(&config);
         let table = |name: &str| stack.variable("upkeep", name).unwrap().to_owned();
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));
-        let logs = WebhookLogs::new(client, table("WEBHOOK_LOGS_TABLE"), 30);
-        App::new(connections, transactions, logs, SignedDuration::ZERO)
+        let logs = WebhookLogs::new(client.clone(), table("WEBHOOK_LOGS_TABLE"), 30);
+        let product_mappings = ProductMappings::new(client, table("PRODUCT_MAPPINGS_TABLE"));
+        App::new(connections, (transactions, logs, product_mappings), SignedDuration::ZERO)
     }
 
     /// Connects a merchant with this provider by OAuth.

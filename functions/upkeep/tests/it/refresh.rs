@@ -92,7 +92,7 @@ async fn while_the_provider_is_away_the_old_token_serves_to_its_end() {
     let id = bench.connect("lightspeed").await;
     bench.make_due(&id, in_an_hour()).await;
     let away = |times| {
-        let failure = Failure { status: 503, times, path: Some("/oauth/token".into()), retry_after: None };
+        let failure = Failure { status: 503, times, path: Some("/oauth/token".into()), ..Failure::default() };
         bench.bakery.sandbox.set_faults_of(Vendor::Lightspeed, Faults { failures: vec![failure], ..Faults::default() });
     };
     away(100);

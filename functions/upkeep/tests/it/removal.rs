@@ -10,15 +10,25 @@ use serde_json::json;
 
 use crate::bench::{Bench, Item, bench, tick, until_crash};
 
-const TABLES: [&str; 5] =
-    ["ConfigurationsTable", "TransactionsTable", "WebhookLogsTable", "CoordinationTable", "AuditLogTable"];
+const TABLES: [&str; 7] = [
+    "ConfigurationsTable",
+    "TransactionsTable",
+    "WebhookLogsTable",
+    "SyncLogsTable",
+    "ProductMappingsTable",
+    "CoordinationTable",
+    "AuditLogTable",
+];
 
-/// What a configuration leaves in other tables: rows of its partition, as the normalizer writes them.
+/// What a configuration leaves in other tables: rows of its partition, as the normalizer and the sync write them.
 async fn fill(bench: &Bench, id: &str, items: usize) {
     let owner = AttributeValue::S(format!("{TENANT}#{id}"));
-    for (table, partition, sort) in
-        [("TransactionsTable", "configuration_key", "transaction_id"), ("WebhookLogsTable", "log_key", "event_id")]
-    {
+    for (table, partition, sort) in [
+        ("TransactionsTable", "configuration_key", "transaction_id"),
+        ("WebhookLogsTable", "log_key", "event_id"),
+        ("SyncLogsTable", "configuration_key", "entry"),
+        ("ProductMappingsTable", "configuration_key", "item_id"),
+    ] {
         let table = bench.bakery.stack.output(table).unwrap();
         for number in 0..items {
             let put = bench.dynamodb().put_item().table_name(table).item(partition, owner.clone());
@@ -59,6 +69,11 @@ async fn nothing_is_left_but_the_tombstone_and_the_audit_rows() {
     let secret = json!({ "secret": "a-webhook-secret" });
     let request = api.request("POST".parse().unwrap(), &format!("/configurations/{id}/webhook-secrets")).json(&secret);
     let _: serde_json::Value = local::api::answer_of(request, "201".parse().unwrap(), "add a secret").await.unwrap();
+    // A run whose answer is kept for whoever asks again.
+    let path = format!("/configurations/{id}/sync");
+    let request = api.request("POST".parse().unwrap(), &path).header("idempotency-key", "once");
+    let request = request.json(&json!({ "kind": "repair", "day": "2026-02-14" }));
+    let _: serde_json::Value = local::api::answer_of(request, "202".parse().unwrap(), "begin a run").await.unwrap();
     // More than one batch of deletions.
     fill(&bench, &id, 60).await;
     let merchant = bench.show(&id).await["merchant"]["id"].as_str().unwrap().to_owned();
@@ -71,6 +86,8 @@ async fn nothing_is_left_but_the_tombstone_and_the_audit_rows() {
         "ConfigurationsTable webhook",
         "TransactionsTable ",
         "WebhookLogsTable ",
+        "SyncLogsTable ",
+        "ProductMappingsTable ",
         "CoordinationTable ",
         "AuditLogTable bakery",
     ] {
@@ -141,7 +158,7 @@ async fn a_removal_that_is_cut_off_anywhere_is_completed_by_the_next() {
 async fn a_provider_that_is_away_delays_a_removal_and_does_not_prevent_it() {
     let bench = bench().await;
     let id = bench.connect("square").await;
-    let failure = Failure { status: 503, times: 1, path: Some("/oauth2/revoke".into()), retry_after: None };
+    let failure = Failure { status: 503, times: 1, path: Some("/oauth2/revoke".into()), ..Failure::default() };
     bench.bakery.sandbox.set_faults_of(Vendor::Square, Faults { failures: vec![failure], ..Faults::default() });
     bench.ask_for_removal(&id).await;
     let app = bench.app(bench.connections(None), None);

@@ -295,7 +295,7 @@ async fn what_the_provider_or_our_own_keys_refuse_is_answered_and_leaves_no_trac
         (500, 502, "provider_unavailable"),
         (418, 502, "provider_unavailable"),
     ] {
-        let failure = Failure { status, times: 5, path: None, retry_after: None };
+        let failure = Failure { status, times: 5, ..Failure::default() };
         town.sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
         Answer::to(creation(&api, &body)).await.problem(answered, code);
     }

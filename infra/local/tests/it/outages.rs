@@ -173,7 +173,13 @@ async fn a_crash_between_storing_and_sending_loses_no_event() {
 #[tokio::test]
 async fn a_provider_that_fails_for_a_while_costs_only_time() {
     let town = rough_town().await;
-    let failing = |status, times, retry_after| Failure { status, times, path: Some("/v2/orders".into()), retry_after };
+    let failing = |status, times, retry_after| Failure {
+        status,
+        times,
+        path: Some("/v2/orders".into()),
+        retry_after,
+        ..Failure::default()
+    };
     let failures = vec![failing(429, 4, Some(1)), failing(500, 3, None), failing(503, 2, None), failing(429, 2, None)];
     town.bakery.sandbox.set_faults(Faults { failures, ..Faults::default() });
     town.bakery.sandbox.play(8);
@@ -190,7 +196,7 @@ async fn a_provider_that_is_down_connects_nobody_and_says_so() {
     let create = || api.request(Method::POST, "/configurations").json(&configuration("production", &token));
     for (status, answer, code) in [(500, 502, "provider_unavailable"), (429, 503, "unavailable")] {
         for path in ["/v2/merchants", "/v2/locations"] {
-            let failures = vec![Failure { status, times: 1, path: Some(path.into()), retry_after: None }];
+            let failures = vec![Failure { status, times: 1, path: Some(path.into()), ..Failure::default() }];
             town.bakery.sandbox.set_faults(Faults { failures, ..Faults::default() });
             Answer::to(create()).await.problem(answer, code);
         }

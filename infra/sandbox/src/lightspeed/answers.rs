@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Lightspeed;
 use crate::clock::rfc3339;
+use crate::door::Call;
 use crate::faults::Failure;
 use crate::square::bearer;
 
@@ -101,21 +102,21 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 }
 
 /// Stands before every route.
-pub async fn guard(State(lightspeed): State<Arc<Lightspeed>>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let response = match admit(&lightspeed, &mut request) {
+pub async fn guard(State(lightspeed): State<Arc<Lightspeed>>, request: Request, next: Next) -> Response {
+    let (call, mut request) = lightspeed.door.open(request).await;
+    let response = match admit(&lightspeed, &call, &mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    match lightspeed.door.leave(&path, response.status().as_u16()).await {
-        Some(lost) => ApiError::staged(&lost, &path, &rfc3339(lightspeed.clock.now())).into_response(),
+    match lightspeed.door.leave(&call, response.status().as_u16()).await {
+        Some(lost) => ApiError::staged(&lost, &call.path, &rfc3339(lightspeed.clock.now())).into_response(),
         None => response,
     }
 }
 
-fn admit(lightspeed: &Arc<Lightspeed>, request: &mut Request) -> Result<(), ApiError> {
-    let path = request.uri().path();
-    if let Some(failure) = lightspeed.door.meet(path) {
+fn admit(lightspeed: &Arc<Lightspeed>, call: &Call, request: &mut Request) -> Result<(), ApiError> {
+    let path = call.path.as_str();
+    if let Some(failure) = lightspeed.door.meet(call) {
         return Err(ApiError::staged(&failure, path, &rfc3339(lightspeed.clock.now())));
     }
     let scope = match path.trim_start_matches('/').split('/').next() {

@@ -16,7 +16,7 @@ struct Page {
 
 impl Asker {
     fn businesses(&self) -> impl Iterator<Item = &Business> {
-        self.lightspeed.businesses.0.iter().filter(|business| business.merchant.id == self.business)
+        self.lightspeed.businesses.all.iter().filter(|business| business.merchant.id == self.business)
     }
 }
 
@@ -30,7 +30,7 @@ pub async fn financial(Extension(asker): Extension<Asker>, uri: Uri) -> Result<J
     let (page, size) = (page.unwrap_or(0), size.unwrap_or(20).clamp(1, 100));
     let all: Vec<Value> = asker
         .businesses()
-        .map(|Business { merchant, plans }| {
+        .map(|Business { merchant, plans, .. }| {
             let locations = merchant.locations.iter().zip(plans).map(|(location, plan)| {
                 json!({
                     "blName": location.name,

@@ -166,6 +166,10 @@ impl Lightspeed {
         for subscription in &world.own.subscriptions {
             self.send(subscription, &record, &parcel(subscription, body.clone()));
         }
+        // Nobody pays what was taken back before paying, so there is no receipt.
+        if event.kind == "CLOSE" && !event.account.cancelled {
+            self.show(world, merchant_id, &event.account);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The Financial API: closed accounts, by the time they were closed.
 
+use axum::Extension;
 use axum::extract::Path;
 use axum::http::Uri;
-use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::civil::Date;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_query};
 use crate::clock::later;
+use crate::shelf::{After, By, Json, Wanted};
 use crate::shops::Shop;
 
 const USUAL: usize = 50;
@@ -28,21 +29,20 @@ impl Asker {
         shop.ok_or_else(|| ApiError::not_found(location))
     }
 
-    /// All accounts of a location as a replica knows them, by time of closing.
-    fn accounts(&self, location: &str) -> Vec<(Timestamp, String, Value)> {
+    /// Accounts of a location as a replica knows them, by time of closing; the end is not inside.
+    fn accounts(
+        &self,
+        location: &str,
+        (from, to): (Timestamp, Timestamp),
+        after: Option<&After>,
+        most: usize,
+    ) -> Vec<(After, Json)> {
         let lag = self.lightspeed.replica_lag();
+        let to = later(to, SignedDuration::from_nanos(-1));
+        let wanted = Wanted { by: By::Closed, locations: &[location], from, to, after, descending: false, lag };
         let world = self.lightspeed.world();
-        let prefix = format!("{location}/");
-        let here = world.shelf("sales").range(prefix.clone()..).take_while(|(place, _)| place.starts_with(&prefix));
-        let mut found: Vec<(Timestamp, String, Value)> = here
-            .filter_map(|(place, copies)| {
-                let sale = copies.seen(lag)?;
-                let closed = sale.get("timeClosed")?.as_str()?.parse().ok()?;
-                Some((closed, place.clone(), sale.clone()))
-            })
-            .collect();
-        found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        found
+        let found = world.shelf("sales").list(&wanted, most, |_| true).into_iter();
+        found.map(|(closed, sale)| ((closed, sale.id.to_string()), sale.json.clone())).collect()
     }
 }
 
@@ -63,7 +63,9 @@ struct Token {
     location: String,
     from: Timestamp,
     to: Timestamp,
-    after: (Timestamp, String),
+    after: Option<After>,
+    /// Sales on all pages before.
+    given: usize,
     issued: Timestamp,
 }
 
@@ -104,7 +106,7 @@ pub async fn sales(
     Extension(asker): Extension<Asker>,
     Path(location): Path<String>,
     uri: Uri,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<axum::Json<Value>, ApiError> {
     let query: SalesQuery = read_query(&uri)?;
     asker.shop(&location)?;
     let now = asker.lightspeed.clock.now();
@@ -114,34 +116,30 @@ pub async fn sales(
         return Err(ApiError::bad_request(format!("pageSize must be between 1 and {MOST}")));
     }
     let faults = &asker.lightspeed.door.faults;
-    let mut after = None;
-    if let Some(given) = query.next_page_token.filter(|given| !given.is_empty()) {
+    let (mut after, mut given) = (None, 0);
+    let asked_with = query.next_page_token.filter(|given| !given.is_empty());
+    if let Some(text) = &asked_with {
         let token: Option<Token> =
-            URL_SAFE_NO_PAD.decode(given).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let token = token.filter(|token| {
             let alive = later(token.issued, TOKEN_LIFETIME) > now && !faults.take(|faults| &mut faults.expire_cursors);
             alive && token.location == location && token.from == from
         });
         let token = token.ok_or_else(|| ApiError::bad_request("nextPageToken is invalid or has expired"))?;
-        to = token.to;
-        after = Some(token.after);
+        (to, after, given) = (token.to, token.after, token.given);
     }
-    let mut found = asker.accounts(&location);
-    found.retain(|(closed, place, _)| {
-        let passed = after.as_ref().is_some_and(|after| (*closed, place) <= (after.0, &after.1));
-        from <= *closed && *closed < to && !passed
-    });
-    let size = if faults.take(|faults| &mut faults.empty_pages) && after.is_some() { 0 } else { size };
-    let more = found.len() > size;
+    let repeated = asked_with.filter(|_| faults.take(|faults| &mut faults.repeat_cursors));
+    let size = if given > 0 && faults.take(|faults| &mut faults.empty_pages) { 0 } else { size };
+    let (size, is_cut) = faults.capped(given, size);
+    let mut found = asker.accounts(&location, (from, to), after.as_ref(), size + 1);
+    let more = found.len() > size && !is_cut;
     found.truncate(size);
-    let last = found.last().map(|(closed, place, _)| (*closed, place.clone())).or(after);
-    let token = last.filter(|_| more).and_then(|after| {
-        serde_json::to_vec(&Token { location, from, to, after, issued: now })
-            .ok()
-            .map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
-    });
-    let sales: Value = found.into_iter().map(|(_, _, sale)| included(sale, &query.include)).collect();
-    Ok(Json(match token {
+    given += found.len();
+    let after = found.last().map(|(place, _)| place.clone()).or(after);
+    let token = serde_json::to_vec(&Token { location, from, to, after, given, issued: now });
+    let token = token.ok().filter(|_| more).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+    let sales: Value = found.into_iter().map(|(_, sale)| included(sale(), &query.include)).collect();
+    Ok(axum::Json(match repeated.or(token) {
         Some(token) => json!({"sales": sales, "nextPageToken": token}),
         None => json!({"sales": sales}),
     }))
@@ -159,16 +157,17 @@ pub async fn sales_daily(
     Extension(asker): Extension<Asker>,
     Path(location): Path<String>,
     uri: Uri,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<axum::Json<Value>, ApiError> {
     let query: DailyQuery = read_query(&uri)?;
     let shop = asker.shop(&location)?;
     let date = query.date.ok_or_else(|| ApiError::bad_request("Required request parameter 'date' is not present"))?;
     let date: Date = date.parse().map_err(|_| ApiError::bad_request(format!("Invalid date format: {date}")))?;
     let ends = shop.day_ends(date);
-    let mut found = asker.accounts(&location);
-    found.retain(|(closed, _, _)| shop.business_date(*closed) == date);
-    Ok(Json(json!({
-        "sales": found.into_iter().map(|(_, _, sale)| included(sale, &query.include)).collect::<Value>(),
+    let begins = date.yesterday().map_or(ends, |before| shop.day_ends(before));
+    // Never cut short: what is missing in a list is found out here.
+    let found = asker.accounts(&location, (begins, ends), None, usize::MAX);
+    Ok(axum::Json(json!({
+        "sales": found.into_iter().map(|(_, sale)| included(sale(), &query.include)).collect::<Value>(),
         "nextStartOfDayAsIso8601": ends.to_string(),
         "dataComplete": ends <= asker.lightspeed.clock.now(),
     })))

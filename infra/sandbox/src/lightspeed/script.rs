@@ -1,5 +1,6 @@
 //! What happens at Lightspeed around one bill, step by step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +13,7 @@ use crate::customer::{Fate, Turn, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::Draws;
+use crate::shelf::{By, Object};
 use crate::shops::{Shop, Vendor};
 use crate::stage::{Ends, Place, Plan};
 use crate::till::bill_of;
@@ -102,6 +104,9 @@ impl Lightspeed {
             if canceled {
                 course.counter(world, &account, "VOID");
             } else if wish.turn == Turn::Recalled {
+                // What the back office changes is dated when it changes it.
+                let tomorrow = wish.late && !pace.is_squeezed();
+                course.now += Duration::from_secs(if tomorrow { 20 * 3_600 } else { 0 });
                 course.recall(world, &mut account);
             } else if let Fate::Refunded(kind) = wish.fate {
                 let wait = if wish.refund_later && !pace.is_squeezed() { 30 * 3_600 } else { draws.between(60, 600) };
@@ -159,7 +164,8 @@ impl Course<'_> {
     /// Guests pay on the minute in a tie, so that many accounts close at one instant.
     fn close_time(&self, wish: &Wish) -> Timestamp {
         let now = self.pace.at(self.now).stamp;
-        let now = if wish.offline { later(now, OFFLINE) } else { now };
+        let now =
+            if wish.offline { later(now, OFFLINE.max(SignedDuration::from_hours(-wish.offline_hours))) } else { now };
         let second = now.as_second();
         if wish.tie { Timestamp::from_second(second - second.rem_euclid(60)).unwrap_or(now) } else { now }
     }
@@ -168,7 +174,9 @@ impl Course<'_> {
     fn book(&mut self, account: &Account) -> &mut Step {
         let (at, seed) = (self.pace.at(self.now), self.lightspeed.seed);
         let step = self.step(at);
-        step.objects.push(("sales", account.place(), account.json(seed)));
+        let copy = account.clone();
+        let object = Object::new("sales", &account.place(), &account.location, Arc::new(move || copy.json(seed)));
+        step.objects.push(object.at(By::Closed, account.closed));
         step
     }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::json::Build;
 use super::{API_VERSION, Square};
+use crate::door::Call;
 use crate::faults::Failure;
 
 /// The application, asking with the token of one merchant.
@@ -117,24 +118,24 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Stands before every route.
-pub async fn guard(State(square): State<Arc<Square>>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(square): State<Arc<Square>>, request: Request, next: Next) -> Response {
+    let (call, mut request) = square.door.open(request).await;
     let spoken = HeaderValue::from_static(API_VERSION);
     let version = request.headers().get("square-version").cloned().unwrap_or(spoken);
-    let path = request.uri().path().to_owned();
-    let mut response = match admit(&square, &mut request) {
+    let mut response = match admit(&square, &call, &mut request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    if let Some(lost) = square.door.leave(&path, response.status().as_u16()).await {
+    if let Some(lost) = square.door.leave(&call, response.status().as_u16()).await {
         response = ApiError::staged(&lost).into_response();
     }
     response.headers_mut().insert("square-version", version);
     response
 }
 
-fn admit(square: &Arc<Square>, request: &mut Request) -> Result<(), ApiError> {
-    let path = request.uri().path();
-    if let Some(failure) = square.door.meet(path) {
+fn admit(square: &Arc<Square>, call: &Call, request: &mut Request) -> Result<(), ApiError> {
+    let path = call.path.as_str();
+    if let Some(failure) = square.door.meet(call) {
         return Err(ApiError::staged(&failure));
     }
     let Some(resource) = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()) else {

@@ -9,6 +9,7 @@ use super::json::Build;
 use super::payment::{Payment, Refund};
 use crate::clock::rfc3339;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Receipt, Share};
+use crate::shelf::{By, Json, Object};
 
 pub fn money(minor: i64, currency: &str) -> Value {
     json!({"amount": minor, "currency": currency})
@@ -36,6 +37,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// This copy of it, for the shelf.
+    pub fn object(&self, json: Json) -> Object {
+        let object = Object::new("orders", &self.id, &self.location_id, json).at(By::Created, self.created_at);
+        Object { state: self.state, ..object.at(By::Changed, self.updated_at).at(By::Closed, self.closed_at) }
+    }
+
     fn frame(&self) -> Value {
         let source = if self.api { "Maple Preorder" } else { "Point of Sale" };
         json!({

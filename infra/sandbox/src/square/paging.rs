@@ -4,6 +4,8 @@
 //! the list changes between two pages. It is bound to its query, and the end
 //! of an open time range is fixed by the first request.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -13,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::Square;
 use super::answers::ApiError;
+use crate::shelf::{After, By, Json, Object, Wanted};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cursor {
@@ -20,16 +23,26 @@ pub struct Cursor {
     /// The time that stands for a missing end.
     pub end: Timestamp,
     /// The last item of the page before.
-    after: Option<(Timestamp, String)>,
+    after: Option<After>,
+    /// Items on all pages before.
+    given: usize,
     /// Makes two cursors at one place differ.
     page: u32,
+    /// As it was asked with.
+    #[serde(skip)]
+    text: Option<String>,
 }
 
-/// One place in a sorted list.
-pub struct Item {
-    pub sorted_by: Timestamp,
-    pub id: String,
-    pub json: Value,
+/// The list a page belongs to.
+pub struct List<'a> {
+    pub shelf: &'static str,
+    pub by: By,
+    pub locations: &'a [&'a str],
+    /// Both ends are inside.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub descending: bool,
+    pub limit: usize,
 }
 
 /// What of a list goes into one answer.
@@ -42,13 +55,13 @@ impl Square {
     /// The place to go on from; `query` is everything that was asked but the cursor.
     pub fn open_cursor(&self, query: &str, given: Option<&str>) -> Result<Cursor, ApiError> {
         let query = URL_SAFE_NO_PAD.encode(Sha256::digest(query));
-        let Some(given) = given.filter(|given| !given.is_empty()) else {
+        let Some(text) = given.filter(|given| !given.is_empty()) else {
             let end = self.clock.now();
-            return Ok(Cursor { query, end, after: None, page: 0 });
+            return Ok(Cursor { query, end, after: None, given: 0, page: 0, text: None });
         };
         let invalid = |why: &str| ApiError::invalid("INVALID_CURSOR", format!("The cursor {why}.")).field("cursor");
         let cursor: Cursor = URL_SAFE_NO_PAD
-            .decode(given)
+            .decode(text)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .ok_or_else(|| invalid("is not one of ours"))?;
@@ -58,33 +71,34 @@ impl Square {
         if self.door.faults.take(|faults| &mut faults.expire_cursors) {
             return Err(invalid("has expired"));
         }
-        Ok(cursor)
+        Ok(Cursor { text: Some(text.to_owned()), ..cursor })
     }
 
-    pub fn page(&self, mut cursor: Cursor, mut items: Vec<Item>, descending: bool, limit: usize) -> Page {
-        items.sort_by(|a, b| (a.sorted_by, &a.id).cmp(&(b.sorted_by, &b.id)));
-        if descending {
-            items.reverse();
-        }
-        if let Some((time, id)) = &cursor.after {
-            items.retain(|item| {
-                let (place, last) = ((item.sorted_by, &item.id), (*time, id));
-                if descending { place < last } else { place > last }
-            });
-        }
-        let limit = if self.door.faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
-        let more = items.len() > limit;
-        items.truncate(limit);
-        if let Some(last) = items.last() {
-            cursor.after = Some((last.sorted_by, last.id.clone()));
-        }
+    pub fn page(&self, mut cursor: Cursor, list: &List<'_>, fits: impl Fn(&Object) -> bool) -> Page {
+        let &List { shelf, by, locations, from, to, descending, limit } = list;
+        let faults = &self.door.faults;
+        let repeated = cursor.text.take().filter(|_| faults.take(|faults| &mut faults.repeat_cursors));
+        let limit = if faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
+        let (limit, is_cut) = faults.capped(cursor.given, limit);
+        let lag = self.replica_lag();
+        let wanted = Wanted { by, locations, from, to, after: cursor.after.as_ref(), descending, lag };
+        let mut more = false;
+        let mut last = None;
+        let json: Vec<Json> = {
+            let world = self.world();
+            let found = world.shelf(shelf).list(&wanted, limit + 1, fits);
+            more |= found.len() > limit && !is_cut;
+            let found = found.into_iter().take(limit);
+            found
+                .inspect(|(stamp, object)| last = Some((*stamp, object.id.to_string())))
+                .map(|(_, object)| Arc::clone(&object.json))
+                .collect()
+        };
+        cursor.after = last.or(cursor.after);
+        cursor.given += json.len();
         cursor.page += 1;
         let text = serde_json::to_vec(&cursor).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        Page { items: items.into_iter().map(|item| item.json).collect(), cursor: text.ok().filter(|_| more) }
+        let items = json.into_iter().map(|json| json()).collect();
+        Page { items, cursor: repeated.or(text.ok().filter(|_| more)) }
     }
-}
-
-/// A timestamp inside an object; objects are written by us, so it is there.
-pub fn time_of(json: &Value, key: &str) -> Option<Timestamp> {
-    json.get(key)?.as_str()?.parse().ok()
 }

@@ -8,6 +8,7 @@ use super::order::money;
 use crate::clock::{later, rfc3339};
 use crate::receipt::{Means, Tender};
 use crate::seed::Seed;
+use crate::shelf::{By, Json, Object};
 
 /// Money received for an order.
 #[derive(Debug, Clone)]
@@ -37,6 +38,12 @@ impl Payment {
 
     fn refunded(&self) -> i64 {
         self.refunds.iter().map(|(_, minor)| minor).sum()
+    }
+
+    /// This copy of it, for the shelf.
+    pub fn object(&self, json: Json) -> Object {
+        let object = Object::new("payments", &self.tender.id, &self.location_id, json);
+        Object { state: self.status, ..object.at(By::Created, self.created_at).at(By::Changed, self.updated_at) }
     }
 
     pub fn json(&self, seed: Seed, c: &str) -> Value {
@@ -162,6 +169,12 @@ pub struct Refund {
 }
 
 impl Refund {
+    /// This copy of it, for the shelf.
+    pub fn object(&self, json: Json) -> Object {
+        let object = Object::new("refunds", &self.id, &self.location_id, json);
+        Object { state: self.status, ..object.at(By::Created, self.created_at).at(By::Changed, self.updated_at) }
+    }
+
     pub fn json(&self, c: &str) -> Value {
         json!({
             "id": self.id,

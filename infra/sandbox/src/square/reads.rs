@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_query};
 use super::json::Build;
-use super::paging::{Item, time_of};
+use super::paging::List;
 use crate::clock::later;
+use crate::shelf::{By, Object};
 use crate::shops::Shop;
 
 const OPENED: &str = "2024-03-01T09:00:00.000Z";
@@ -41,7 +42,7 @@ impl Asker {
     }
 }
 
-fn location_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
+fn location_json(Shop { merchant, location, plan, .. }: Shop<'_>) -> Value {
     json!({
         "id": location.id,
         "name": location.name,
@@ -107,7 +108,7 @@ struct ListQuery {
 }
 
 /// The list shared by payments and refunds, newest first unless asked otherwise.
-fn list(asker: &Asker, query: &ListQuery, shelf: &str) -> Result<Json<Value>, ApiError> {
+fn list(asker: &Asker, query: &ListQuery, shelf: &'static str) -> Result<Json<Value>, ApiError> {
     let by_update = query.sort_field.as_deref() == Some("UPDATED_AT");
     if !by_update && (query.updated_at_begin_time.is_some() || query.updated_at_end_time.is_some()) {
         let detail = "updated_at_begin_time and updated_at_end_time need sort_field=UPDATED_AT.";
@@ -120,33 +121,28 @@ fn list(asker: &Asker, query: &ListQuery, shelf: &str) -> Result<Json<Value>, Ap
     let asked = format!("{shelf}{}{}", asker.merchant_id, serde_json::to_string(query).unwrap_or_default());
     let cursor = asker.square.open_cursor(&asked, query.cursor.as_deref())?;
     let last_year = later(cursor.end, SignedDuration::from_hours(-365 * 24));
-    let created = query.begin_time.unwrap_or(if by_update { Timestamp::MIN } else { last_year })
-        ..=query.end_time.unwrap_or(cursor.end);
+    let created = (
+        query.begin_time.unwrap_or(if by_update { Timestamp::MIN } else { last_year }),
+        query.end_time.unwrap_or(cursor.end),
+    );
     let updated =
-        query.updated_at_begin_time.unwrap_or(Timestamp::MIN)..=query.updated_at_end_time.unwrap_or(cursor.end);
-    let matches = |object: &Value, key: &str, wanted: &Option<String>| {
-        wanted.as_ref().is_none_or(|wanted| object.get(key).and_then(Value::as_str) == Some(wanted))
-    };
-    let lag = asker.square.replica_lag();
-    let items: Vec<Item> = asker
-        .square
-        .world()
-        .shelf(shelf)
-        .iter()
-        .filter_map(|(id, copies)| {
-            let object = copies.seen(lag)?;
-            let (created_at, updated_at) = (time_of(object, "created_at")?, time_of(object, "updated_at")?);
-            let wanted = asker.owns(object)
-                && matches(object, "location_id", &query.location_id)
-                && matches(object, "status", &query.status)
-                && created.contains(&created_at)
-                && updated.contains(&updated_at);
-            let sorted_by = if by_update { updated_at } else { created_at };
-            wanted.then(|| Item { sorted_by, id: id.clone(), json: object.clone() })
-        })
-        .collect();
+        (query.updated_at_begin_time.unwrap_or(Timestamp::MIN), query.updated_at_end_time.unwrap_or(cursor.end));
+    let merchant = asker.square.merchant(Some(&asker.merchant_id)).ok();
+    let here = merchant.iter().flat_map(|merchant| &merchant.locations).map(|location| location.id.as_str());
+    let locations: Vec<&str> =
+        here.filter(|id| query.location_id.as_deref().is_none_or(|wanted| wanted == *id)).collect();
+    let (from, to) = if by_update { updated } else { created };
     let descending = query.sort_order.as_deref() != Some("ASC");
-    let page = asker.square.page(cursor, items, descending, limit);
+    let by = if by_update { By::Changed } else { By::Created };
+    let list = List { shelf, by, locations: &locations, from, to, descending, limit };
+    let within = |object: &Object, by: By, (from, to): (Timestamp, Timestamp)| {
+        object.time(by).is_some_and(|stamp| (from..=to).contains(&stamp))
+    };
+    let page = asker.square.page(cursor, &list, |object| {
+        query.status.as_deref().is_none_or(|status| status == object.state)
+            && within(object, By::Created, created)
+            && within(object, By::Changed, updated)
+    });
     Ok(Json(json!({}).with_list(shelf, page.items.into_iter()).with_some("cursor", page.cursor)))
 }
 
@@ -165,20 +161,15 @@ pub async fn list_refunds(Extension(asker): Extension<Asker>, uri: Uri) -> Resul
     list(&asker, &query, "refunds")
 }
 
-fn one(asker: &Asker, found: Option<Value>, name: &str) -> Result<Json<Value>, ApiError> {
-    let found = found.filter(|object| asker.owns(object));
-    let object = found.ok_or_else(|| ApiError::not_found(format!("Could not find the {name}")))?;
+fn one(asker: &Asker, shelf: &str, id: &str, name: &str) -> Result<Json<Value>, ApiError> {
+    let object = asker.seen(shelf, id).ok_or_else(|| ApiError::not_found(format!("Could not find the {name}")))?;
     Ok(Json(json!({name: object})))
 }
 
 pub async fn get_payment(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let lag = asker.square.replica_lag();
-    let found = asker.square.world().shelf("payments").get(&id).and_then(|copies| copies.seen(lag)).cloned();
-    one(&asker, found, "payment")
+    one(&asker, "payments", &id, "payment")
 }
 
 pub async fn get_refund(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let lag = asker.square.replica_lag();
-    let found = asker.square.world().shelf("refunds").get(&id).and_then(|copies| copies.seen(lag)).cloned();
-    one(&asker, found, "refund")
+    one(&asker, "refunds", &id, "refund")
 }

@@ -4,6 +4,7 @@
 //! `returns`, a refund for each payment the money goes back to, and changes
 //! those payments.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -16,6 +17,7 @@ use crate::Refused;
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, RefundKind, Tender};
 use crate::seed::Draws;
+use crate::shelf::Json;
 use crate::stage::Ends;
 
 impl Counter<'_> {
@@ -66,9 +68,10 @@ impl Counter<'_> {
         let entry = LedgerEntry {
             kind: EntryKind::Refund,
             source_order_id: Some(sale.order.id.clone()),
-            ..entry(&sale.merchant_id, &order, &receipt, EntryState::Completed, began.stamp)
+            ..entry(self.shop, &order, &receipt, EntryState::Completed, began.stamp)
         };
-        let mut asked = Step::new(self.merchant_id, began);
+        let receipt = Arc::new(receipt);
+        let mut asked = Step::new(&self.shop.merchant.id, began);
         asked.write_return(&order, &receipt, &sale.order.id, &refunds, "refund.created", 1);
         asked.entries.push(entry.clone());
         steps.push(asked);
@@ -78,7 +81,7 @@ impl Counter<'_> {
             refund.status = "COMPLETED";
             refund.updated_at = done.stamp;
         }
-        let mut granted = Step::new(self.merchant_id, done);
+        let mut granted = Step::new(&self.shop.merchant.id, done);
         granted.write_return(&order, &receipt, &sale.order.id, &refunds, "refund.updated", 2);
         let paid_back: Vec<String> = refunds.into_iter().map(|refund| refund.payment_id).collect();
         self.touch(sale, &mut granted, "payment.updated", &paid_back);
@@ -123,16 +126,16 @@ impl Step {
     fn write_return(
         &mut self,
         order: &Order,
-        receipt: &Receipt,
+        receipt: &Arc<Receipt>,
         source_order_id: &str,
         refunds: &[Refund],
         event_type: &'static str,
         revision: u32,
     ) {
-        self.objects.push(("orders", order.id.clone(), order.giving_back(receipt, source_order_id, refunds)));
         for refund in refunds {
-            let json = refund.json(receipt.currency);
-            self.objects.push(("refunds", refund.id.clone(), json.clone()));
+            let (copy, currency) = (refund.clone(), receipt.currency);
+            let json: Json = Arc::new(move || copy.json(currency));
+            self.objects.push(refund.object(Arc::clone(&json)));
             self.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
@@ -140,8 +143,11 @@ impl Step {
                 object_id: refund.id.clone(),
                 order_id: order.id.clone(),
                 revision,
-                object: json!({"refund": json}),
+                object: Arc::new(move || json!({"refund": json()})),
             });
         }
+        let (copy, receipt, refunds) = (order.clone(), Arc::clone(receipt), refunds.to_vec());
+        let source = source_order_id.to_owned();
+        self.objects.push(order.object(Arc::new(move || copy.giving_back(&receipt, &source, &refunds))));
     }
 }

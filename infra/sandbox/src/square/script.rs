@@ -1,9 +1,10 @@
 //! What happens at Square around one sale, step by step.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Step;
 use super::json::Build;
@@ -13,15 +14,19 @@ use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::money::percent_of;
-use crate::receipt::{Means, Receipt};
+use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::{Draws, Seed};
+use crate::shelf::Json;
+use crate::shops::Shop;
 use crate::stage::Ends;
 
 /// How long before it is fetched a pre-order is paid.
 const FETCHED_AFTER: Duration = Duration::from_secs(46 * 3_600);
+const TIPPED_AFTER: Duration = Duration::from_secs(3 * 3_600);
+const EDITED_AFTER: Duration = Duration::from_secs(20 * 3_600);
+const REFUNDED_AFTER: Duration = Duration::from_secs(30 * 3_600);
 
 /// Something a webhook may tell.
-#[derive(Debug)]
 pub struct Event {
     pub event_type: &'static str,
     pub scope: &'static str,
@@ -30,15 +35,20 @@ pub struct Event {
     pub order_id: String,
     /// Which change of the object this is; makes the event id.
     pub revision: u32,
-    pub object: Value,
+    pub object: Json,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.event_type, self.object_id)
+    }
 }
 
 /// A sale in full: planned, and later refunded.
 #[derive(Debug)]
 pub struct Sale {
-    pub merchant_id: String,
     pub order: Order,
-    pub receipt: Receipt,
+    pub receipt: Arc<Receipt>,
     pub payments: Vec<Payment>,
     pub fate: Fate,
     pub returned_lines: usize,
@@ -55,9 +65,7 @@ pub struct Sale {
 pub struct Counter<'a> {
     pub seed: Seed,
     pub pace: Pace,
-    pub merchant_id: &'a str,
-    pub location_id: &'a str,
-    pub team: &'a [String],
+    pub shop: Shop<'a>,
 }
 
 impl Counter<'_> {
@@ -66,7 +74,7 @@ impl Counter<'_> {
         let opened = self.pace.at(opens);
         let order = Order {
             id: draws.letters(27) + "YY",
-            location_id: self.location_id.to_owned(),
+            location_id: self.shop.location.id.clone(),
             ticket_name: format!("{}{}", draws.capitals(1), draws.between(1, 99)),
             api: wish.api,
             created_at: opened.stamp,
@@ -75,7 +83,8 @@ impl Counter<'_> {
             state: "OPEN",
             version: 1,
         };
-        let team_member_id = draws.pick(self.team).clone();
+        let member = format!("team/{}/{}", self.shop.merchant.id, draws.index(4));
+        let team_member_id = self.seed.draws(&member).letters(16);
         let payments = receipt
             .tenders
             .iter()
@@ -96,9 +105,9 @@ impl Counter<'_> {
             })
             .collect();
         let mut sale = Sale {
-            merchant_id: self.merchant_id.to_owned(),
             order,
-            receipt,
+            // A copy has no room to spare; many thousand of them are kept.
+            receipt: Arc::new(receipt.clone()),
             payments,
             fate: wish.fate,
             returned_lines: 0,
@@ -107,34 +116,77 @@ impl Counter<'_> {
             preorder: wish.preorder && wish.api && wish.fate != Fate::Canceled && !self.pace.is_squeezed(),
             settled: opened,
         };
+        let on_time = |clock| if wish.late && wish.tie { self.pace.on_the_minute(clock) } else { clock };
         let mut steps = Vec::new();
         let mut clock = opens;
         if wish.offline {
-            self.upload(&mut sale, opened, &mut steps);
+            self.upload(&mut sale, wish.offline_hours, opened, &mut steps);
         } else {
+            let tipped = wish.late_tip.then(|| sale.without_tip());
             self.open(&mut sale, opened, &mut steps);
             clock += Duration::from_millis(draws.between(20_000, 90_000).unsigned_abs());
             self.authorize(&mut sale, self.pace.at(clock), &mut steps);
+            if let Some((receipt, payments)) = tipped {
+                clock += self.late(TIPPED_AFTER);
+                self.tip(&mut sale, receipt, payments, self.pace.at(clock), &mut steps);
+            }
             clock += Duration::from_millis(draws.between(900, 3_000).unsigned_abs());
             if sale.preorder {
                 clock += FETCHED_AFTER;
             }
+            clock = on_time(clock);
             self.close(&mut sale, self.pace.at(clock), &mut steps);
         }
-        clock += Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs());
+        clock = on_time(clock + Duration::from_millis(draws.between(8_000, 12_000).unsigned_abs()));
         self.charge_fees(&mut sale, self.pace.at(clock), &mut steps);
+        if wish.edited {
+            clock += self.late(EDITED_AFTER);
+            self.edit(&mut sale, self.pace.at(clock), &mut steps);
+        }
         if let Fate::Refunded(kind) = wish.fate {
-            clock += Duration::from_secs(draws.between(60, 600).unsigned_abs());
+            clock += match wish.late {
+                true => self.late(REFUNDED_AFTER),
+                false => Duration::from_secs(draws.between(60, 600).unsigned_abs()),
+            };
             // A fresh sale has everything left to refund.
             let _ = self.refund(&mut sale, kind, clock, &mut steps);
         }
         (steps, sale)
     }
 
-    fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        let mut step = Step::new(self.merchant_id, at);
+    /// So much later where days pass, and ten minutes later where they do not.
+    fn late(&self, hours: Duration) -> Duration {
+        if self.pace.is_squeezed() { Duration::from_secs(600) } else { hours }
+    }
+
+    /// The guest has written a tip on the slip, and somebody types it in.
+    fn tip(&self, sale: &mut Sale, receipt: Arc<Receipt>, tenders: Vec<Tender>, at: Moment, steps: &mut Vec<Step>) {
+        sale.receipt = receipt;
+        for (payment, tender) in sale.payments.iter_mut().zip(tenders) {
+            payment.tender = tender;
+        }
+        let mut step = Step::new(&self.shop.merchant.id, at);
+        sale.order.touch(at.stamp);
+        self.touch_payments(sale, &mut step, "payment.updated");
         step.write_order(sale);
-        step.entries.push(sale.entry(EntryState::Open));
+        steps.push(step);
+    }
+
+    /// The name on the ticket is corrected in the Dashboard; that is told even of what a till has sold.
+    fn edit(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        sale.order.ticket_name += " (corrected)";
+        sale.order.touch(at.stamp);
+        let mut step = Step::new(&self.shop.merchant.id, at);
+        step.write_order(sale);
+        step.events.push(order_event(sale, "order.updated"));
+        steps.push(step);
+        sale.settled = at;
+    }
+
+    fn open(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
+        let mut step = Step::new(&self.shop.merchant.id, at);
+        step.write_order(sale);
+        step.entries.push(sale.entry(EntryState::Open, self.shop));
         if sale.order.api {
             step.events.push(order_event(sale, "order.created"));
         }
@@ -143,7 +195,7 @@ impl Counter<'_> {
 
     /// Cards are authorized and cash is in the drawer while the order is still open.
     fn authorize(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        let mut step = Step::new(self.merchant_id, at);
+        let mut step = Step::new(&self.shop.merchant.id, at);
         let canceled = sale.fate == Fate::Canceled;
         for payment in &mut sale.payments {
             payment.created_at = at.stamp;
@@ -167,7 +219,7 @@ impl Counter<'_> {
     }
 
     fn close(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        let mut step = Step::new(self.merchant_id, at);
+        let mut step = Step::new(&self.shop.merchant.id, at);
         let (state, status, entry_state) = match sale.fate {
             Fate::Canceled => ("CANCELED", "CANCELED", EntryState::Canceled),
             Fate::Kept | Fate::Refunded(_) => ("COMPLETED", "COMPLETED", EntryState::Completed),
@@ -184,7 +236,7 @@ impl Counter<'_> {
             self.touch_payments(sale, &mut step, "payment.updated");
         }
         step.write_order(sale);
-        step.entries.push(sale.entry(entry_state));
+        step.entries.push(sale.entry(entry_state, self.shop));
         step.ends = Some(Ends::Sale);
         if sale.order.api {
             step.events.push(order_event(sale, "order.updated"));
@@ -193,28 +245,28 @@ impl Counter<'_> {
         sale.settled = at;
     }
 
-    /// A till that was offline for two days sends a finished sale with its old creation time.
-    fn upload(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        sale.order.created_at = later(at.stamp, SignedDuration::from_hours(-47));
+    /// A till that was offline for days sends a finished sale with its old creation time.
+    fn upload(&self, sale: &mut Sale, hours: i64, at: Moment, steps: &mut Vec<Step>) {
+        sale.order.created_at = later(at.stamp, SignedDuration::from_hours(-hours));
         let taken_at = later(sale.order.created_at, SignedDuration::from_secs(40));
         for payment in &mut sale.payments {
             payment.created_at = at.stamp;
             payment.offline_at = Some(taken_at);
             payment.status = "COMPLETED";
         }
-        let mut step = Step::new(self.merchant_id, at);
+        let mut step = Step::new(&self.shop.merchant.id, at);
         self.touch_payments(sale, &mut step, "payment.created");
         steps.push(step);
         self.close(sale, at, steps);
         sale.taken_at = taken_at;
         if let Some(step) = steps.last_mut() {
-            step.entries = vec![sale.entry(EntryState::Completed)];
+            step.entries = vec![sale.entry(EntryState::Completed, self.shop)];
         }
     }
 
     /// Card fees are known some seconds later and change a finished order once more.
     fn charge_fees(&self, sale: &mut Sale, at: Moment, steps: &mut Vec<Step>) {
-        let mut step = Step::new(self.merchant_id, at);
+        let mut step = Step::new(&self.shop.merchant.id, at);
         let mut charged = Vec::new();
         for payment in &mut sale.payments {
             if payment.tender.means == Means::Card && payment.status == "COMPLETED" {
@@ -242,32 +294,43 @@ impl Counter<'_> {
         for payment in sale.payments.iter_mut().filter(|payment| ids.contains(&payment.tender.id)) {
             payment.updated_at = step.at.stamp;
             payment.revision += 1;
-            let id = payment.tender.id.clone();
-            let json = payment.json(self.seed, sale.receipt.currency);
-            step.objects.push(("payments", id.clone(), json.clone()));
+            let (seed, currency, copy) = (self.seed, sale.receipt.currency, payment.clone());
+            let json: Json = Arc::new(move || copy.json(seed, currency));
+            step.objects.push(payment.object(Arc::clone(&json)));
             step.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
                 object_type: "payment",
-                object_id: id,
+                object_id: payment.tender.id.clone(),
                 order_id: payment.order_id.clone(),
                 revision: payment.revision,
-                object: json!({"payment": json}),
+                object: Arc::new(move || json!({"payment": json()})),
             });
         }
     }
 }
 
 impl Sale {
-    pub fn entry(&self, state: EntryState) -> LedgerEntry {
-        let entry = entry(&self.merchant_id, &self.order, &self.receipt, state, self.taken_at);
+    /// Takes the tip out until it is known, and answers with what will be known then.
+    fn without_tip(&mut self) -> (Arc<Receipt>, Vec<Tender>) {
+        let receipt = Arc::clone(&self.receipt);
+        let tenders = self.payments.iter().map(|payment| payment.tender.clone()).collect();
+        self.receipt = Arc::new(Receipt { tip_minor: 0, ..(*receipt).clone() });
+        for Payment { tender, .. } in &mut self.payments {
+            tender.minor -= std::mem::take(&mut tender.tip_minor);
+        }
+        (receipt, tenders)
+    }
+
+    pub fn entry(&self, state: EntryState, shop: Shop<'_>) -> LedgerEntry {
+        let entry = entry(shop, &self.order, &self.receipt, state, self.taken_at);
         let kind = if state == EntryState::Canceled { EntryKind::Canceled } else { EntryKind::Sale };
         LedgerEntry { kind, ..entry }
     }
 }
 
 pub(super) fn entry(
-    merchant_id: &str,
+    shop: Shop<'_>,
     order: &Order,
     receipt: &Receipt,
     state: EntryState,
@@ -276,9 +339,10 @@ pub(super) fn entry(
     let mut entry = LedgerEntry {
         order_id: order.id.clone(),
         state,
-        merchant_id: merchant_id.to_owned(),
+        merchant_id: shop.merchant.id.clone(),
         location_id: order.location_id.clone(),
         currency: receipt.currency.to_owned(),
+        business_date: Some(shop.business_date(order.closed_at.unwrap_or(order.updated_at)).to_string()),
         created_at: rfc3339(order.created_at),
         taken_at: rfc3339(taken_at),
         closed_at: order.closed_at.map(rfc3339),
@@ -297,7 +361,8 @@ impl Order {
 
 impl Step {
     fn write_order(&mut self, sale: &Sale) {
-        self.objects.push(("orders", sale.order.id.clone(), sale.order.sale(&sale.receipt, &sale.payments)));
+        let (order, receipt, payments) = (sale.order.clone(), Arc::clone(&sale.receipt), sale.payments.clone());
+        self.objects.push(sale.order.object(Arc::new(move || order.sale(&receipt, &payments))));
     }
 }
 
@@ -308,9 +373,9 @@ fn order_event(sale: &Sale, event_type: &'static str) -> Event {
         "order_id": order.id,
         "location_id": order.location_id,
         "state": order.state,
-        "version": order.version,
         "created_at": rfc3339(order.created_at),
-    });
+    })
+    .with_some("version", order.api.then_some(order.version));
     let object_type = if event_type == "order.created" {
         "order_created"
     } else {
@@ -324,6 +389,6 @@ fn order_event(sale: &Sale, event_type: &'static str) -> Event {
         object_id: order.id.clone(),
         order_id: order.id.clone(),
         revision: u32::try_from(order.version).unwrap_or(u32::MAX),
-        object: json!({object_type: facts}),
+        object: Arc::new(move || json!({object_type: facts})),
     }
 }

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_json};
 use super::json::Build;
-use super::paging::{Item, time_of};
+use super::paging::List;
+use crate::shelf::{By, Object};
 
 const MOST_LOCATIONS: usize = 10;
 const MOST_ORDERS: usize = 1_000;
@@ -94,6 +95,14 @@ impl SortField {
             Self::Closed => "closed_at",
         }
     }
+
+    fn by(self) -> By {
+        match self {
+            Self::Created => By::Created,
+            Self::Updated => By::Changed,
+            Self::Closed => By::Closed,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -165,11 +174,9 @@ impl SearchRequest {
         Ok(())
     }
 
-    fn wants(&self, order: &Value) -> bool {
-        let text = |key: &str| order.get(key).and_then(Value::as_str).unwrap_or_default();
+    fn wants(&self, order: &Object) -> bool {
         let states = self.query.filter.state_filter.as_ref();
-        self.location_ids.iter().any(|id| id == text("location_id"))
-            && states.is_none_or(|filter| filter.states.iter().any(|state| state == text("state")))
+        states.is_none_or(|filter| filter.states.iter().any(|state| *state == order.state))
     }
 }
 
@@ -177,31 +184,22 @@ pub async fn search(Extension(asker): Extension<Asker>, body: Bytes) -> Result<J
     let request: SearchRequest = read_json(&body)?;
     request.check(&asker)?;
     let sort_field = request.sort_field()?;
-    let range = request.time_range()?;
+    let range = request.time_range()?.map(|(_, range)| range);
     let asked = serde_json::to_string(&request).unwrap_or_default() + &asker.merchant_id;
     let cursor = asker.square.open_cursor(&asked, request.cursor.as_deref())?;
-    let end = cursor.end;
-    // Both ends of the range are inside.
-    let in_range = |time: Timestamp| {
-        range.is_none_or(|(_, range)| {
-            range.start_at.is_none_or(|start| start <= time) && time <= range.end_at.unwrap_or(end)
-        })
+    let mut locations: Vec<&str> = request.location_ids.iter().map(String::as_str).collect();
+    locations.sort_unstable();
+    locations.dedup();
+    let list = List {
+        shelf: "orders",
+        by: sort_field.by(),
+        locations: &locations,
+        from: range.and_then(|range| range.start_at).unwrap_or(Timestamp::MIN),
+        to: range.map_or(Timestamp::MAX, |range| range.end_at.unwrap_or(cursor.end)),
+        descending: request.query.sort.sort_order != Some(SortOrder::Asc),
+        limit: request.limit.unwrap_or(USUAL_ORDERS),
     };
-    let lag = asker.square.replica_lag();
-    let found: Vec<Item> = asker
-        .square
-        .world()
-        .shelf("orders")
-        .iter()
-        .filter_map(|(id, copies)| {
-            let order = copies.seen(lag)?;
-            let sorted_by = time_of(order, sort_field.key())?;
-            let wanted = request.wants(order) && in_range(sorted_by);
-            wanted.then(|| Item { sorted_by, id: id.clone(), json: order.clone() })
-        })
-        .collect();
-    let descending = request.query.sort.sort_order != Some(SortOrder::Asc);
-    let page = asker.square.page(cursor, found, descending, request.limit.unwrap_or(USUAL_ORDERS));
+    let page = asker.square.page(cursor, &list, |order| request.wants(order));
     // Square leaves out what is empty.
     let (entries, orders) = if request.return_entries { (page.items, vec![]) } else { (vec![], page.items) };
     Ok(Json(
@@ -218,17 +216,15 @@ fn entry(order: &Value) -> Value {
 }
 
 impl Asker {
-    /// An order as a replica sees it, if it is this merchant's.
-    fn order(&self, id: &str) -> Option<Value> {
+    /// An object as a replica sees it, if it is this merchant's.
+    pub fn seen(&self, shelf: &str, id: &str) -> Option<Value> {
         let lag = self.square.replica_lag();
-        let world = self.square.world();
-        let order = world.shelf("orders").get(id)?.seen(lag)?;
-        self.owns(order).then(|| order.clone())
-    }
-
-    /// Whether an object with a `location_id` belongs to the merchant who is asked about.
-    pub fn owns(&self, object: &Value) -> bool {
-        object.get("location_id").and_then(Value::as_str).is_some_and(|id| self.has_location(id))
+        let json = {
+            let world = self.square.world();
+            let object = world.shelf(shelf).seen(id, lag)?;
+            self.has_location(&object.location).then(|| object.json.clone())?
+        };
+        Some(json())
     }
 
     fn has_location(&self, id: &str) -> bool {
@@ -238,7 +234,7 @@ impl Asker {
 
 /// Reads at once and may answer late, so that an old copy can overtake a new one.
 pub async fn get_order(Extension(asker): Extension<Asker>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let order = asker.order(&id);
+    let order = asker.seen("orders", &id);
     tokio::time::sleep(Duration::from_millis(asker.square.door.faults.get().hold_order_ms)).await;
     let order = order.ok_or_else(|| ApiError::not_found(format!("Order {id} not found")).field("order_id"))?;
     Ok(Json(json!({"order": order})))
@@ -260,6 +256,6 @@ pub async fn batch_retrieve(Extension(asker): Extension<Asker>, body: Bytes) -> 
     }
     let here =
         |order: &Value| request.location_id.is_none() || order.get("location_id") == Some(&json!(request.location_id));
-    let orders: Vec<Value> = request.order_ids.iter().filter_map(|id| asker.order(id)).filter(here).collect();
+    let orders: Vec<Value> = request.order_ids.iter().filter_map(|id| asker.seen("orders", id)).filter(here).collect();
     Ok(Json(json!({}).with_list("orders", orders.into_iter())))
 }

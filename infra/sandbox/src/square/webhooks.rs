@@ -79,6 +79,7 @@ fn pause_before(retry: u32) -> Duration {
 impl Square {
     pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
         let now = self.clock.now();
+        let revocation = json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}});
         let event = Event {
             event_type: "oauth.authorization.revoked",
             scope: "",
@@ -86,7 +87,7 @@ impl Square {
             object_id: self.seed.draws(&format!("revocation/{}", world.events.len())).uuid(),
             order_id: String::new(),
             revision: 1,
-            object: json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}}),
+            object: Arc::new(move || revocation.clone()),
         };
         self.tell(world, merchant_id, &event, now, 0);
     }
@@ -101,7 +102,7 @@ impl Square {
             "type": event.event_type,
             "event_id": event_id,
             "created_at": rfc3339(at),
-            "data": {"type": event.object_type, "id": event.object_id, "object": event.object},
+            "data": {"type": event.object_type, "id": event.object_id, "object": (event.object)()},
         });
         let record = EventRecord {
             event_id,

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::Toast;
 use super::limits::Left;
 use crate::clock::later;
+use crate::door::Call;
 use crate::faults::Failure;
 use crate::square::bearer;
 
@@ -49,6 +50,10 @@ impl ApiError {
 
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, message)
     }
 
     pub fn not_found(message: impl Into<String>) -> Self {
@@ -116,10 +121,10 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 }
 
 /// Stands before every route.
-pub async fn guard(State(toast): State<Arc<Toast>>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+pub async fn guard(State(toast): State<Arc<Toast>>, request: Request, next: Next) -> Response {
+    let (call, mut request) = toast.door.open(request).await;
     let mut left = None;
-    let mut response = match admit(&toast, &mut request, &mut left) {
+    let mut response = match admit(&toast, &call, &mut request, &mut left) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -129,7 +134,7 @@ pub async fn guard(State(toast): State<Arc<Toast>>, mut request: Request, next: 
         headers.entry("x-toast-ratelimit-remaining").or_insert(calls.into());
         headers.entry("x-toast-ratelimit-reset").or_insert(free.as_second().into());
     }
-    match toast.door.leave(&path, response.status().as_u16()).await {
+    match toast.door.leave(&call, response.status().as_u16()).await {
         Some(lost) => ApiError::staged(&lost, toast.clock.now()).into_response(),
         None => response,
     }
@@ -147,9 +152,9 @@ fn scope_of(resource: &str, method: &Method) -> &'static str {
     }
 }
 
-fn admit(toast: &Arc<Toast>, request: &mut Request, left: &mut Option<Left>) -> Result<(), ApiError> {
-    let path = request.uri().path();
-    if let Some(failure) = toast.door.meet(path) {
+fn admit(toast: &Arc<Toast>, call: &Call, request: &mut Request, left: &mut Option<Left>) -> Result<(), ApiError> {
+    let path = call.path.as_str();
+    if let Some(failure) = toast.door.meet(call) {
         return Err(ApiError::staged(&failure, toast.clock.now()));
     }
     let resource = path.trim_start_matches('/').split('/').next().unwrap_or_default();
@@ -162,7 +167,7 @@ fn admit(toast: &Arc<Toast>, request: &mut Request, left: &mut Option<Left>) -> 
         "partners" => String::new(),
         _ => toast.restaurant_meant(&group, request.headers())?,
     };
-    *left = toast.count_call(&group, &restaurant, request.uri().path())?;
+    *left = toast.count_call(&group, &restaurant, path)?;
     request.extensions_mut().insert(Asker { toast: Arc::clone(toast), group, restaurant });
     Ok(())
 }

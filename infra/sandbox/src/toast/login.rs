@@ -113,7 +113,7 @@ pub async fn login(State(toast): State<Arc<Toast>>, body: Bytes) -> Result<Json<
     if request.user_access_type != "TOAST_MACHINE_CLIENT" {
         return Err(ApiError::bad_request("userAccessType must be TOAST_MACHINE_CLIENT"));
     }
-    let mut groups = toast.businesses.0.iter().map(|business| &business.merchant.id);
+    let mut groups = toast.businesses.all.iter().map(|business| &business.merchant.id);
     let group = groups.find(|group| {
         toast.client(Some(group)).is_ok_and(|client| {
             (client.id, client.secret) == (request.client_id.clone(), request.client_secret.clone())

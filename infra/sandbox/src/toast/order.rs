@@ -3,13 +3,17 @@
 //! Money is a decimal number in major units, taxes have up to eight decimals,
 //! and a price already is what is left after every discount.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use super::json_date;
+use super::reads::midnight;
 use crate::catalogue::ShopPlan;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Means, Receipt, Tender};
+use crate::shelf::{By, Object};
 
 /// An order, as the restaurant knows it.
 #[derive(Debug, Clone)]
@@ -177,10 +181,10 @@ impl Check {
         }
     }
 
-    /// What has to be paid, without the tip.
+    /// What the check comes to, by Toast's formula: without tips, and without what the house adds as one.
     fn due(&self) -> (i64, i64) {
         let Receipt { ref lines, ref charges, .. } = self.receipt;
-        let charges: i64 = charges.iter().map(|charge| charge.minor).sum();
+        let charges: i64 = charges.iter().filter(|rule| !is_gratuity(rule)).map(|charge| charge.minor).sum();
         (lines.iter().map(Line::net).sum::<i64>() + charges, self.receipt.tax())
     }
 
@@ -380,6 +384,11 @@ fn discount(rule: &Adjustment, minor: i64) -> Value {
     })
 }
 
+/// A share of the bill is for the staff, a fixed fee for the house.
+fn is_gratuity(rule: &Adjustment) -> bool {
+    rule.basis_points.is_some()
+}
+
 fn charge(rule: &Adjustment) -> Value {
     json!({
         "guid": rule.uid,
@@ -392,7 +401,7 @@ fn charge(rule: &Adjustment) -> Value {
         "delivery": false,
         "takeout": true,
         "dineIn": false,
-        "gratuity": false,
+        "gratuity": is_gratuity(rule),
         "taxable": false,
         "appliedTaxes": [],
         "serviceChargeCalculation": null,
@@ -403,6 +412,37 @@ fn charge(rule: &Adjustment) -> Value {
 }
 
 impl Ticket {
+    /// This copy of the order and of its payments, for the shelf.
+    pub fn objects(self: &Arc<Self>) -> Vec<Object> {
+        let copy = Arc::clone(self);
+        let order = Object::new("orders", &self.guid, &self.restaurant, Arc::new(move || copy.json()));
+        let order = order.at(By::Changed, self.modified).at(By::Day, midnight(self.business_date));
+        let mut objects = vec![order];
+        for (check, Check { payments, .. }) in self.checks.iter().enumerate() {
+            for (place, payment) in payments.iter().enumerate() {
+                let copy = Arc::clone(self);
+                let json = move || copy.payment(check, place).unwrap_or_default();
+                let back = payment.back.as_ref().map(|back| back.business_date);
+                let void = payment.is_void().then_some(self.business_date);
+                let object = Object::new("payments", &payment.tender.id, &self.restaurant, Arc::new(json));
+                let object = object.at(By::PaidOn, midnight(payment.business_date));
+                let object = object.at(By::RefundedOn, back.and_then(midnight));
+                objects.push(object.at(By::VoidedOn, void.and_then(midnight)));
+            }
+        }
+        objects
+    }
+
+    /// A payment by itself also says what it is for.
+    fn payment(&self, check: usize, place: usize) -> Option<Value> {
+        let check = self.checks.get(check)?;
+        let mut json = check.payments.get(place)?.json(self);
+        let fields = json.as_object_mut()?;
+        fields.insert("orderGuid".to_owned(), self.guid.clone().into());
+        fields.insert("checkGuid".to_owned(), check.guid.clone().into());
+        Some(json)
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "guid": self.guid,

@@ -6,16 +6,32 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_query};
-use crate::shops::Shop;
+use crate::clock::later;
+use crate::shelf::{By, Wanted};
 
 const PAGE: usize = 100;
 /// Toast allows a month at a time.
 const LONGEST: SignedDuration = SignedDuration::from_hours(31 * 24);
+
+/// As exact as time is here.
+const MOMENT: SignedDuration = SignedDuration::from_nanos(1);
+
+/// A business day, `20260307`, as lists have it.
+pub fn midnight(day: Date) -> Option<Timestamp> {
+    day.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+}
+
+fn read_day(day: i64) -> Result<Timestamp, ApiError> {
+    let date = Date::strptime("%Y%m%d", day.to_string()).ok().and_then(midnight);
+    date.ok_or_else(|| ApiError::bad_request(format!("{day} is no business date")))
+}
 
 /// Toast writes `+0000`, and takes every offset.
 pub fn read_date(text: &str) -> Option<Timestamp> {
@@ -23,28 +39,22 @@ pub fn read_date(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(loose)
 }
 
-fn date_of(json: &Value, key: &str) -> Option<Timestamp> {
-    read_date(json.get(key)?.as_str()?)
-}
-
 impl Asker {
-    fn shop(&self) -> Result<Shop<'_>, ApiError> {
-        let shop = self.toast.businesses.shop(&self.restaurant);
-        shop.ok_or_else(|| ApiError::not_found("Restaurant not found"))
-    }
-
     /// The object as this restaurant sees it.
     fn read(&self, shelf: &str, guid: &str) -> Option<Value> {
         let lag = self.toast.replica_lag();
-        let found = self.toast.world().shelf(shelf).get(guid).and_then(|copies| copies.seen(lag)).cloned()?;
-        self.owns(shelf, guid, &found).then_some(found)
+        let json = {
+            let world = self.toast.world();
+            let object = world.shelf(shelf).seen(guid, lag)?;
+            (*object.location == *self.restaurant).then(|| object.json.clone())?
+        };
+        Some(json())
     }
 
-    fn owns(&self, shelf: &str, guid: &str, object: &Value) -> bool {
-        match shelf {
-            "payments" => object.get("restaurant").and_then(Value::as_str) == Some(self.restaurant.as_str()),
-            _ => self.toast.world().own.tickets.get(guid).is_some_and(|ticket| ticket.restaurant == self.restaurant),
-        }
+    /// A part of one of this restaurant's lists.
+    fn wanted<'a>(&self, by: By, locations: &'a [&'a str], from: Timestamp, to: Timestamp) -> Wanted<'a> {
+        let lag = self.toast.replica_lag();
+        Wanted { by, locations, from, to, after: None, descending: false, lag }
     }
 }
 
@@ -55,18 +65,11 @@ pub async fn get_order(Extension(asker): Extension<Asker>, Path(guid): Path<Stri
     order.map(Json).ok_or_else(|| ApiError::not_found("Order not found"))
 }
 
-fn without_restaurant(mut payment: Value) -> Value {
-    if let Some(fields) = payment.as_object_mut() {
-        fields.remove("restaurant");
-    }
-    payment
-}
-
 pub async fn get_payment(
     Extension(asker): Extension<Asker>,
     Path(guid): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let payment = asker.read("payments", &guid).map(without_restaurant);
+    let payment = asker.read("payments", &guid);
     payment.map(Json).ok_or_else(|| ApiError::not_found("Payment not found"))
 }
 
@@ -81,20 +84,17 @@ struct PaymentQuery {
 /// Guids only.
 pub async fn list_payments(Extension(asker): Extension<Asker>, uri: Uri) -> Result<Json<Value>, ApiError> {
     let query: PaymentQuery = read_query(&uri)?;
-    let (pointer, wanted) = match query {
-        PaymentQuery { paid_business_date: Some(day), .. } => ("/paidBusinessDate", day),
-        PaymentQuery { refund_business_date: Some(day), .. } => ("/refund/refundBusinessDate", day),
-        PaymentQuery { void_business_date: Some(day), .. } => ("/voidInfo/voidBusinessDate", day),
+    let (by, day) = match query {
+        PaymentQuery { paid_business_date: Some(day), .. } => (By::PaidOn, day),
+        PaymentQuery { refund_business_date: Some(day), .. } => (By::RefundedOn, day),
+        PaymentQuery { void_business_date: Some(day), .. } => (By::VoidedOn, day),
         PaymentQuery { .. } => return Err(ApiError::bad_request("One of the business dates is needed")),
     };
-    let lag = asker.toast.replica_lag();
+    let midnight = read_day(day)?;
+    let here = [asker.restaurant.as_str()];
     let world = asker.toast.world();
-    let found = world.shelf("payments").iter().filter_map(|(guid, copies)| {
-        let payment = copies.seen(lag)?;
-        let here = payment.get("restaurant").and_then(Value::as_str) == Some(asker.restaurant.as_str());
-        (here && payment.pointer(pointer).and_then(Value::as_i64) == Some(wanted)).then(|| json!(guid))
-    });
-    Ok(Json(found.collect()))
+    let found = world.shelf("payments").list(&asker.wanted(by, &here, midnight, midnight), usize::MAX, |_| true);
+    Ok(Json(found.into_iter().map(|(_, payment)| json!(*payment.id)).collect()))
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,20 +107,16 @@ struct BulkQuery {
     page: Option<usize>,
 }
 
-/// Which orders are wanted.
-enum Wanted {
-    Modified(Timestamp, Timestamp),
-    Day(i64),
-}
-
 impl BulkQuery {
-    fn wanted(&self) -> Result<Wanted, ApiError> {
+    /// The list, and the part of it; its end is not inside.
+    fn wanted(&self) -> Result<(By, Timestamp, Timestamp), ApiError> {
         let read = |text: &Option<String>, name: &str| {
             let text = text.as_deref().ok_or_else(|| ApiError::bad_request(format!("{name} is missing")))?;
             read_date(text).ok_or_else(|| ApiError::bad_request(format!("{name} is no date: {text}")))
         };
         if let Some(day) = self.business_date {
-            return Ok(Wanted::Day(day));
+            let midnight = read_day(day)?;
+            return Ok((By::Day, midnight, later(midnight, MOMENT)));
         }
         let (start, end) = (read(&self.start_date, "startDate")?, read(&self.end_date, "endDate")?);
         if end < start || end.duration_since(start) > LONGEST {
@@ -129,7 +125,7 @@ impl BulkQuery {
         if start.as_second() < 1_448_928_000 {
             return Err(ApiError::bad_request("startDate must not be before 2015-12-01"));
         }
-        Ok(Wanted::Modified(start, end))
+        Ok((By::Changed, start, end))
     }
 }
 
@@ -140,35 +136,34 @@ pub async fn orders_bulk(
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let query: BulkQuery = read_query(&uri)?;
-    let wanted = query.wanted()?;
+    let (by, from, to) = query.wanted()?;
     let (size, page) = (query.page_size.unwrap_or(PAGE), query.page.unwrap_or(1));
     if !(1..=PAGE).contains(&size) || page == 0 {
         return Err(ApiError::bad_request("pageSize must be 1 to 100, and pages begin with 1"));
     }
-    let restaurant = asker.shop()?.location.id.clone();
-    let lag = asker.toast.replica_lag();
-    let mut found: Vec<(Timestamp, String, Value)> = {
+    let here = [asker.restaurant.as_str()];
+    let faults = &asker.toast.door.faults;
+    let before = size.saturating_mul(page - 1);
+    let size = if page > 1 && faults.take(|faults| &mut faults.empty_pages) { 0 } else { size };
+    let (size, is_cut) = faults.capped(before, size);
+    let (found, more) = {
         let world = asker.toast.world();
-        let here = |guid: &str| world.own.tickets.get(guid).is_some_and(|ticket| ticket.restaurant == restaurant);
-        let orders = world.shelf("orders").iter().filter(|(guid, _)| here(guid));
-        orders
-            .filter_map(|(guid, copies)| {
-                let order = copies.seen(lag)?;
-                let modified = date_of(order, "modifiedDate")?;
-                let fits = match wanted {
-                    Wanted::Modified(start, end) => start <= modified && modified < end,
-                    Wanted::Day(day) => order.get("businessDate").and_then(Value::as_i64) == Some(day),
-                };
-                fits.then(|| (modified, guid.clone(), order.clone()))
-            })
-            .collect()
+        let wanted = asker.wanted(by, &here, from, later(to, -MOMENT));
+        // A day's orders are found by their day, and sorted by their last change like all others.
+        let most = if by == By::Day { usize::MAX } else { before.saturating_add(size).saturating_add(1) };
+        let mut found = world.shelf("orders").list(&wanted, most, |_| true);
+        found.sort_by_key(|(_, order)| order.time(By::Changed));
+        let more = found.len() > before.saturating_add(size) && !is_cut;
+        let shown = found.into_iter().skip(before).take(size);
+        (shown.map(|(_, order)| order.json.clone()).collect::<Vec<_>>(), more)
     };
-    found.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-    let from = size.saturating_mul(page - 1);
-    let more = found.len() > from.saturating_add(size);
-    let orders: Value = found.into_iter().skip(from).take(size).map(|(_, _, order)| order).collect();
+    let orders: Value = found.into_iter().map(|json| json()).collect();
+    let next = match faults.take(|faults| &mut faults.repeat_cursors) {
+        true => Some(page),
+        false => more.then_some(page + 1),
+    };
     let mut response = Json(orders).into_response();
-    for link in links(&headers, &uri, page, more) {
+    for link in links(&headers, &uri, page, next) {
         if let Ok(link) = HeaderValue::from_str(&link) {
             response.headers_mut().append(header::LINK, link);
         }
@@ -177,7 +172,7 @@ pub async fn orders_bulk(
 }
 
 /// Neither a last page nor a total: how much there is turns out by reading it.
-fn links(headers: &HeaderMap, uri: &Uri, page: usize, more: bool) -> Vec<String> {
+fn links(headers: &HeaderMap, uri: &Uri, page: usize, next: Option<usize>) -> Vec<String> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let asked = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("page="));
     let asked: Vec<&str> = asked.collect();
@@ -187,6 +182,6 @@ fn links(headers: &HeaderMap, uri: &Uri, page: usize, more: bool) -> Vec<String>
     };
     let mut links = vec![link("first", None), link("self", Some(page))];
     links.extend((page > 1).then(|| link("prev", Some(page - 1))));
-    links.extend(more.then(|| link("next", Some(page + 1))));
+    links.extend(next.map(|next| link("next", Some(next))));
     links
 }

@@ -15,7 +15,7 @@ impl Asker {
     }
 }
 
-fn restaurant_json(Shop { merchant, location, plan }: Shop<'_>) -> Value {
+fn restaurant_json(Shop { merchant, location, plan, .. }: Shop<'_>) -> Value {
     json!({
         "guid": location.id,
         "general": {
@@ -90,6 +90,9 @@ pub async fn connected(Extension(asker): Extension<Asker>, uri: Uri) -> Result<J
     let size = query.page_size.unwrap_or(100).clamp(1, 200);
     let page = match query.page_token {
         None => 0,
+        Some(_) if asker.toast.door.faults.take(|faults| &mut faults.expire_cursors) => {
+            return Err(ApiError::conflict("The pageToken has expired, start again"));
+        }
         Some(token) => {
             let number = token.strip_prefix("page-").and_then(|number| number.parse().ok());
             number.ok_or_else(|| ApiError::bad_request("The pageToken is not one of ours"))?

@@ -4,6 +4,7 @@
 //! money may go back at any time after the payment, which changes the order
 //! that everybody thought was over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -24,6 +25,11 @@ use crate::{RefundKind, Refused, RungUp};
 
 /// When a squeezed day is closed out, in shop time after the payment.
 const CLOSEOUT: Duration = Duration::from_secs(30 * 60);
+const TIPPED_AFTER: Duration = Duration::from_secs(3 * 3_600);
+const EDITED_AFTER: Duration = Duration::from_secs(5 * 3_600);
+const REFUNDED_AFTER: Duration = Duration::from_secs(30 * 3_600);
+/// What a tip was typed in too low.
+const CORRECTION: i64 = 50;
 /// Closeouts of a restaurant happen all at once, a little after the hour.
 const AFTER_HOUR: SignedDuration = SignedDuration::from_millis(300_024);
 
@@ -58,8 +64,8 @@ impl Toast {
     pub(super) fn plan_order(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
         let Place { shop, pace, opens } = at;
         let uploaded = pace.at(opens);
-        // A till that was offline for two days sends an order that is long over.
-        let age = SignedDuration::from_hours(if wish.offline { -47 } else { 0 });
+        // A till that was offline for days sends an order that is long over.
+        let age = SignedDuration::from_hours(if wish.offline { -wish.offline_hours } else { 0 });
         let opened = later(uploaded.stamp, age);
         let promised = wish.api.then(|| self.promise(wish.preorder, opened, shop));
         let number = draws.between(1, 999);
@@ -167,22 +173,11 @@ impl Course<'_> {
 
     fn show(&mut self, ticket: &mut Ticket, state: EntryState, at: Moment) {
         ticket.revision += 1;
-        let order = ticket.json();
+        let copy = Arc::new(ticket.clone());
         let mut step = Step::new(&ticket.merchant_id, at);
-        step.objects.push(("orders", ticket.guid.clone(), order.clone()));
-        for check in &ticket.checks {
-            for payment in &check.payments {
-                let mut json = payment.json(ticket);
-                if let Some(fields) = json.as_object_mut() {
-                    fields.insert("orderGuid".to_owned(), ticket.guid.clone().into());
-                    fields.insert("checkGuid".to_owned(), check.guid.clone().into());
-                    fields.insert("restaurant".to_owned(), ticket.restaurant.clone().into());
-                }
-                step.objects.push(("payments", payment.tender.id.clone(), json));
-            }
-        }
         step.entries.push(ticket.entry(state));
-        step.events.push(Event::order(ticket, order));
+        step.events.push(Event::order(&copy));
+        step.objects = copy.objects();
         self.steps.push(step);
     }
 
@@ -213,6 +208,7 @@ impl Course<'_> {
         self.pay(ticket, age);
         if !wish.offline {
             self.now += seconds(draws, 300, 1_200);
+            self.wait(if wish.late_tip { TIPPED_AFTER } else { Duration::ZERO });
         }
         self.tip(ticket, wish.tie);
         self.ends(Ends::Sale);
@@ -227,10 +223,36 @@ impl Course<'_> {
             self.change(ticket, ticket.state());
         }
         self.close_out(ticket);
+        if wish.edited {
+            self.wait(EDITED_AFTER);
+            self.edit(ticket, draws);
+        }
         if let (Fate::Refunded(kind), true) = (wish.fate, wish.refund_later) {
-            self.now += Duration::from_secs(if self.pace.is_squeezed() { 600 } else { 30 * 3_600 });
+            self.wait(REFUNDED_AFTER);
             let _ = self.money_back(ticket, kind, draws);
         }
+    }
+
+    /// So much longer where days pass, and ten minutes where they do not.
+    fn wait(&mut self, long: Duration) {
+        self.now += if self.pace.is_squeezed() { long.min(Duration::from_secs(600)) } else { long };
+    }
+
+    /// A manager opens it again: the tip was typed in wrongly, or another server gets it.
+    fn edit(&mut self, ticket: &mut Ticket, draws: &mut Draws) {
+        ticket.server = draws.uuid();
+        for check in &mut ticket.checks {
+            let on_card = check.payments.iter_mut().find(|payment| payment.tender.tip_minor > 0);
+            let tender = check.receipt.tenders.iter_mut().find(|tender| tender.tip_minor > 0);
+            if let (Some(payment), Some(tender)) = (on_card, tender) {
+                for tender in [&mut payment.tender, tender] {
+                    tender.minor += CORRECTION;
+                    tender.tip_minor += CORRECTION;
+                }
+                check.receipt.tip_minor += CORRECTION;
+            }
+        }
+        self.change(ticket, ticket.state());
     }
 
     fn wait_for(&mut self, stamp: Timestamp) {
@@ -263,15 +285,13 @@ impl Course<'_> {
         self.change(ticket, ticket.state());
     }
 
-    /// `tie`: within the millisecond of the payment, so that two copies claim the same time.
+    /// `tie`: in the millisecond of the payment, so that two copies claim the same time.
     fn tip(&mut self, ticket: &mut Ticket, tie: bool) {
         for payment in ticket.checks.iter_mut().flat_map(|check| &mut check.payments) {
             payment.tip_known = true;
         }
-        let mut at = self.pace.at(self.now);
-        if tie {
-            at.stamp = ticket.modified;
-        }
+        let now = self.pace.at(self.now);
+        let at = self.steps.last().filter(|_| tie).map_or(now, |payment| payment.at);
         ticket.modified = at.stamp;
         self.show(ticket, ticket.state(), at);
     }

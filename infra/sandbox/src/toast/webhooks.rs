@@ -17,11 +17,11 @@ use super::order::Ticket;
 use super::{Toast, World};
 use crate::clock::rfc3339;
 use crate::delivery::{Letter, Parcel, Sending};
+use crate::shelf::Json;
 use crate::square::Subscription;
 use crate::stage::EventRecord;
 
 /// Something a webhook tells.
-#[derive(Debug)]
 pub struct Event {
     category: &'static str,
     event_type: &'static str,
@@ -31,11 +31,18 @@ pub struct Event {
     order_id: String,
     /// Which change of the object this is; makes the guid.
     revision: u32,
-    details: Value,
+    details: Json,
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.event_type, self.object_id)
+    }
 }
 
 impl Event {
-    pub fn order(ticket: &Ticket, order: Value) -> Self {
+    pub fn order(ticket: &Arc<Ticket>) -> Self {
+        let copy = Arc::clone(ticket);
         Self {
             category: "order_updated",
             event_type: "order_updated",
@@ -43,7 +50,9 @@ impl Event {
             object_id: ticket.guid.clone(),
             order_id: ticket.guid.clone(),
             revision: ticket.revision,
-            details: json!({"restaurantGuid": ticket.restaurant, "order": order, "appliedPackagingInfo": null}),
+            details: Arc::new(
+                move || json!({"restaurantGuid": copy.restaurant, "order": copy.json(), "appliedPackagingInfo": null}),
+            ),
         }
     }
 
@@ -55,7 +64,7 @@ impl Event {
             object_id: item.to_owned(),
             order_id: String::new(),
             revision,
-            details,
+            details: Arc::new(move || details.clone()),
         }
     }
 }
@@ -111,7 +120,7 @@ impl Toast {
             "eventCategory": event.category,
             "eventType": event.event_type,
             "guid": guid,
-            "details": event.details,
+            "details": (event.details)(),
         });
         let record = EventRecord {
             event_id: guid,

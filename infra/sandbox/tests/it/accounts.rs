@@ -228,7 +228,12 @@ async fn every_vendor_can_be_slow_failing_and_revoked() {
     sandbox.set_faults_of(
         Vendor::Lightspeed,
         Faults {
-            failures: vec![Failure { status: 503, times: 1, path: Some("/oauth/token".to_owned()), retry_after: None }],
+            failures: vec![Failure {
+                status: 503,
+                times: 1,
+                path: Some("/oauth/token".to_owned()),
+                ..Failure::default()
+            }],
             slow: vec![Slowness { path: "/f/".to_owned(), millis: 300 }],
             ..Faults::default()
         },
@@ -285,7 +290,7 @@ async fn tokens_of_square_are_counted_and_can_be_ended() {
 async fn who_loses_the_answer_to_a_refresh_has_lost_the_business() {
     let sandbox = Sandbox::start(quick()).unwrap();
     let tokens = connect(&sandbox).await;
-    let lost = Failure { status: 502, times: 1, path: Some("/oauth/token".to_owned()), retry_after: None };
+    let lost = Failure { status: 502, times: 1, path: Some("/oauth/token".to_owned()), ..Failure::default() };
     sandbox.set_faults_of(Vendor::Lightspeed, Faults { lost_answers: vec![lost], ..Faults::default() });
     let refresh = [("grant_type", "refresh_token"), ("refresh_token", tokens["refresh_token"].as_str().unwrap())];
     assert_eq!(lightspeed_token(&sandbox, &refresh).await.0, 502);

@@ -143,6 +143,9 @@ async fn every_kind_of_sale_can_be_rung_up_and_is_what_it_says() {
         PartialRefund,
         AmountRefund,
         Everything,
+        LateTip,
+        Edited,
+        LateRefund,
     ] {
         let sale = sandbox.ring_up(kind).unwrap();
         sandbox.wait_until_quiet(PATIENCE).await.unwrap();
@@ -164,7 +167,9 @@ async fn every_kind_of_sale_can_be_rung_up_and_is_what_it_says() {
             Api => order["version"].is_u64(),
             Canceled => order["state"] == "CANCELED",
             Offline => order["created_at"].as_str() < order["closed_at"].as_str(),
-            FullRefund | PartialRefund | AmountRefund => sale.refund_order_id.is_some(),
+            FullRefund | PartialRefund | AmountRefund | LateRefund => sale.refund_order_id.is_some(),
+            LateTip => minor(&order["tenders"][0], "tip_money") > 0,
+            Edited => order["ticket_name"].as_str().unwrap().contains("corrected"),
             Everything => order["line_items"].as_array().unwrap().len() == 6,
             TwoBills | Emptied | Waste | TestMode | Tie | Recalled | Split | Transferred | Overnight => {
                 panic!("{kind:?} is nothing of Square's")

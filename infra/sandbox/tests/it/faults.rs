@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::{Client, PATIENCE, error_code, locations, quick, standing, updated_since};
 
 fn failing(status: u16, path: Option<&str>) -> Faults {
-    let failure = Failure { status, times: 1, path: path.map(str::to_owned), retry_after: Some(2) };
+    let failure =
+        Failure { status, times: 1, path: path.map(str::to_owned), retry_after: Some(2), ..Failure::default() };
     Faults { failures: vec![failure], ..Faults::default() }
 }
 

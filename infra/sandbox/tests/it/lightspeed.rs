@@ -226,6 +226,8 @@ async fn every_turn_of_a_bill_makes_the_sales_it_should() {
         (PartialRefund, &["REFUND", "SALE"]),
         (AmountRefund, &["REFUND", "SALE"]),
         (Recalled, &["RECALL", "SALE", "SALE"]),
+        (Edited, &["RECALL", "SALE", "SALE"]),
+        (LateRefund, &["REFUND", "SALE"]),
         (Split, &["SPLIT", "SPLIT"]),
         (Transferred, &["SALE", "TRANSFER", "TRANSFER"]),
         (Overnight, &["SALE", "TRANSITORY", "TRANSITORY"]),

@@ -10,8 +10,10 @@
 mod accounts;
 mod bakery;
 mod day;
+mod disorder;
 mod faults;
 mod lightspeed;
+mod listing;
 mod oauth;
 mod receiver;
 mod search;

@@ -35,7 +35,8 @@ impl Receiver {
     /// Answers with these statuses first and 200 afterwards.
     pub async fn answering(first: &[u16]) -> (Self, String) {
         let receiver = Self { answers: Arc::new(Mutex::new(first.iter().copied().collect())), ..Self::default() };
-        let app = axum::Router::new().route("/hook", post(take)).with_state(receiver.clone());
+        let app =
+            axum::Router::new().route("/hook", post(take)).route("/charge", post(take)).with_state(receiver.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await });

@@ -97,7 +97,8 @@ async fn answers_and_events_have_the_shapes_of_the_samples() {
     let sandbox = Sandbox::start(quick()).unwrap();
     let client = Client::of(&sandbox);
     let owner = Client::with_token(&sandbox, &sandbox.application().access_token);
-    for kind in [SaleKind::Everything, SaleKind::Api, SaleKind::Canceled, SaleKind::Offline, SaleKind::AmountRefund] {
+    use SaleKind::{AmountRefund, Api, Canceled, Edited, Everything, LateTip, Offline};
+    for kind in [Everything, Api, Canceled, Offline, AmountRefund, LateTip, Edited] {
         sandbox.ring_up(kind).unwrap();
     }
     let full = sandbox.ring_up(SaleKind::Everything).unwrap();
@@ -195,8 +196,11 @@ async fn lightspeeds_answers_and_events_have_the_shapes_of_the_samples() {
     let sandbox = Sandbox::start(SandboxOptions { merchants: 3, ..standing() }).unwrap();
     let lightspeed = sandbox.at(Vendor::Lightspeed);
     lightspeed.stock_history(25, "2026-03-07T06:30:00Z".parse().unwrap());
+    let (receiver, url) = Receiver::answering(&[]).await;
+    sandbox.subscribe_mirroring(None, url.trim_end_matches("/hook"), "example-api-key").unwrap();
     lightspeed.ring_up(SaleKind::Everything, None).unwrap();
     lightspeed.wait_until_quiet(PATIENCE).await.unwrap();
+    check(&samples, "mirror", &serde_json::from_slice(&receiver.got()[0].body).unwrap(), &[""]);
     for event in lightspeed.events() {
         check(&samples, "notification", &serde_json::from_str(&event.body).unwrap(), &[""]);
     }

@@ -108,7 +108,11 @@ fn check_adds_up(check: &Value) -> (i64, i64) {
     let before: i64 = sold.iter().map(|selection| minor(&selection["preDiscountPrice"])).sum();
     let own: i64 = sold.iter().map(|selection| sum(selection, "appliedDiscounts", "nonTaxDiscountAmount")).sum();
     assert_eq!(before - price, own + sum(check, "appliedDiscounts", "nonTaxDiscountAmount"), "{check}");
-    assert_eq!(minor(&check["amount"]), price + sum(check, "appliedServiceCharges", "chargeAmount"), "{check}");
+    let charges = |gratuity: bool| -> i64 {
+        let charges = list(check, "appliedServiceCharges").iter().filter(|charge| charge["gratuity"] == gratuity);
+        charges.map(|charge| minor(&charge["chargeAmount"])).sum()
+    };
+    assert_eq!(minor(&check["amount"]), price + charges(false), "{check}");
     let tax: i64 = sold
         .iter()
         .map(|selection| {
@@ -120,8 +124,10 @@ fn check_adds_up(check: &Value) -> (i64, i64) {
     let off = (tax - exact(&check["taxAmount"])).abs();
     assert!(off <= 500_000, "{off} hundred-millionths are more than a rounding: {check}");
     assert_eq!(minor(&check["totalAmount"]), minor(&check["amount"]) + minor(&check["taxAmount"]));
-    assert_eq!(sum(check, "payments", "amount"), minor(&check["totalAmount"]), "{check}");
-    (minor(&check["totalAmount"]), sum(check, "payments", "tipAmount"))
+    // A gratuity is paid, and no part of `amount`.
+    let total = minor(&check["totalAmount"]) + charges(true);
+    assert_eq!(sum(check, "payments", "amount"), total, "{check}");
+    (total, sum(check, "payments", "tipAmount"))
 }
 
 fn is_sale(order: &Value) -> bool {
@@ -239,11 +245,11 @@ async fn what_is_not_accepted_twice_is_dropped_and_refusals_are_not_repeated() {
 
 #[tokio::test]
 async fn fifty_errors_pause_a_subscription_and_what_comes_meanwhile_is_lost() {
-    let sandbox = unlimited(SandboxOptions { speed: 3_000.0, concurrent_deliveries: 60, ..quick() });
+    let sandbox = unlimited(SandboxOptions { speed: 600.0, concurrent_deliveries: 60, ..quick() });
     let (_receiver, url) = Receiver::answering(&[401; 5_000]).await;
     let toast = sandbox.at(Vendor::Toast);
     toast.subscribe(&url);
-    for _ in 0..60 {
+    for _ in 0..300 {
         toast.ring_up(SaleKind::Cash, None).unwrap();
     }
     toast.wait_until_quiet(PATIENCE).await.unwrap();
@@ -281,6 +287,9 @@ async fn every_kind_of_order_is_what_it_says() {
         Waste,
         TestMode,
         Tie,
+        LateTip,
+        Edited,
+        LateRefund,
     ] {
         let sale = toast.ring_up(kind, None).unwrap();
         toast.wait_until_quiet(PATIENCE).await.unwrap();
@@ -299,7 +308,7 @@ async fn every_kind_of_order_is_what_it_says() {
             Simple | Tie => check["paymentStatus"] == "CLOSED" && order["closedDate"].is_string(),
             Cash => minor(&check["payments"][0]["amountTendered"]) >= minor(&check["totalAmount"]),
             SplitTender => list(check, "payments").len() == 2,
-            Tip => minor(&check["payments"][0]["tipAmount"]) > 0,
+            Tip | LateTip => minor(&check["payments"][0]["tipAmount"]) > 0,
             Modifiers => line["modifiers"][0]["displayName"].is_string(),
             Weighted => line["unitOfMeasure"] == "LB",
             CustomAmount => check["selections"][1]["selectionType"] == "OPEN_ITEM",
@@ -309,11 +318,20 @@ async fn every_kind_of_order_is_what_it_says() {
             }
             LineDiscount => line["appliedDiscounts"][0]["name"].is_string(),
             OrderDiscount => check["appliedDiscounts"][0]["name"].is_string(),
-            ServiceCharge => check["appliedServiceCharges"][0]["gratuity"] == false,
+            ServiceCharge => {
+                let charges = &check["appliedServiceCharges"];
+                charges[0]["gratuity"] == false
+                    && charges[1]["gratuity"] == true
+                    && minor(&charges[1]["chargeAmount"]) > 0
+            }
             Api => order["approvalStatus"] == "APPROVED" && order["promisedDate"].is_string(),
             Canceled => order["voided"] == true && minor(&check["totalAmount"]) == 0,
             Offline => order["openedDate"].as_str() < order["modifiedDate"].as_str(),
-            FullRefund => check["payments"][0]["refundStatus"] == "FULL",
+            FullRefund | LateRefund => check["payments"][0]["refundStatus"] == "FULL",
+            // One of the tips there are, and half a dollar more.
+            Edited => {
+                minor(&check["payments"][0]["tipAmount"]) % 100 == 50 || check["payments"][0]["tipAmount"] == 5.07
+            }
             PartialRefund => !line["refundDetails"].is_null(),
             AmountRefund => check["payments"][0]["refund"]["refundBusinessDate"].is_i64(),
             Everything => list(check, "selections").len() >= 6,

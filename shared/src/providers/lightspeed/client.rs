@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 
 use super::wire::{SaleIds, SalesPage};
 use super::{normalize, sale_id};
@@ -9,15 +10,16 @@ use crate::domain::{Configuration, ExternalOrderId, Location, LocationId, Minor,
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
-    Access, DailyTotals, FoundOrder, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind,
-    RawOrder,
+    Access, DailyTotals, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
 };
 
 /// The clocks of a till and of the Financial API need not agree.
 const AROUND: SignedDuration = SignedDuration::from_mins(15);
 /// Five hundred sales in half an hour: no bakery is that fast.
 const MOST_PAGES: usize = 5;
-const PAGE_SIZE: &str = "100";
+/// The most that Lightspeed gives.
+pub(super) const PAGE_SIZE: usize = 100;
+const PAGE_SIZE_TEXT: &str = "100";
 
 /// No endpoint gives one sale by its id, so it is looked for among those that were closed about then.
 pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderRef) -> Result<RawOrder, ProviderError> {
@@ -67,7 +69,7 @@ async fn sales(
 ) -> Result<Vec<u8>, ProviderError> {
     let (from, to) = (from.to_string(), to.to_string());
     // Payments that are not asked for are missing, not zero.
-    let mut query = vec![("from", from.as_str()), ("to", &to), ("include", "payments"), ("pageSize", PAGE_SIZE)];
+    let mut query = vec![("from", from.as_str()), ("to", &to), ("include", "payments"), ("pageSize", PAGE_SIZE_TEXT)];
     query.extend(token.map(|token| ("nextPageToken", token)));
     let path = ["f", "v2", "business-location", shop.as_str(), "sales"];
     let call = http.get(operation, access.environment, &path, &query)?;
@@ -88,23 +90,14 @@ pub(super) async fn list_orders(
     let window = (query.from, query.to);
     let answer = sales(http, access, OPERATION, &query.location, window, query.cursor.as_deref()).await?;
     let page: SalesPage = read_json(&answer).map_err(refuse)?;
-    let mut orders = Vec::with_capacity(page.sales.len());
-    for sale in page.sales {
-        let body = sale.get().as_bytes().to_vec();
-        let ids: SaleIds = read_json(&body).map_err(refuse)?;
-        let id = match ids.account_fisc_id {
-            Some(account) => sale_id(&query.location, &account),
-            None => ExternalOrderId::new(ids.account_reference.unwrap_or_default()),
-        };
-        let order = OrderRef {
-            id: id.map_err(|_| refuse(PayloadError::invalid("accountFiscId")))?,
-            location: Some(query.location.clone()),
-            changed_at: ids.time_closed,
-        };
-        let location = Some(query.location.clone());
-        orders.push(FoundOrder { order, raw: RawOrder { body, location, paid_offline_at: None, observed_at } });
-    }
-    Ok(OrderPage { orders, next: page.next_page_token.filter(|token| !token.is_empty()) })
+    let raw = |sale: &RawValue| RawOrder {
+        body: sale.get().as_bytes().to_vec(),
+        location: Some(query.location.clone()),
+        paid_offline_at: None,
+        observed_at,
+    };
+    let orders = page.sales.iter().map(|sale| raw(sale)).collect();
+    Ok(OrderPage { orders, next: page.next_page_token.filter(|token| !token.is_empty()), requests: 1 })
 }
 
 /// What Lightspeed counts to a day of the shop, in one answer. Tips are left out: without its payments, which this call

@@ -1,11 +1,15 @@
 //! What the lines of a Lightspeed sale come to.
 
+use std::collections::HashMap;
+
 use rust_decimal::Decimal;
 
 use super::wire::Line;
 use crate::domain::{Currency, LineItem, LineItemKind, Minor, Modifier, Quantity};
 use crate::providers::PayloadError;
 use crate::providers::decimal::{Exact, rounded_minor, sum_exact, sum_minor};
+use crate::providers::error::each;
+use crate::providers::text::kept;
 
 /// Whether `totalNetAmountWithoutTax` contains the service charge. In the published example it does not, and the amount
 /// with tax does (unverified).
@@ -38,13 +42,12 @@ impl LineSums {
     }
 }
 
-pub(super) fn sums(lines: &[Line<'_>]) -> Result<LineSums, PayloadError> {
-    let is_exclusive = is_exclusive(lines);
-    let mut sums = LineSums::default();
-    for (index, line) in lines.iter().enumerate() {
-        sums.add(&sums_of(line, is_exclusive, index)?)?;
-    }
-    Ok(sums)
+/// The lines of a sale, with what each comes to.
+pub(super) struct Lines<'a> {
+    lines: &'a [Line<'a>],
+    sums: Vec<LineSums>,
+    /// Of all.
+    pub total: LineSums,
 }
 
 /// Whether the business adds its taxes to its prices. Lines without a tax follow the others.
@@ -52,25 +55,23 @@ fn is_exclusive(lines: &[Line<'_>]) -> bool {
     lines.iter().flat_map(|line| &line.tax_lines).any(|tax| tax.tax_included == Some(false))
 }
 
-fn sums_of(line: &Line<'_>, is_exclusive: bool, index: usize) -> Result<LineSums, PayloadError> {
+fn sums_of(line: &Line<'_>, is_exclusive: bool) -> Result<LineSums, PayloadError> {
     let value = |amount: Option<Exact>| amount.unwrap_or_default().0;
     let taxes = line.tax_lines.iter().map(|tax| value(tax.tax_amount));
     let tax = if line.tax_lines.is_empty() { value(line.tax_amount) } else { sum_exact(taxes, "taxLines")? };
     let (discount, service_charge) = (discount(line), value(line.service_charge));
-    let missing = |field: &str| PayloadError::missing(format!("salesLines[{index}].{field}"));
     let total = if is_exclusive {
         // What `totalNetAmountWithTax` means there is not published.
-        let net = line.total_net_amount_without_tax.ok_or_else(|| missing("totalNetAmountWithoutTax"))?;
+        let net = line.total_net_amount_without_tax.ok_or_else(|| PayloadError::missing("totalNetAmountWithoutTax"))?;
         let charge_on_top = if SERVICE_CHARGE_IN_NET { Decimal::ZERO } else { service_charge };
         sum_exact([net.0, tax, charge_on_top], "salesLines")?
     } else {
-        line.total_net_amount_with_tax.ok_or_else(|| missing("totalNetAmountWithTax"))?.0
+        line.total_net_amount_with_tax.ok_or_else(|| PayloadError::missing("totalNetAmountWithTax"))?.0
     };
     let tax_included = if is_exclusive { Decimal::ZERO } else { tax };
     // The fallback is the definition turned round.
-    let stated = line.menu_list_price.map(|price| price.0);
-    let calculated = total - service_charge - (tax - tax_included) + discount;
-    let gross = stated.unwrap_or(calculated);
+    let calculated = || total - service_charge - (tax - tax_included) + discount;
+    let gross = line.menu_list_price.map_or_else(calculated, |price| price.0);
     Ok(LineSums { gross, discount, tax, tax_included, service_charge, total })
 }
 
@@ -80,55 +81,67 @@ pub(super) fn discount(line: &Line<'_>) -> Decimal {
     line.total_discount_amount.map_or_else(parts, |total| total.0)
 }
 
-/// The lines, each with those that belong to it: they have amounts of their own, which are counted once, at the line
-/// that they change (whether Lightspeed counts them there too is unverified).
-pub(super) fn line_items(
-    lines: &[Line<'_>],
-    sign: Decimal,
-    discount: Minor,
-    currency: Currency,
-) -> Result<Vec<LineItem>, PayloadError> {
-    let is_exclusive = is_exclusive(lines);
-    let mut items = Vec::new();
-    for (index, line) in lines.iter().enumerate() {
-        if root(lines, index) != index {
-            continue;
+impl<'a> Lines<'a> {
+    pub(super) fn of(lines: &'a [Line<'a>]) -> Result<Self, PayloadError> {
+        let is_exclusive = is_exclusive(lines);
+        let sums = each("salesLines", lines, |_, line| sums_of(line, is_exclusive))?;
+        let mut total = LineSums::default();
+        for sums in &sums {
+            total.add(sums)?;
         }
-        let mut sums = sums_of(line, is_exclusive, index)?;
-        let own_gross = sums.gross;
-        let mut modifiers = Vec::new();
-        let belongs = |other: &usize| *other != index && root(lines, *other) == index;
-        for (other, child) in lines.iter().enumerate().filter(|(other, _)| belongs(other)) {
-            let child_sums = sums_of(child, is_exclusive, other)?;
-            sums.add(&child_sums)?;
+        Ok(Self { lines, sums, total })
+    }
+
+    /// The lines, each with those that belong to it: they have amounts of their own, which are counted once, at the line
+    /// that they change (whether Lightspeed counts them there too is unverified).
+    pub(super) fn items(
+        &self,
+        sign: Decimal,
+        discount: Minor,
+        currency: Currency,
+    ) -> Result<Vec<LineItem>, PayloadError> {
+        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
+        let roots = roots(self.lines);
+        let mut sums = self.sums.clone();
+        let mut modifiers: Vec<Vec<Modifier>> = vec![Vec::new(); self.lines.len()];
+        for (index, ((child, own), &root)) in self.lines.iter().zip(&self.sums).zip(&roots).enumerate() {
+            let parent = (sums.get_mut(root), modifiers.get_mut(root), self.lines.get(root));
+            let (true, (Some(sums), Some(modifiers), Some(line))) = (root != index, parent) else { continue };
+            sums.add(own)?;
             modifiers.push(Modifier {
                 name: name(child),
-                item_id: child.sku.as_deref().map(str::to_owned),
+                item_id: kept(&child.sku),
                 quantity: per_piece_rounded(child, line),
-                total: rounded_minor(child_sums.gross * sign, currency, "salesLines")?,
+                total: round(own.gross)?,
             });
         }
-        let quantity = line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
-        let unit_price = own_gross.checked_div(quantity);
-        let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
-        items.push(LineItem {
-            id: line.id.as_deref().map_or_else(|| index.to_string(), str::to_owned),
-            kind: LineItemKind::Item,
-            name: name(line),
-            item_id: line.sku.as_deref().map(str::to_owned),
-            quantity: Quantity::new(quantity * sign),
-            unit: None,
-            // Both carry the sign, so the price does not.
-            unit_price: unit_price.map(|price| rounded_minor(price, currency, "menuListPrice")).transpose()?,
-            gross: round(sums.gross)?,
-            discount: round(sums.discount)?,
-            tax: round(sums.tax)?,
-            total: round(sums.total)?,
-            modifiers,
-        });
+        let mut items = Vec::with_capacity(self.lines.len());
+        let families = self.lines.iter().zip(&self.sums).zip(sums.iter().zip(modifiers)).enumerate();
+        for (index, ((line, own), (sums, modifiers))) in families {
+            if roots.get(index) != Some(&index) {
+                continue;
+            }
+            let quantity = line.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
+            let unit_price = own.gross.checked_div(quantity);
+            items.push(LineItem {
+                id: line.id.as_deref().map_or_else(|| index.to_string(), str::to_owned),
+                kind: LineItemKind::Item,
+                name: name(line),
+                item_id: kept(&line.sku),
+                quantity: Quantity::new(quantity * sign),
+                unit: None,
+                // Both carry the sign, so the price does not.
+                unit_price: unit_price.map(|price| rounded_minor(price, currency, "menuListPrice")).transpose()?,
+                gross: round(sums.gross)?,
+                discount: round(sums.discount)?,
+                tax: round(sums.tax)?,
+                total: round(sums.total)?,
+                modifiers,
+            });
+        }
+        carry_cents(&mut items, discount)?;
+        Ok(items)
     }
-    carry_cents(&mut items, discount)?;
-    Ok(items)
 }
 
 /// The discount of the sale is rounded once, those of its lines each: what that leaves over goes to the largest.
@@ -142,18 +155,34 @@ fn carry_cents(items: &mut [LineItem], discount: Minor) -> Result<(), PayloadErr
     Ok(())
 }
 
-/// The line that a line belongs to in the end; itself, if its parent is not of this sale. As many steps as lines: a
+/// The line that each line belongs to in the end; itself, if its parent is not of this sale. As many steps as lines: a
 /// circle has no end.
-fn root(lines: &[Line<'_>], index: usize) -> usize {
-    let mut at = index;
-    for _ in lines {
-        let parent = lines.get(at).and_then(|line| line.parent_line_id.as_deref());
-        match parent.and_then(|id| lines.iter().position(|line| line.id.as_deref() == Some(id))) {
-            Some(parent) if parent != at => at = parent,
-            _ => return at,
+fn roots(lines: &[Line<'_>]) -> Vec<usize> {
+    if lines.iter().all(|line| line.parent_line_id.is_none()) {
+        return (0..lines.len()).collect();
+    }
+    let mut by_id: HashMap<&str, usize> = HashMap::with_capacity(lines.len());
+    for (index, line) in lines.iter().enumerate() {
+        if let Some(id) = line.id.as_deref() {
+            by_id.entry(id).or_insert(index);
         }
     }
-    index
+    let parents = lines.iter().enumerate().map(|(index, line)| {
+        let parent = line.parent_line_id.as_deref().and_then(|id| by_id.get(id));
+        parent.copied().unwrap_or(index)
+    });
+    let parents: Vec<usize> = parents.collect();
+    let root = |index: usize| {
+        let mut at = index;
+        for _ in lines {
+            match parents.get(at) {
+                Some(&parent) if parent != at => at = parent,
+                _ => return at,
+            }
+        }
+        index
+    };
+    (0..lines.len()).map(root).collect()
 }
 
 /// What the staff typed in comes before what the catalogue says.

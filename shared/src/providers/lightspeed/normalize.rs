@@ -7,7 +7,7 @@
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::lines::{self, LineSums};
+use super::lines::{self, LineSums, Lines};
 use super::sale_id;
 use super::wire::{self, Sale};
 use crate::domain::{
@@ -16,7 +16,8 @@ use crate::domain::{
     TransactionStatus,
 };
 use crate::providers::decimal::{Exact, exact_minor, rounded_minor, sum_exact};
-use crate::providers::error::read_json;
+use crate::providers::error::{each, read_json};
+use crate::providers::text::{kept, kept_or_empty};
 use crate::providers::{PayloadError, PayloadProblem};
 
 /// Whether a payment's `netAmountWithTax` contains its tip (unverified).
@@ -74,35 +75,35 @@ fn transaction(
     let id = id.map_err(|_| PayloadError::invalid("accountFiscId"))?;
     let currency = currency(sale, location)?;
 
-    let sums = lines::sums(&sale.sales_lines)?;
+    let lines = Lines::of(&sale.sales_lines)?;
     let paid = Paid::of(sale, currency)?;
-    let kind = kind(sale, sums.total);
+    let kind = kind(sale, lines.total.total);
     let sign = match kind {
         TransactionKind::Sale => Decimal::ONE,
         TransactionKind::Refund => Decimal::NEGATIVE_ONE,
     };
-    let amounts = amounts(&sums, &paid, sign, currency)?;
+    let amounts = amounts(&lines.total, &paid, sign, currency)?;
     let mut transaction = Transaction {
         id: TransactionId::derive(created_at, configuration.id, &id, kind),
         provider: ProviderKind::Lightspeed,
         configuration_id: configuration.id,
         kind,
-        status: status(sale, sums.total, &paid),
+        status: status(sale, lines.total.total, &paid),
         original_order_id: original(sale, kind, &location.id)?,
         external_order_id: id,
         // There is no version and no time of change; a closed sale does not change.
         source_version: SourceVersion(closed_at.as_microsecond()),
         location_id: location.id.clone(),
-        channel: sale.account_profile_code.as_deref().map(str::to_owned),
+        channel: kept(&sale.account_profile_code),
         created_at,
         occurred_at: closed_at,
         business_date: location.business_date(closed_at),
         currency,
-        line_items: lines::line_items(&sale.sales_lines, sign, amounts.discount, currency)?,
+        line_items: lines.items(sign, amounts.discount, currency)?,
         amounts,
         discounts: discounts(sale, sign, currency)?,
         taxes: taxes(sale, sign, currency)?,
-        service_charges: service_charges(&sums, &paid, sign, currency)?,
+        service_charges: service_charges(&lines.total, &paid, sign, currency)?,
         payments: paid.payments(sign)?,
         discrepancies: Vec::new(),
     };
@@ -213,7 +214,7 @@ fn taxes(sale: &Sale<'_>, sign: Decimal, currency: Currency) -> Result<Vec<Tax>,
     let sums = sums.into_iter();
     sums.map(|(tax, amount)| {
         Ok(Tax {
-            name: tax.tax_code.as_deref().unwrap_or_default().to_owned(),
+            name: kept_or_empty(&tax.tax_code),
             rate_percent: tax.tax_rate.map(percent),
             included: tax.tax_included == Some(true),
             amount: rounded_minor(amount * sign, currency, "taxLines")?,
@@ -251,25 +252,11 @@ struct Paid {
 
 impl Paid {
     fn of(sale: &Sale<'_>, currency: Currency) -> Result<Self, PayloadError> {
-        let mut paid = Self { payments: Vec::new(), tip: Decimal::ZERO, surcharge: Decimal::ZERO };
-        for (index, payment) in sale.payments.iter().enumerate() {
-            let at = |field: &str| format!("payments[{index}].{field}");
-            let net = payment.net_amount_with_tax.ok_or_else(|| PayloadError::missing(at("netAmountWithTax")))?;
-            let (tip, surcharge) = (payment.tip.unwrap_or_default().0, payment.surcharge.unwrap_or_default().0);
-            let on_top = [(tip, TIP_IN_PAYMENT), (surcharge, SURCHARGE_IN_PAYMENT)];
-            let on_top = on_top.into_iter().filter(|(_, is_inside)| !is_inside).map(|(amount, _)| amount);
-            let amount = Exact(sum_exact(on_top.chain([net.0]), "payments")?);
-            let id = payment.uuid.as_deref().or(payment.fisc_id.as_deref());
-            paid.payments.push(Payment {
-                id: id.map_or_else(|| index.to_string(), str::to_owned),
-                tender: tender(payment),
-                amount: exact_minor(amount, currency, &at("netAmountWithTax"))?,
-                tip: exact_minor(Exact(tip), currency, &at("tip"))?,
-            });
-            paid.tip = sum_exact([paid.tip, tip], "payments")?;
-            paid.surcharge = sum_exact([paid.surcharge, surcharge], "payments")?;
-        }
-        Ok(paid)
+        let payments = each("payments", &sale.payments, |index, payment| read_payment(index, payment, currency))?;
+        let of_all = |amount: fn(&wire::Payment<'_>) -> Option<Exact>| {
+            sum_exact(sale.payments.iter().map(|payment| amount(payment).unwrap_or_default().0), "payments")
+        };
+        Ok(Self { payments, tip: of_all(|payment| payment.tip)?, surcharge: of_all(|payment| payment.surcharge)? })
     }
 
     fn is_nothing(&self) -> bool {
@@ -286,6 +273,21 @@ impl Paid {
             .map(|payment| Ok(Payment { amount: negate(payment.amount)?, tip: negate(payment.tip)?, ..payment }))
             .collect()
     }
+}
+
+fn read_payment(index: usize, payment: &wire::Payment<'_>, currency: Currency) -> Result<Payment, PayloadError> {
+    let net = payment.net_amount_with_tax.ok_or_else(|| PayloadError::missing("netAmountWithTax"))?;
+    let (tip, surcharge) = (payment.tip.unwrap_or_default(), payment.surcharge.unwrap_or_default());
+    let on_top = [(tip, TIP_IN_PAYMENT), (surcharge, SURCHARGE_IN_PAYMENT)];
+    let on_top = on_top.into_iter().filter(|(_, is_inside)| !is_inside).map(|(amount, _)| amount.0);
+    let amount = Exact(sum_exact(on_top.chain([net.0]), "netAmountWithTax")?);
+    let id = payment.uuid.as_deref().or(payment.fisc_id.as_deref());
+    Ok(Payment {
+        id: id.map_or_else(|| index.to_string(), str::to_owned),
+        tender: tender(payment),
+        amount: exact_minor(amount, currency, "netAmountWithTax")?,
+        tip: exact_minor(tip, currency, "tip")?,
+    })
 }
 
 /// The codes are the merchant's; these are Lightspeed's own and the usual ones.

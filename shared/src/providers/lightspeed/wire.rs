@@ -3,24 +3,21 @@
 //! Money is decimal text with up to six places. Version 1 and integrators write the names of the times with other
 //! capitals; all are read.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::providers::decimal::Exact;
+use crate::providers::text::Str;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sale<'a> {
     #[serde(borrow)]
-    pub account_reference: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub account_fisc_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub account_reference: Option<Str<'a>>,
+    pub account_fisc_id: Option<Str<'a>>,
     pub source: Option<Source<'a>>,
-    #[serde(rename = "type", borrow)]
-    pub sale_type: Option<Cow<'a, str>>,
+    #[serde(rename = "type")]
+    pub sale_type: Option<Str<'a>>,
     pub cancelled: Option<bool>,
     #[serde(alias = "timeofOpening")]
     pub time_of_opening: Option<Timestamp>,
@@ -31,11 +28,10 @@ pub(super) struct Sale<'a> {
         alias = "timeOfClosed"
     )]
     pub time_closed: Option<Timestamp>,
-    #[serde(borrow)]
-    pub account_profile_code: Option<Cow<'a, str>>,
-    #[serde(default, borrow)]
+    pub account_profile_code: Option<Str<'a>>,
+    #[serde(default)]
     pub sales_lines: Vec<Line<'a>>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub payments: Vec<Payment<'a>>,
 }
 
@@ -43,22 +39,18 @@ pub(super) struct Sale<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Source<'a> {
     #[serde(borrow)]
-    pub initial_account_id: Option<Cow<'a, str>>,
+    pub initial_account_id: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Line<'a> {
     #[serde(borrow)]
-    pub id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub parent_line_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub name_override: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub sku: Option<Cow<'a, str>>,
+    pub id: Option<Str<'a>>,
+    pub parent_line_id: Option<Str<'a>>,
+    pub name: Option<Str<'a>>,
+    pub name_override: Option<Str<'a>>,
+    pub sku: Option<Str<'a>>,
     pub quantity: Option<Exact>,
     /// Of the whole line, before discount and service charge (unverified).
     pub menu_list_price: Option<Exact>,
@@ -67,21 +59,19 @@ pub(super) struct Line<'a> {
     pub total_discount_amount: Option<Exact>,
     pub discount_amount: Option<Exact>,
     pub account_discount_amount: Option<Exact>,
-    #[serde(borrow)]
-    pub discount_name: Option<Cow<'a, str>>,
+    pub discount_name: Option<Str<'a>>,
     pub service_charge: Option<Exact>,
     pub tax_amount: Option<Exact>,
-    #[serde(default, borrow)]
+    #[serde(default)]
     pub tax_lines: Vec<TaxLine<'a>>,
-    #[serde(borrow)]
-    pub currency: Option<Cow<'a, str>>,
+    pub currency: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TaxLine<'a> {
     #[serde(borrow)]
-    pub tax_code: Option<Cow<'a, str>>,
+    pub tax_code: Option<Str<'a>>,
     /// A multiplier: `1.2` is twenty percent.
     pub tax_rate: Option<Exact>,
     pub tax_amount: Option<Exact>,
@@ -92,18 +82,15 @@ pub(super) struct TaxLine<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Payment<'a> {
     #[serde(borrow)]
-    pub uuid: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub fisc_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub code: Option<Cow<'a, str>>,
-    #[serde(rename = "type", borrow)]
-    pub payment_type: Option<Cow<'a, str>>,
+    pub uuid: Option<Str<'a>>,
+    pub fisc_id: Option<Str<'a>>,
+    pub code: Option<Str<'a>>,
+    #[serde(rename = "type")]
+    pub payment_type: Option<Str<'a>>,
     pub net_amount_with_tax: Option<Exact>,
     pub tip: Option<Exact>,
     pub surcharge: Option<Exact>,
-    #[serde(borrow)]
-    pub currency: Option<Cow<'a, str>>,
+    pub currency: Option<Str<'a>>,
 }
 
 /// A page of sales, each as it came.
@@ -124,8 +111,6 @@ pub(super) struct SalesPage<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct SaleIds<'a> {
     #[serde(borrow)]
-    pub account_reference: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub account_fisc_id: Option<Cow<'a, str>>,
-    pub time_closed: Option<Timestamp>,
+    pub account_reference: Option<Str<'a>>,
+    pub account_fisc_id: Option<Str<'a>>,
 }

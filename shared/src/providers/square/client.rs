@@ -5,13 +5,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::wire;
-use crate::domain::ExternalOrderId;
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
-use crate::providers::{Access, FoundOrder, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, RawOrder};
+use crate::providers::{Access, OrderPage, OrderQuery, OrderRef, ProviderError, RawOrder};
 
 /// Square gives a thousand; a page should fit an answer and the time that there is for it.
-const PAGE_SIZE: u32 = 100;
+pub(super) const PAGE_SIZE: usize = 100;
 
 /// An order that takes longer than this to close may have waited for the network.
 const SLOW_TO_CLOSE: SignedDuration = SignedDuration::from_mins(15);
@@ -25,33 +24,35 @@ pub(super) async fn fetch_order(http: &Http, access: &Access<'_>, order: &OrderR
     let answer = call.bearer(access.token).header("square-version", VERSION).send().await?;
     let answer: wire::OrderAnswer = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
     let body = answer.order.get().as_bytes().to_vec();
-    let paid_offline_at = paid_offline_at(http, access, OPERATION, &body).await?;
+    let (paid_offline_at, _) = paid_offline_at(http, access, OPERATION, &body).await?;
     Ok(RawOrder { body, location: order.location.clone(), paid_offline_at, observed_at })
 }
 
 /// When the guest paid, if the till was offline then: only the payment knows. Most orders close soon after they were
-/// opened, and of those nobody needs to ask.
+/// opened, and of those nobody needs to ask. Also says how many requests that took.
 async fn paid_offline_at(
     http: &Http,
     access: &Access<'_>,
     operation: &'static str,
     order: &[u8],
-) -> Result<Option<Timestamp>, ProviderError> {
+) -> Result<(Option<Timestamp>, u32), ProviderError> {
     let refuse = |error| http.unreadable(operation, error);
-    let order: wire::OrderTimes = read_json(order).map_err(refuse)?;
-    let Some(closed_at) = order.closed_at else { return Ok(None) };
-    if closed_at.duration_since(order.created_at) < SLOW_TO_CLOSE {
-        return Ok(None);
+    // One that cannot be read is refused where its place can be told, and must not hold up its page.
+    let Ok(order) = read_json::<wire::OrderTimes>(order) else { return Ok((None, 0)) };
+    let is_slow = |closed_at: &Timestamp| closed_at.duration_since(order.created_at) >= SLOW_TO_CLOSE;
+    if !order.closed_at.as_ref().is_some_and(is_slow) {
+        return Ok((None, 0));
     }
     let payments = order.tenders.iter().filter_map(|tender| tender.payment_id.as_deref().or(tender.id.as_deref()));
-    let mut paid_at = None;
+    let (mut paid_at, mut requests) = (None, 0);
     for id in payments {
+        requests += 1;
         let call = http.get(operation, access.environment, &["v2", "payments", id], &[])?;
         let answer = call.bearer(access.token).header("square-version", VERSION).send().await?;
         let answer: wire::PaymentAnswer = read_json(&answer.body).map_err(refuse)?;
         paid_at = paid_at.max(answer.payment.offline_payment_details.and_then(|details| details.client_created_at));
     }
-    Ok(paid_at)
+    Ok((paid_at, requests))
 }
 
 /// Changed orders of one shop, oldest change first. `updated_at` and nothing else: what an offline till sends late keeps
@@ -81,19 +82,14 @@ pub(super) async fn list_orders(
     let refuse = |error| http.unreadable(OPERATION, error);
     let page: wire::SearchAnswer = read_json(&answer.body).map_err(refuse)?;
     let mut orders = Vec::with_capacity(page.orders.len());
+    let mut requests = 1;
     for order in page.orders {
         let body = order.get().as_bytes().to_vec();
-        let names: wire::OrderNames = read_json(&body).map_err(refuse)?;
-        let order = OrderRef {
-            id: ExternalOrderId::new(names.id).map_err(|_| refuse(PayloadError::invalid("orders.id")))?,
-            location: Some(query.location.clone()),
-            changed_at: names.updated_at,
-        };
-        let paid_offline_at = paid_offline_at(http, access, OPERATION, &body).await?;
-        let raw = RawOrder { body, location: Some(query.location.clone()), paid_offline_at, observed_at };
-        orders.push(FoundOrder { order, raw });
+        let (paid_offline_at, asked) = paid_offline_at(http, access, OPERATION, &body).await?;
+        requests += asked;
+        orders.push(RawOrder { body, location: Some(query.location.clone()), paid_offline_at, observed_at });
     }
-    Ok(OrderPage { orders, next: page.cursor })
+    Ok(OrderPage { orders, next: page.cursor, requests })
 }
 
 /// A cursor that is too old, or was given for another query.

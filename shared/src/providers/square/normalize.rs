@@ -13,7 +13,8 @@ use crate::domain::{
     Modifier, MoneyError, Payment, ProviderKind, Quantity, ServiceCharge, SourceVersion, Tax, Tender, Transaction,
     TransactionId, TransactionKind, TransactionStatus,
 };
-use crate::providers::error::read_json;
+use crate::providers::error::{each, read_json};
+use crate::providers::text::{Str, kept, kept_or_empty};
 use crate::providers::{PayloadError, PayloadProblem, RawOrder};
 
 /// Where Square takes an inclusive tax out of `gross_sales_money` (the United States, Canada, Japan); elsewhere it
@@ -70,13 +71,13 @@ fn set_off(sale: &mut Transaction, refund: &mut Transaction) -> Result<(), Paylo
 }
 
 /// Orders made through the API count versions; those of a till have only the time of their last change.
-fn source_version(order: &Order) -> SourceVersion {
+fn source_version(order: &Order<'_>) -> SourceVersion {
     let changed_at = || order.updated_at.unwrap_or(order.created_at).as_microsecond();
     SourceVersion(order.version.unwrap_or_else(changed_at))
 }
 
 struct Context<'a> {
-    order: &'a Order,
+    order: &'a Order<'a>,
     configuration: &'a Configuration,
     location: &'a Location,
     currency: Currency,
@@ -86,11 +87,11 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(
-        order: &'a Order,
+        order: &'a Order<'a>,
         paid_offline_at: Option<Timestamp>,
         configuration: &'a Configuration,
     ) -> Result<Self, PayloadError> {
-        let location = LocationId::new(order.location_id.as_str())
+        let location = LocationId::new(&*order.location_id)
             .ok()
             .and_then(|id| configuration.location(&id))
             .ok_or_else(|| PayloadError::new("location_id", PayloadProblem::UnknownLocation))?;
@@ -98,14 +99,14 @@ impl<'a> Context<'a> {
             Some(code) => code.parse().map_err(|_| invalid("total_money.currency"))?,
             None => location.currency,
         };
-        let id = ExternalOrderId::new(order.id.as_str()).map_err(|_| invalid("id"))?;
+        let id = ExternalOrderId::new(&*order.id).map_err(|_| invalid("id"))?;
         Ok(Self { order, configuration, location, currency, id, paid_offline_at })
     }
 
     fn sale(&self, status: TransactionStatus) -> Result<Transaction, PayloadError> {
         let order = self.order;
-        let line_items = self.lines(&order.line_items, "line_items")?;
-        let taxes = self.taxes(&order.taxes, "taxes")?;
+        let line_items = each("line_items", &order.line_items, |index, line| self.line(index, line))?;
+        let taxes = each("taxes", &order.taxes, |_, tax| self.tax(tax))?;
         let of_lines = |part: fn(&LineItem) -> Minor| sum(line_items.iter().map(part), "line_items");
         let amounts = Amounts {
             gross: of_lines(|line| line.gross)?,
@@ -121,22 +122,16 @@ impl<'a> Context<'a> {
             rounding: self.rounding(order.rounding_adjustment.as_ref())?,
             total: self.required(&order.total_money, "total_money")?,
         };
-        let payments = order
-            .tenders
-            .iter()
-            .enumerate()
-            .map(|(index, tender)| self.payment(tender, &format!("tenders[{index}]")))
-            .collect::<Result<_, _>>()?;
         self.transaction(Parts {
             kind: TransactionKind::Sale,
             status,
             original_order_id: None,
             amounts,
             line_items,
-            discounts: self.discounts(&order.discounts, "discounts")?,
+            discounts: each("discounts", &order.discounts, |_, discount| self.discount(discount))?,
             taxes,
-            service_charges: self.service_charges(&order.service_charges, "service_charges")?,
-            payments,
+            service_charges: each("service_charges", &order.service_charges, |_, charge| self.service_charge(charge))?,
+            payments: each("tenders", &order.tenders, |_, tender| self.payment(tender))?,
         })
     }
 
@@ -153,20 +148,7 @@ impl<'a> Context<'a> {
             service_charges: Vec::new(),
             payments: Vec::new(),
         };
-        for (index, returned) in order.returns.iter().enumerate() {
-            let at = |field: &str| format!("returns[{index}].{field}");
-            if let Some(id) = &returned.source_order_id {
-                let id = ExternalOrderId::new(id.as_str()).map_err(|_| invalid(at("source_order_id")))?;
-                parts.original_order_id.get_or_insert(id);
-            }
-            parts.line_items.extend(self.lines(&returned.return_line_items, &at("return_line_items"))?);
-            parts.discounts.extend(self.discounts(&returned.return_discounts, &at("return_discounts"))?);
-            parts.taxes.extend(self.taxes(&returned.return_taxes, &at("return_taxes"))?);
-            let charges = self.service_charges(&returned.return_service_charges, &at("return_service_charges"))?;
-            parts.service_charges.extend(charges);
-            let rounding = self.rounding(returned.rounding_adjustment.as_ref())?;
-            parts.amounts.rounding = sum([parts.amounts.rounding, rounding], "rounding_adjustment")?;
-        }
+        each("returns", &order.returns, |_, returned| self.take_back(returned, &mut parts))?;
         let returned = match (&order.return_amounts, order.returns.as_slice()) {
             (Some(amounts), _) => amounts,
             (None, [only]) => only.return_amounts.as_ref().ok_or_else(|| missing("return_amounts"))?,
@@ -188,24 +170,43 @@ impl<'a> Context<'a> {
         self.transaction(parts)
     }
 
+    fn take_back(&self, returned: &wire::Return<'_>, parts: &mut Parts) -> Result<(), PayloadError> {
+        if let Some(id) = &returned.source_order_id {
+            let id = ExternalOrderId::new(&**id).map_err(|_| invalid("source_order_id"))?;
+            parts.original_order_id.get_or_insert(id);
+        }
+        let lines = each("return_line_items", &returned.return_line_items, |index, line| self.line(index, line))?;
+        parts.line_items.extend(lines);
+        parts.discounts.extend(each("return_discounts", &returned.return_discounts, |_, d| self.discount(d))?);
+        parts.taxes.extend(each("return_taxes", &returned.return_taxes, |_, tax| self.tax(tax))?);
+        let charges = &returned.return_service_charges;
+        parts.service_charges.extend(each("return_service_charges", charges, |_, c| self.service_charge(c))?);
+        let rounding = self.rounding(returned.rounding_adjustment.as_ref())?;
+        parts.amounts.rounding = sum([parts.amounts.rounding, rounding], "rounding_adjustment")?;
+        Ok(())
+    }
+
     /// The refunds of the order are its payments, but for those that the bank refused. Where it refused all, no money
     /// moved.
     fn pay_back(&self, parts: &mut Parts) -> Result<(), PayloadError> {
-        for (index, refund) in self.order.refunds.iter().enumerate() {
-            if matches!(refund.status.as_deref(), Some("REJECTED" | "FAILED")) {
-                continue;
-            }
-            parts.payments.push(Payment {
-                id: refund.id.clone(),
-                tender: refund.tender_id.as_ref().and_then(|id| self.tender_of(id)).unwrap_or(Tender::Other),
-                amount: self.required(&refund.amount_money, &format!("refunds[{index}].amount_money"))?,
-                tip: Minor::ZERO,
-            });
-        }
+        let payments = each("refunds", &self.order.refunds, |_, refund| {
+            let is_refused = matches!(refund.status.as_deref(), Some("REJECTED" | "FAILED"));
+            if is_refused { Ok(None) } else { self.payment_back(refund).map(Some) }
+        })?;
+        parts.payments = payments.into_iter().flatten().collect();
         if parts.payments.is_empty() && !self.order.refunds.is_empty() {
             parts.status = TransactionStatus::Voided;
         }
         Ok(())
+    }
+
+    fn payment_back(&self, refund: &wire::Refund<'_>) -> Result<Payment, PayloadError> {
+        Ok(Payment {
+            id: refund.id.to_string(),
+            tender: refund.tender_id.as_ref().and_then(|id| self.tender_of(id)).unwrap_or(Tender::Other),
+            amount: self.required(&refund.amount_money, "amount_money")?,
+            tip: Minor::ZERO,
+        })
     }
 
     fn tender_of(&self, id: &str) -> Option<Tender> {
@@ -225,7 +226,7 @@ impl<'a> Context<'a> {
             original_order_id: parts.original_order_id,
             source_version: source_version(order),
             location_id: self.location.id.clone(),
-            channel: order.source.as_ref().and_then(|source| source.name.clone()),
+            channel: order.source.as_ref().and_then(|source| kept(&source.name)),
             created_at: order.created_at,
             occurred_at,
             business_date: self.location.business_date(occurred_at),
@@ -242,106 +243,79 @@ impl<'a> Context<'a> {
         Ok(transaction)
     }
 
-    fn lines(&self, lines: &[wire::Line], path: &str) -> Result<Vec<LineItem>, PayloadError> {
-        lines.iter().enumerate().map(|(index, line)| self.line(index, line, &format!("{path}[{index}]"))).collect()
-    }
-
-    fn line(&self, index: usize, line: &wire::Line, path: &str) -> Result<LineItem, PayloadError> {
-        let quantity: Quantity = line.quantity.parse().map_err(|_| invalid(format!("{path}.quantity")))?;
-        let at = |field: &str| format!("{path}.{field}");
-        let unit_price = self.money(&line.base_price_money, &at("base_price_money"))?;
-        let gross = match self.money(&line.gross_sales_money, &at("gross_sales_money"))? {
+    fn line(&self, index: usize, line: &wire::Line<'_>) -> Result<LineItem, PayloadError> {
+        let quantity = quantity(&line.quantity)?;
+        let unit_price = self.money(&line.base_price_money, "base_price_money")?;
+        let gross = match self.money(&line.gross_sales_money, "gross_sales_money")? {
             Some(gross) => gross,
             None => unit_price
                 .and_then(|price| price_rounded_half_even(price, quantity))
-                .ok_or_else(|| missing(at("gross_sales_money")))?,
+                .ok_or_else(|| missing("gross_sales_money"))?,
         };
-        let discount = self.money_or(&line.total_discount_money, &at("total_discount_money"), Minor::ZERO)?;
-        let modifiers = line.modifiers.iter().enumerate();
+        let discount = self.money_or(&line.total_discount_money, "total_discount_money", Minor::ZERO)?;
         Ok(LineItem {
-            id: line.uid.clone().unwrap_or_else(|| index.to_string()),
+            id: line.uid.as_deref().map_or_else(|| index.to_string(), str::to_owned),
             kind: match line.item_type.as_deref() {
                 Some("CUSTOM_AMOUNT") => LineItemKind::CustomAmount,
                 Some("GIFT_CARD") => LineItemKind::GiftCard,
                 _ => LineItemKind::Item,
             },
             name: display_name(line.name.as_deref(), line.variation_name.as_deref()),
-            item_id: line.catalog_object_id.clone(),
+            item_id: kept(&line.catalog_object_id),
             quantity,
             unit: line.quantity_unit.as_ref().and_then(unit_name),
             unit_price,
             gross,
             discount,
-            tax: self.money_or(&line.total_tax_money, &at("total_tax_money"), Minor::ZERO)?,
-            total: match self.money(&line.total_money, &at("total_money"))? {
+            tax: self.money_or(&line.total_tax_money, "total_tax_money", Minor::ZERO)?,
+            total: match self.money(&line.total_money, "total_money")? {
                 Some(total) => total,
-                None => gross.checked_sub(discount).map_err(|MoneyError| out_of_range(path))?,
+                None => gross.checked_sub(discount).map_err(|MoneyError| out_of_range("total_money"))?,
             },
-            modifiers: modifiers
-                .map(|(index, modifier)| self.modifier(modifier, &format!("{path}.modifiers[{index}]")))
-                .collect::<Result<_, _>>()?,
+            modifiers: each("modifiers", &line.modifiers, |_, modifier| self.modifier(modifier))?,
         })
     }
 
-    fn modifier(&self, modifier: &wire::Modifier, path: &str) -> Result<Modifier, PayloadError> {
-        let quantity = match &modifier.quantity {
-            Some(text) => text.parse().map_err(|_| invalid(format!("{path}.quantity")))?,
-            None => Quantity::ONE,
-        };
+    fn modifier(&self, modifier: &wire::Modifier<'_>) -> Result<Modifier, PayloadError> {
         Ok(Modifier {
-            name: modifier.name.clone().unwrap_or_default(),
-            item_id: modifier.catalog_object_id.clone(),
-            quantity,
-            total: self.money_or(&modifier.total_price_money, path, Minor::ZERO)?,
+            name: kept_or_empty(&modifier.name),
+            item_id: kept(&modifier.catalog_object_id),
+            quantity: modifier.quantity.as_ref().map_or(Ok(Quantity::ONE), quantity)?,
+            total: self.money_or(&modifier.total_price_money, "total_price_money", Minor::ZERO)?,
         })
     }
 
-    fn discounts(&self, discounts: &[wire::Discount], path: &str) -> Result<Vec<Discount>, PayloadError> {
-        let discounts = discounts.iter().enumerate();
-        discounts
-            .map(|(index, discount)| {
-                let amount = self.money_or(&discount.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?;
-                Ok(Discount { name: discount.name.clone().unwrap_or_default(), amount })
-            })
-            .collect()
+    fn discount(&self, discount: &wire::Discount<'_>) -> Result<Discount, PayloadError> {
+        let amount = self.money_or(&discount.applied_money, "applied_money", Minor::ZERO)?;
+        Ok(Discount { name: kept_or_empty(&discount.name), amount })
     }
 
-    fn taxes(&self, taxes: &[wire::Tax], path: &str) -> Result<Vec<Tax>, PayloadError> {
-        let taxes = taxes.iter().enumerate();
-        taxes
-            .map(|(index, tax)| {
-                let percentage = tax.percentage.as_deref().map(str::parse).transpose();
-                Ok(Tax {
-                    name: tax.name.clone().unwrap_or_default(),
-                    rate_percent: percentage.map_err(|_| invalid(format!("{path}[{index}].percentage")))?,
-                    included: tax.tax_type.as_deref() == Some("INCLUSIVE"),
-                    amount: self.money_or(&tax.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?,
-                })
-            })
-            .collect()
+    fn tax(&self, tax: &wire::Tax<'_>) -> Result<Tax, PayloadError> {
+        let percentage = tax.percentage.as_deref().map(str::parse).transpose();
+        Ok(Tax {
+            name: kept_or_empty(&tax.name),
+            rate_percent: percentage.map_err(|_| invalid("percentage"))?,
+            included: tax.tax_type.as_deref() == Some("INCLUSIVE"),
+            amount: self.money_or(&tax.applied_money, "applied_money", Minor::ZERO)?,
+        })
     }
 
-    fn service_charges(&self, charges: &[wire::ServiceCharge], path: &str) -> Result<Vec<ServiceCharge>, PayloadError> {
-        let charges = charges.iter().enumerate();
-        charges
-            .map(|(index, charge)| {
-                let amount = self.money_or(&charge.applied_money, &format!("{path}[{index}]"), Minor::ZERO)?;
-                let gratuity = charge.charge_type.as_deref() == Some("AUTO_GRATUITY");
-                Ok(ServiceCharge { name: charge.name.clone().unwrap_or_default(), gratuity, amount })
-            })
-            .collect()
+    fn service_charge(&self, charge: &wire::ServiceCharge<'_>) -> Result<ServiceCharge, PayloadError> {
+        let amount = self.money_or(&charge.applied_money, "applied_money", Minor::ZERO)?;
+        let gratuity = charge.charge_type.as_deref() == Some("AUTO_GRATUITY");
+        Ok(ServiceCharge { name: kept_or_empty(&charge.name), gratuity, amount })
     }
 
-    fn payment(&self, wire: &wire::Tender, path: &str) -> Result<Payment, PayloadError> {
+    fn payment(&self, wire: &wire::Tender<'_>) -> Result<Payment, PayloadError> {
         Ok(Payment {
-            id: wire.payment_id.clone().or_else(|| wire.id.clone()).ok_or_else(|| missing(format!("{path}.id")))?,
+            id: kept(&wire.payment_id).or_else(|| kept(&wire.id)).ok_or_else(|| missing("id"))?,
             tender: tender(wire),
-            amount: self.required(&wire.amount_money, &format!("{path}.amount_money"))?,
-            tip: self.money_or(&wire.tip_money, &format!("{path}.tip_money"), Minor::ZERO)?,
+            amount: self.required(&wire.amount_money, "amount_money")?,
+            tip: self.money_or(&wire.tip_money, "tip_money", Minor::ZERO)?,
         })
     }
 
-    fn rounding(&self, adjustment: Option<&wire::RoundingAdjustment>) -> Result<Minor, PayloadError> {
+    fn rounding(&self, adjustment: Option<&wire::RoundingAdjustment<'_>>) -> Result<Minor, PayloadError> {
         let Some(adjustment) = adjustment else { return Ok(Minor::ZERO) };
         self.money_or(&adjustment.amount_money, "rounding_adjustment.amount_money", Minor::ZERO)
     }
@@ -355,7 +329,7 @@ impl<'a> Context<'a> {
     }
 
     /// An amount, if it is there; in the order's currency, or refused.
-    fn money(&self, money: &Option<wire::Money>, path: &str) -> Result<Option<Minor>, PayloadError> {
+    fn money(&self, money: &Option<wire::Money<'_>>, path: &str) -> Result<Option<Minor>, PayloadError> {
         let Some(money) = money else { return Ok(None) };
         if money.currency.as_deref().is_some_and(|code| code != self.currency.code()) {
             return Err(PayloadError::new(path, PayloadProblem::MixedCurrencies));
@@ -363,11 +337,11 @@ impl<'a> Context<'a> {
         Ok(money.amount.map(Minor))
     }
 
-    fn money_or(&self, money: &Option<wire::Money>, path: &str, otherwise: Minor) -> Result<Minor, PayloadError> {
+    fn money_or(&self, money: &Option<wire::Money<'_>>, path: &str, otherwise: Minor) -> Result<Minor, PayloadError> {
         Ok(self.money(money, path)?.unwrap_or(otherwise))
     }
 
-    fn required(&self, money: &Option<wire::Money>, path: &str) -> Result<Minor, PayloadError> {
+    fn required(&self, money: &Option<wire::Money<'_>>, path: &str) -> Result<Minor, PayloadError> {
         self.money(money, path)?.ok_or_else(|| missing(path))
     }
 }
@@ -394,15 +368,19 @@ pub(super) fn display_name(name: Option<&str>, variation: Option<&str>) -> Strin
     }
 }
 
-fn unit_name(unit: &wire::QuantityUnit) -> Option<String> {
+fn quantity(text: &Str<'_>) -> Result<Quantity, PayloadError> {
+    text.parse().map_err(|_| invalid("quantity"))
+}
+
+fn unit_name(unit: &wire::QuantityUnit<'_>) -> Option<String> {
     let unit = unit.measurement_unit.as_ref()?;
     let standard =
         [&unit.weight_unit, &unit.volume_unit, &unit.length_unit, &unit.area_unit, &unit.time_unit, &unit.generic_unit];
-    let custom = unit.custom_unit.as_ref().and_then(|custom| custom.name.clone());
-    custom.or_else(|| standard.into_iter().flatten().next().cloned())
+    let custom = unit.custom_unit.as_ref().and_then(|custom| kept(&custom.name));
+    custom.or_else(|| standard.into_iter().find_map(kept))
 }
 
-fn tender(tender: &wire::Tender) -> Tender {
+fn tender(tender: &wire::Tender<'_>) -> Tender {
     match tender.tender_type.as_deref() {
         Some("CARD" | "THIRD_PARTY_CARD") => Tender::Card,
         Some("CASH") => Tender::Cash,

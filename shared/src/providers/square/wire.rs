@@ -6,167 +6,185 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::providers::text::Str;
+
 #[derive(Deserialize)]
-pub(super) struct Order {
-    pub id: String,
-    pub location_id: String,
-    pub source: Option<Source>,
+pub(super) struct Order<'a> {
+    #[serde(borrow)]
+    pub id: Str<'a>,
+    pub location_id: Str<'a>,
+    pub source: Option<Source<'a>>,
     pub created_at: Timestamp,
     pub updated_at: Option<Timestamp>,
     pub closed_at: Option<Timestamp>,
-    pub state: Option<String>,
+    pub state: Option<Str<'a>>,
     pub version: Option<i64>,
     #[serde(default)]
-    pub line_items: Vec<Line>,
+    pub line_items: Vec<Line<'a>>,
     #[serde(default)]
-    pub discounts: Vec<Discount>,
+    pub discounts: Vec<Discount<'a>>,
     #[serde(default)]
-    pub taxes: Vec<Tax>,
+    pub taxes: Vec<Tax<'a>>,
     #[serde(default)]
-    pub service_charges: Vec<ServiceCharge>,
+    pub service_charges: Vec<ServiceCharge<'a>>,
     #[serde(default)]
-    pub tenders: Vec<Tender>,
+    pub tenders: Vec<Tender<'a>>,
     #[serde(default)]
-    pub returns: Vec<Return>,
+    pub returns: Vec<Return<'a>>,
     #[serde(default)]
-    pub refunds: Vec<Refund>,
-    pub return_amounts: Option<MoneyAmounts>,
-    pub rounding_adjustment: Option<RoundingAdjustment>,
-    pub total_money: Option<Money>,
-    pub total_tax_money: Option<Money>,
-    pub total_discount_money: Option<Money>,
-    pub total_tip_money: Option<Money>,
-    pub total_service_charge_money: Option<Money>,
+    pub refunds: Vec<Refund<'a>>,
+    pub return_amounts: Option<MoneyAmounts<'a>>,
+    pub rounding_adjustment: Option<RoundingAdjustment<'a>>,
+    pub total_money: Option<Money<'a>>,
+    pub total_tax_money: Option<Money<'a>>,
+    pub total_discount_money: Option<Money<'a>>,
+    pub total_tip_money: Option<Money<'a>>,
+    pub total_service_charge_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Source {
-    pub name: Option<String>,
+pub(super) struct Source<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Money {
+pub(super) struct Money<'a> {
     pub amount: Option<i64>,
-    pub currency: Option<String>,
+    #[serde(borrow)]
+    pub currency: Option<Str<'a>>,
 }
 
 /// A line of a sale or, with its own names for two fields, of a return.
 #[derive(Deserialize)]
-pub(super) struct Line {
-    pub uid: Option<String>,
-    pub name: Option<String>,
-    pub variation_name: Option<String>,
-    pub catalog_object_id: Option<String>,
-    pub item_type: Option<String>,
-    pub quantity: String,
-    pub quantity_unit: Option<QuantityUnit>,
+pub(super) struct Line<'a> {
+    #[serde(borrow)]
+    pub uid: Option<Str<'a>>,
+    pub name: Option<Str<'a>>,
+    pub variation_name: Option<Str<'a>>,
+    pub catalog_object_id: Option<Str<'a>>,
+    pub item_type: Option<Str<'a>>,
+    pub quantity: Str<'a>,
+    pub quantity_unit: Option<QuantityUnit<'a>>,
     #[serde(default, alias = "return_modifiers")]
-    pub modifiers: Vec<Modifier>,
-    pub base_price_money: Option<Money>,
+    pub modifiers: Vec<Modifier<'a>>,
+    pub base_price_money: Option<Money<'a>>,
     #[serde(alias = "gross_return_money")]
-    pub gross_sales_money: Option<Money>,
-    pub total_discount_money: Option<Money>,
-    pub total_tax_money: Option<Money>,
-    pub total_money: Option<Money>,
+    pub gross_sales_money: Option<Money<'a>>,
+    pub total_discount_money: Option<Money<'a>>,
+    pub total_tax_money: Option<Money<'a>>,
+    pub total_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct QuantityUnit {
-    pub measurement_unit: Option<MeasurementUnit>,
+pub(super) struct QuantityUnit<'a> {
+    #[serde(borrow)]
+    pub measurement_unit: Option<MeasurementUnit<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct MeasurementUnit {
-    pub custom_unit: Option<CustomUnit>,
-    pub weight_unit: Option<String>,
-    pub volume_unit: Option<String>,
-    pub length_unit: Option<String>,
-    pub area_unit: Option<String>,
-    pub time_unit: Option<String>,
-    pub generic_unit: Option<String>,
+pub(super) struct MeasurementUnit<'a> {
+    #[serde(borrow)]
+    pub custom_unit: Option<CustomUnit<'a>>,
+    pub weight_unit: Option<Str<'a>>,
+    pub volume_unit: Option<Str<'a>>,
+    pub length_unit: Option<Str<'a>>,
+    pub area_unit: Option<Str<'a>>,
+    pub time_unit: Option<Str<'a>>,
+    pub generic_unit: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct CustomUnit {
-    pub name: Option<String>,
+pub(super) struct CustomUnit<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Modifier {
-    pub name: Option<String>,
-    pub catalog_object_id: Option<String>,
-    pub quantity: Option<String>,
-    pub total_price_money: Option<Money>,
+pub(super) struct Modifier<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
+    pub catalog_object_id: Option<Str<'a>>,
+    pub quantity: Option<Str<'a>>,
+    pub total_price_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Discount {
-    pub name: Option<String>,
-    pub applied_money: Option<Money>,
+pub(super) struct Discount<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
+    pub applied_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Tax {
-    pub name: Option<String>,
+pub(super) struct Tax<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
     #[serde(rename = "type")]
-    pub tax_type: Option<String>,
-    pub percentage: Option<String>,
-    pub applied_money: Option<Money>,
+    pub tax_type: Option<Str<'a>>,
+    pub percentage: Option<Str<'a>>,
+    pub applied_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ServiceCharge {
-    pub name: Option<String>,
+pub(super) struct ServiceCharge<'a> {
+    #[serde(borrow)]
+    pub name: Option<Str<'a>>,
     #[serde(rename = "type")]
-    pub charge_type: Option<String>,
-    pub applied_money: Option<Money>,
+    pub charge_type: Option<Str<'a>>,
+    pub applied_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Tender {
-    pub id: Option<String>,
-    pub payment_id: Option<String>,
+pub(super) struct Tender<'a> {
+    #[serde(borrow)]
+    pub id: Option<Str<'a>>,
+    pub payment_id: Option<Str<'a>>,
     #[serde(rename = "type")]
-    pub tender_type: Option<String>,
-    pub amount_money: Option<Money>,
-    pub tip_money: Option<Money>,
+    pub tender_type: Option<Str<'a>>,
+    pub amount_money: Option<Money<'a>>,
+    pub tip_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Return {
-    pub source_order_id: Option<String>,
+pub(super) struct Return<'a> {
+    #[serde(borrow)]
+    pub source_order_id: Option<Str<'a>>,
     #[serde(default)]
-    pub return_line_items: Vec<Line>,
+    pub return_line_items: Vec<Line<'a>>,
     #[serde(default)]
-    pub return_discounts: Vec<Discount>,
+    pub return_discounts: Vec<Discount<'a>>,
     #[serde(default)]
-    pub return_taxes: Vec<Tax>,
+    pub return_taxes: Vec<Tax<'a>>,
     #[serde(default)]
-    pub return_service_charges: Vec<ServiceCharge>,
-    pub return_amounts: Option<MoneyAmounts>,
-    pub rounding_adjustment: Option<RoundingAdjustment>,
+    pub return_service_charges: Vec<ServiceCharge<'a>>,
+    pub return_amounts: Option<MoneyAmounts<'a>>,
+    pub rounding_adjustment: Option<RoundingAdjustment<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct MoneyAmounts {
-    pub total_money: Option<Money>,
-    pub tax_money: Option<Money>,
-    pub discount_money: Option<Money>,
-    pub tip_money: Option<Money>,
-    pub service_charge_money: Option<Money>,
+pub(super) struct MoneyAmounts<'a> {
+    #[serde(borrow)]
+    pub total_money: Option<Money<'a>>,
+    pub tax_money: Option<Money<'a>>,
+    pub discount_money: Option<Money<'a>>,
+    pub tip_money: Option<Money<'a>>,
+    pub service_charge_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct RoundingAdjustment {
-    pub amount_money: Option<Money>,
+pub(super) struct RoundingAdjustment<'a> {
+    #[serde(borrow)]
+    pub amount_money: Option<Money<'a>>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Refund {
-    pub id: String,
-    pub tender_id: Option<String>,
-    pub amount_money: Option<Money>,
-    pub status: Option<String>,
+pub(super) struct Refund<'a> {
+    #[serde(borrow)]
+    pub id: Str<'a>,
+    pub tender_id: Option<Str<'a>>,
+    pub amount_money: Option<Money<'a>>,
+    pub status: Option<Str<'a>>,
 }
 
 #[cfg(feature = "client")]
@@ -263,13 +281,6 @@ pub(super) struct SearchAnswer<'a> {
     #[serde(default, borrow)]
     pub orders: Vec<&'a serde_json::value::RawValue>,
     pub cursor: Option<String>,
-}
-
-#[cfg(feature = "client")]
-#[derive(Deserialize)]
-pub(super) struct OrderNames {
-    pub id: String,
-    pub updated_at: Option<Timestamp>,
 }
 
 #[cfg(feature = "client")]

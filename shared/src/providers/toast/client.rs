@@ -2,20 +2,17 @@
 
 use jiff::Timestamp;
 use reqwest::header::LINK;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::RESTAURANT;
-use super::wire::Time;
-use crate::domain::ExternalOrderId;
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
-    Access, FoundOrder, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
+    Access, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
 };
 
 /// Half of what Toast gives: its orders are large, and there is little time for an answer.
-const PAGE_SIZE: usize = 50;
+pub(super) const PAGE_SIZE: usize = 50;
 const PAGE_SIZE_TEXT: &str = "50";
 const NEXT: &str = "rel=\"next\"";
 
@@ -49,31 +46,19 @@ pub(super) async fn list_orders(
     let answer = call.bearer(access.token).header(RESTAURANT, query.location.as_str()).send().await?;
     let found: Vec<&RawValue> = read_json(&answer.body).map_err(refuse)?;
     let is_full = found.len() >= PAGE_SIZE;
-    let mut orders = Vec::with_capacity(found.len());
-    for order in found {
-        let body = order.get().as_bytes().to_vec();
-        let names: Names = read_json(&body).map_err(refuse)?;
-        let order = OrderRef {
-            id: ExternalOrderId::new(names.guid).map_err(|_| refuse(PayloadError::invalid("guid")))?,
-            location: Some(query.location.clone()),
-            changed_at: names.modified_date.map(|time| time.0),
-        };
-        let location = Some(query.location.clone());
-        orders.push(FoundOrder { order, raw: RawOrder { body, location, paid_offline_at: None, observed_at } });
-    }
+    let raw = |order: &RawValue| RawOrder {
+        body: order.get().as_bytes().to_vec(),
+        location: Some(query.location.clone()),
+        paid_offline_at: None,
+        observed_at,
+    };
+    let orders = found.into_iter().map(raw).collect();
     // There is no last page in the headers, only a next one.
     let has_next = answer.headers.get_all(LINK).iter().any(|link| link.to_str().is_ok_and(|l| l.contains(NEXT)));
-    Ok(OrderPage { orders, next: (has_next && is_full).then(|| (page + 1).to_string()) })
+    Ok(OrderPage { orders, next: (has_next && is_full).then(|| (page + 1).to_string()), requests: 1 })
 }
 
 /// With a fraction and an offset: Toast refuses less.
 fn date(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string()
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Names {
-    guid: String,
-    modified_date: Option<Time>,
 }

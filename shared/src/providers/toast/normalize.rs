@@ -4,20 +4,25 @@
 //! become one sale: kitchen, server and business date belong to the order, and the split matters only to whoever paid,
 //! so it survives as separate payments. Every payment that was given back becomes a refund with a day of its own.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use jiff::civil::Date;
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
 use super::refund;
 use super::wire::{self, Check, Order, Selection};
-use crate::domain::{
-    Amounts, Configuration, Currency, Discount, Discrepancy, DiscrepancyKind, ExternalOrderId, LineItem, LineItemKind,
-    Location, LocationId, Minor, Modifier, Payment, ProviderKind, Quantity, ServiceCharge, SourceVersion, Tax, Tender,
-    Transaction, TransactionId, TransactionKind, TransactionStatus,
+use super::words::{
+    business_date, included_tax, is_included, is_paid, is_rounding, item_id, kind, quantity, rate_percent, tender, unit,
 };
-use crate::providers::decimal::{Exact, exact_minor, rounded_minor, sum_exact, sum_minor};
-use crate::providers::error::read_json;
+use crate::domain::{
+    Amounts, Configuration, Currency, Discount, Discrepancy, DiscrepancyKind, ExternalOrderId, LineItem, Location,
+    LocationId, Minor, Modifier, Payment, ProviderKind, Quantity, ServiceCharge, SourceVersion, Tax, Transaction,
+    TransactionId, TransactionKind, TransactionStatus,
+};
+use crate::providers::decimal::{Exact, exact_minor, rounded_minor, sum_exact, sum_minor, try_sum_minor};
+use crate::providers::error::{each, read_json};
+use crate::providers::text::{kept, kept_or_empty};
 use crate::providers::{PayloadError, PayloadProblem};
 
 /// Whether a gratuity that the till adds by itself stands in a check's `totalAmount` already. Unverified: `amount`
@@ -38,8 +43,7 @@ pub(super) fn transactions(
     let mut transactions = vec![context.sale()?];
     for (check_index, check) in order.checks.iter().enumerate() {
         for (index, payment) in check.payments.iter().enumerate() {
-            let path = format!("checks[{check_index}].payments[{index}]");
-            transactions.extend(refund::of_payment(&context, payment, &path)?);
+            transactions.extend(refund::of_payment(&context, payment, Place::Payment(check_index, index))?);
         }
     }
     Ok(transactions)
@@ -52,6 +56,26 @@ pub(super) fn order_id(body: &[u8]) -> Option<ExternalOrderId> {
         guid: String,
     }
     ExternalOrderId::new(read_json::<Named>(body).ok()?.guid).ok()
+}
+
+/// Where in an order: which check, and which of its parts.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Check(usize),
+    Selection(usize, usize),
+    Charge(usize, usize),
+    Payment(usize, usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check(check) => write!(f, "checks[{check}]"),
+            Self::Selection(check, index) => write!(f, "checks[{check}].selections[{index}]"),
+            Self::Charge(check, index) => write!(f, "checks[{check}].appliedServiceCharges[{index}]"),
+            Self::Payment(check, index) => write!(f, "checks[{check}].payments[{index}]"),
+        }
+    }
 }
 
 pub(super) struct Context<'a> {
@@ -86,29 +110,27 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The checks that still count, each with its place.
-    fn checks(&self) -> impl Iterator<Item = (String, &'a Check<'a>)> {
+    /// The checks that still count, each with its index.
+    fn checks(&self) -> impl Iterator<Item = (usize, &'a Check<'a>)> {
         let is_order_live = self.order.voided != Some(true) && self.order.deleted != Some(true);
         let checks = self.order.checks.iter().enumerate().filter(move |_| is_order_live);
-        checks
-            .filter(|(_, check)| check.voided != Some(true) && check.deleted != Some(true))
-            .map(|(index, check)| (format!("checks[{index}]"), check))
+        checks.filter(|(_, check)| check.voided != Some(true) && check.deleted != Some(true))
     }
 
     /// The lines that still count.
-    pub(super) fn selections(&self) -> impl Iterator<Item = (String, &'a Selection<'a>)> {
-        self.checks().flat_map(|(path, check)| {
+    pub(super) fn selections(&self) -> impl Iterator<Item = (Place, &'a Selection<'a>)> {
+        self.checks().flat_map(|(check_index, check)| {
             let selections = check.selections.iter().enumerate();
             selections
                 .filter(|(_, selection)| selection.voided != Some(true))
-                .map(move |(index, selection)| (format!("{path}.selections[{index}]"), selection))
+                .map(move |(index, selection)| (Place::Selection(check_index, index), selection))
         })
     }
 
-    pub(super) fn charges(&self) -> impl Iterator<Item = (String, &'a wire::ServiceCharge<'a>)> {
-        self.checks().flat_map(|(path, check)| {
+    pub(super) fn charges(&self) -> impl Iterator<Item = (Place, &'a wire::ServiceCharge<'a>)> {
+        self.checks().flat_map(|(check_index, check)| {
             let charges = check.applied_service_charges.iter().enumerate();
-            charges.map(move |(index, charge)| (format!("{path}.appliedServiceCharges[{index}]"), charge))
+            charges.map(move |(index, charge)| (Place::Charge(check_index, index), charge))
         })
     }
 
@@ -119,7 +141,7 @@ impl<'a> Context<'a> {
             _ => {}
         }
         let mut status = TransactionStatus::Voided;
-        for (path, check) in self.checks() {
+        for (index, check) in self.checks() {
             match check.payment_status.as_deref() {
                 // Of a card payment the tip may still change; it is paid all the same.
                 Some("PAID" | "CLOSED") => {
@@ -128,8 +150,8 @@ impl<'a> Context<'a> {
                     }
                 }
                 Some("OPEN") => status = TransactionStatus::Open,
-                Some(_) => return Err(PayloadError::invalid(format!("{path}.paymentStatus"))),
-                None => return Err(PayloadError::missing(format!("{path}.paymentStatus"))),
+                Some(_) => return Err(PayloadError::invalid("paymentStatus").inside(Place::Check(index))),
+                None => return Err(PayloadError::missing("paymentStatus").inside(Place::Check(index))),
             }
         }
         Ok(status)
@@ -137,7 +159,7 @@ impl<'a> Context<'a> {
 
     fn sale(&self) -> Result<Transaction, PayloadError> {
         let status = self.status()?;
-        let line_items = self.selections().map(|(path, s)| self.line(s, &path)).collect::<Result<Vec<_>, _>>()?;
+        let line_items = self.line_items()?;
         let payments = self.payments()?;
         let rounding = self.charges_of(is_rounding)?;
         let service_charge = self.charges_of(|charge| !is_rounding(charge))?;
@@ -190,110 +212,117 @@ impl<'a> Context<'a> {
     }
 
     fn total_of(&self, field: &str, amount: fn(&Check<'_>) -> Option<Exact>) -> Result<Minor, PayloadError> {
-        let amounts = self.checks().map(|(path, check)| {
-            let path = format!("{path}.{field}");
-            exact_minor(amount(check).ok_or_else(|| PayloadError::missing(&path))?, self.currency, &path)
+        let amounts = self.checks().map(|(index, check)| {
+            let amount = amount(check).ok_or_else(|| PayloadError::missing(field));
+            let amount = amount.and_then(|amount| exact_minor(amount, self.currency, field));
+            amount.map_err(|error| error.inside(Place::Check(index)))
         });
-        sum_minor(amounts.collect::<Result<Vec<_>, _>>()?, field)
+        try_sum_minor(amounts, field)
     }
 
     fn charges_of(&self, counts: impl Fn(&wire::ServiceCharge<'_>) -> bool) -> Result<Minor, PayloadError> {
         let charges = self.charges().filter(|(_, charge)| counts(charge));
-        let amounts = charges.map(|(path, charge)| self.rounded(charge.charge_amount, &path));
-        sum_minor(amounts.collect::<Result<Vec<_>, _>>()?, "appliedServiceCharges")
+        let amounts = charges.map(|(place, charge)| {
+            self.rounded(charge.charge_amount, "chargeAmount").map_err(|error| error.inside(place))
+        });
+        try_sum_minor(amounts, "appliedServiceCharges")
     }
 
     /// Line by line, as it stands in the lines' gross amounts.
     fn included_tax(&self) -> Result<Minor, PayloadError> {
-        let taxes = self.selections().map(|(path, selection)| self.rounded(included_tax(selection), &path));
-        sum_minor(taxes.collect::<Result<Vec<_>, _>>()?, "selections")
+        let taxes = self.selections().map(|(place, selection)| {
+            self.rounded(included_tax(selection), "tax").map_err(|error| error.inside(place))
+        });
+        try_sum_minor(taxes, "selections")
     }
 
-    fn line(&self, selection: &Selection<'_>, path: &str) -> Result<LineItem, PayloadError> {
-        let at = |field: &str| format!("{path}.{field}");
-        let price = selection.price.ok_or_else(|| PayloadError::missing(at("price")))?;
-        let price = self.rounded(Some(price), &at("price"))?;
-        let included = self.rounded(included_tax(selection), &at("tax"))?;
-        let net = sum_minor([price, included], path)?;
+    fn line_items(&self) -> Result<Vec<LineItem>, PayloadError> {
+        let mut line_items = Vec::with_capacity(self.checks().map(|(_, check)| check.selections.len()).sum());
+        for (place, selection) in self.selections() {
+            line_items.push(self.line(selection, place).map_err(|error| error.inside(place))?);
+        }
+        Ok(line_items)
+    }
+
+    fn line(&self, selection: &Selection<'_>, place: Place) -> Result<LineItem, PayloadError> {
+        let price = selection.price.ok_or_else(|| PayloadError::missing("price"))?;
+        let price = self.rounded(Some(price), "price")?;
+        let included = self.rounded(included_tax(selection), "tax")?;
+        let net = sum_minor([price, included], "price")?;
         // A gross below the net would mean that it leaves something out, modifiers for one (unverified).
-        let stated = self.rounded(selection.pre_discount_price, &at("preDiscountPrice"))?;
+        let stated = self.rounded(selection.pre_discount_price, "preDiscountPrice")?;
         let gross = if selection.pre_discount_price.is_some() && stated >= net {
             stated
         } else {
-            let taken_off = self.discounts_of(&selection.applied_discounts, path)?;
-            sum_minor(taken_off.iter().map(|discount| discount.amount).chain([net]), path)?
+            let taken_off = self.discounts_of(&selection.applied_discounts)?;
+            sum_minor(taken_off.iter().map(|discount| discount.amount).chain([net]), "appliedDiscounts")?
         };
         let quantity = quantity(selection);
-        let tax = self.rounded(selection.tax, &at("tax"))?;
+        let tax = self.rounded(selection.tax, "tax")?;
         Ok(LineItem {
-            id: selection.guid.as_deref().unwrap_or(path).to_owned(),
+            id: selection.guid.as_deref().map_or_else(|| place.to_string(), str::to_owned),
             kind: kind(selection),
-            name: name(selection),
+            name: kept_or_empty(&selection.display_name),
             item_id: item_id(selection),
             quantity,
             unit: unit(selection),
-            unit_price: self.unit_price(selection, quantity, &at("receiptLinePrice"))?,
+            unit_price: self.unit_price(selection, quantity)?,
             gross,
-            discount: gross.checked_sub(net).map_err(|_| PayloadError::out_of_range(path))?,
+            discount: gross.checked_sub(net).map_err(|_| PayloadError::out_of_range("price"))?,
             tax,
-            total: sum_minor([price, tax], path)?,
-            modifiers: self.modifiers(selection, path)?,
+            total: sum_minor([price, tax], "price")?,
+            modifiers: self.modifiers(selection)?,
         })
     }
 
     /// `receiptLinePrice`; older orders do not have it.
-    fn unit_price(
-        &self,
-        selection: &Selection<'_>,
-        quantity: Quantity,
-        path: &str,
-    ) -> Result<Option<Minor>, PayloadError> {
+    fn unit_price(&self, selection: &Selection<'_>, quantity: Quantity) -> Result<Option<Minor>, PayloadError> {
         let calculated = || selection.pre_discount_price?.0.checked_div(quantity.value());
         let price = selection.receipt_line_price.map(|price| price.0).or_else(calculated);
-        price.map(|price| rounded_minor(price, self.currency, path)).transpose()
+        price.map(|price| rounded_minor(price, self.currency, "receiptLinePrice")).transpose()
     }
 
     /// Flat, whatever the depth: the line's price contains them all.
-    fn modifiers(&self, selection: &Selection<'_>, path: &str) -> Result<Vec<Modifier>, PayloadError> {
+    fn modifiers(&self, selection: &Selection<'_>) -> Result<Vec<Modifier>, PayloadError> {
         let mut modifiers = Vec::new();
         for (index, modifier) in selection.modifiers.iter().enumerate() {
             if modifier.voided == Some(true) {
                 continue;
             }
-            let path = format!("{path}.modifiers[{index}]");
+            let inside = |error: PayloadError| error.inside(format_args!("modifiers[{index}]"));
             modifiers.push(Modifier {
-                name: name(modifier),
+                name: kept_or_empty(&modifier.display_name),
                 item_id: item_id(modifier),
                 quantity: quantity(modifier),
-                total: self.rounded(modifier.pre_discount_price.or(modifier.price), &path)?,
+                total: self
+                    .rounded(modifier.pre_discount_price.or(modifier.price), "preDiscountPrice")
+                    .map_err(inside)?,
             });
-            modifiers.extend(self.modifiers(modifier, &path)?);
+            modifiers.extend(self.modifiers(modifier).map_err(inside)?);
         }
         Ok(modifiers)
     }
 
     /// Those of the checks stand in the lines' prices already, those of modifiers in their parents'.
     fn discounts(&self) -> Result<Vec<Discount>, PayloadError> {
+        let of_checks = self.checks().map(|(index, check)| (Place::Check(index), &check.applied_discounts));
+        let of_lines = self.selections().map(|(place, selection)| (place, &selection.applied_discounts));
         let mut discounts = Vec::new();
-        for (path, check) in self.checks() {
-            discounts.extend(self.discounts_of(&check.applied_discounts, &path)?);
-        }
-        for (path, selection) in self.selections() {
-            discounts.extend(self.discounts_of(&selection.applied_discounts, &path)?);
+        for (place, applied) in of_checks.chain(of_lines) {
+            discounts.extend(self.discounts_of(applied).map_err(|error| error.inside(place))?);
         }
         Ok(discounts)
     }
 
-    fn discounts_of(&self, discounts: &[wire::Discount<'_>], path: &str) -> Result<Vec<Discount>, PayloadError> {
-        let discounts = discounts.iter().enumerate();
-        discounts
-            .filter(|(_, discount)| discount.processing_state.as_deref() != Some("VOID"))
-            .map(|(index, discount)| {
-                let path = format!("{path}.appliedDiscounts[{index}].discountAmount");
-                let name = discount.name.as_deref().unwrap_or_default().to_owned();
-                Ok(Discount { name, amount: self.rounded(discount.discount_amount, &path)? })
-            })
-            .collect()
+    fn discounts_of(&self, applied: &[wire::Discount<'_>]) -> Result<Vec<Discount>, PayloadError> {
+        let discounts = each("appliedDiscounts", applied, |_, discount| {
+            if discount.processing_state.as_deref() == Some("VOID") {
+                return Ok(None);
+            }
+            let amount = self.rounded(discount.discount_amount, "discountAmount")?;
+            Ok(Some(Discount { name: kept_or_empty(&discount.name), amount }))
+        })?;
+        Ok(discounts.into_iter().flatten().collect())
     }
 
     /// Every tax once: the lines carry up to eight decimals, and only their sum is money. What a marketplace pays itself
@@ -302,7 +331,7 @@ impl<'a> Context<'a> {
         struct Sum<'a> {
             tax: &'a wire::Tax<'a>,
             included: bool,
-            amounts: Vec<Decimal>,
+            amount: Decimal,
         }
         let of_lines = self.selections().flat_map(|(_, selection)| {
             let included = is_included(selection);
@@ -317,17 +346,17 @@ impl<'a> Context<'a> {
         for (tax, included) in of_lines.chain(of_charges) {
             let amount = tax.tax_amount.unwrap_or_default().0;
             match sums.iter_mut().find(|sum| key(sum.tax, sum.included) == key(tax, included)) {
-                Some(sum) => sum.amounts.push(amount),
-                None => sums.push(Sum { tax, included, amounts: vec![amount] }),
+                Some(sum) => sum.amount = sum_exact([sum.amount, amount], "appliedTaxes")?,
+                None => sums.push(Sum { tax, included, amount }),
             }
         }
         let sums = sums.into_iter();
         sums.map(|sum| {
             Ok(Tax {
-                name: sum.tax.name.as_deref().unwrap_or_default().to_owned(),
+                name: kept_or_empty(&sum.tax.name),
                 rate_percent: rate_percent(sum.tax),
                 included: sum.included,
-                amount: rounded_minor(sum_exact(sum.amounts, "appliedTaxes")?, self.currency, "appliedTaxes")?,
+                amount: rounded_minor(sum.amount, self.currency, "appliedTaxes")?,
             })
         })
         .collect()
@@ -336,37 +365,33 @@ impl<'a> Context<'a> {
     fn service_charges(&self) -> Result<Vec<ServiceCharge>, PayloadError> {
         let charges = self.charges().filter(|(_, charge)| !is_rounding(charge));
         charges
-            .map(|(path, charge)| {
-                Ok(ServiceCharge {
-                    name: charge.name.as_deref().unwrap_or_default().to_owned(),
-                    gratuity: charge.gratuity == Some(true),
-                    amount: self.rounded(charge.charge_amount, &path)?,
-                })
+            .map(|(place, charge)| {
+                let amount = self.rounded(charge.charge_amount, "chargeAmount").map_err(|error| error.inside(place))?;
+                let gratuity = charge.gratuity == Some(true);
+                Ok(ServiceCharge { name: kept_or_empty(&charge.name), gratuity, amount })
             })
             .collect()
     }
 
     fn payments(&self) -> Result<Vec<Payment>, PayloadError> {
         let mut payments = Vec::new();
-        for (path, check) in self.checks() {
-            for (index, payment) in check.payments.iter().enumerate() {
-                if is_paid(payment) {
-                    payments.push(self.payment(payment, &format!("{path}.payments[{index}]"))?);
-                }
+        for (check_index, check) in self.checks() {
+            for (index, payment) in check.payments.iter().enumerate().filter(|(_, payment)| is_paid(payment)) {
+                let payment = self.payment(payment);
+                payments.push(payment.map_err(|error| error.inside(Place::Payment(check_index, index)))?);
             }
         }
         Ok(payments)
     }
 
-    fn payment(&self, payment: &wire::Payment<'_>, path: &str) -> Result<Payment, PayloadError> {
-        let at = |field: &str| format!("{path}.{field}");
-        let amount = payment.amount.ok_or_else(|| PayloadError::missing(at("amount")))?;
-        let amount = exact_minor(amount, self.currency, &at("amount"))?;
-        let tip = exact_minor(payment.tip_amount.unwrap_or_default(), self.currency, &at("tipAmount"))?;
+    fn payment(&self, payment: &wire::Payment<'_>) -> Result<Payment, PayloadError> {
+        let amount = payment.amount.ok_or_else(|| PayloadError::missing("amount"))?;
+        let amount = exact_minor(amount, self.currency, "amount")?;
+        let tip = exact_minor(payment.tip_amount.unwrap_or_default(), self.currency, "tipAmount")?;
         Ok(Payment {
-            id: payment.guid.as_deref().ok_or_else(|| PayloadError::missing(at("guid")))?.to_owned(),
+            id: kept(&payment.guid).ok_or_else(|| PayloadError::missing("guid"))?,
             tender: tender(payment),
-            amount: sum_minor([amount, tip], path)?,
+            amount: sum_minor([amount, tip], "amount")?,
             tip,
         })
     }
@@ -392,7 +417,7 @@ impl<'a> Context<'a> {
             original_order_id: parts.original_order_id,
             source_version: SourceVersion(modified.as_microsecond()),
             location_id: self.location.id.clone(),
-            channel: order.source.as_deref().map(str::to_owned),
+            channel: kept(&order.source),
             created_at: self.created_at,
             occurred_at: parts.occurred_at,
             business_date,
@@ -425,92 +450,4 @@ pub(super) struct Parts {
     pub taxes: Vec<Tax>,
     pub service_charges: Vec<ServiceCharge>,
     pub payments: Vec<Payment>,
-}
-
-/// `20260214`.
-fn business_date(number: i64) -> Option<Date> {
-    let (year, month, day) = (number / 10_000, number / 100 % 100, number % 100);
-    Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
-}
-
-fn is_included(selection: &Selection<'_>) -> bool {
-    selection.tax_inclusion.as_deref() == Some("INCLUDED")
-}
-
-/// `price` is without tax, always, and `receiptLinePrice` with the tax that is included. Where `preDiscountPrice` stands
-/// is not documented, so its amount tells: with tax it is what the receipt says, with or without the modifiers.
-fn included_tax(selection: &Selection<'_>) -> Option<Exact> {
-    let (tax, gross) = (selection.tax.filter(|_| is_included(selection))?, selection.pre_discount_price?.0);
-    let quantity = selection.quantity.map_or(Decimal::ONE, |quantity| quantity.0);
-    let is_inside = match selection.receipt_line_price {
-        Some(unit) => {
-            let receipt = unit.0.checked_mul(quantity)?;
-            let modifiers = selection.modifiers.iter().filter_map(|modifier| modifier.pre_discount_price);
-            let with_modifiers = modifiers.fold(receipt, |sum, modifier| sum + modifier.0);
-            [receipt, with_modifiers].iter().any(|amount| amount.round_dp(gross.scale()) == gross)
-        }
-        None => gross >= selection.price.unwrap_or_default().0 + tax.0,
-    };
-    Some(tax).filter(|_| is_inside)
-}
-
-/// Money that has been received or surely will be. A payment without a state is one of an old till's: it has been
-/// received when it has a time.
-fn is_paid(payment: &wire::Payment<'_>) -> bool {
-    match payment.payment_status.as_deref() {
-        Some("AUTHORIZED" | "CAPTURE_IN_PROGRESS" | "CAPTURED") => true,
-        Some(_) => false,
-        None => payment.paid_date.is_some(),
-    }
-}
-
-/// Coins that do not exist; its sign is taken as it comes (unverified).
-fn is_rounding(charge: &wire::ServiceCharge<'_>) -> bool {
-    charge.service_charge_category.as_deref() == Some("CASH_ROUNDING")
-}
-
-fn kind(selection: &Selection<'_>) -> LineItemKind {
-    match selection.selection_type.as_deref() {
-        Some("TOAST_CARD_SELL" | "TOAST_CARD_RELOAD") => LineItemKind::GiftCard,
-        Some("HOUSE_ACCOUNT_PAY_BALANCE") => LineItemKind::AccountPayment,
-        Some("OPEN_ITEM") => LineItemKind::CustomAmount,
-        _ if selection.deferred == Some(true) => LineItemKind::GiftCard,
-        _ => LineItemKind::Item,
-    }
-}
-
-pub(super) fn name(selection: &Selection<'_>) -> String {
-    selection.display_name.as_deref().unwrap_or_default().to_owned()
-}
-
-pub(super) fn item_id(selection: &Selection<'_>) -> Option<String> {
-    selection.item.as_ref()?.guid.as_deref().map(str::to_owned)
-}
-
-/// A modifier's is taken as it stands; whether it counts per piece of its parent is unverified.
-pub(super) fn quantity(selection: &Selection<'_>) -> Quantity {
-    selection.quantity.map_or(Quantity::ONE, |quantity| Quantity::new(quantity.0))
-}
-
-pub(super) fn unit(selection: &Selection<'_>) -> Option<String> {
-    selection.unit_of_measure.as_deref().filter(|unit| *unit != "NONE").map(str::to_owned)
-}
-
-/// Only of what is a rate: a fixed tax has an amount there.
-fn rate_percent(tax: &wire::Tax<'_>) -> Option<Quantity> {
-    let is_rate = matches!(tax.tax_type.as_deref(), Some("PERCENT") | None);
-    let rate = tax.rate.filter(|_| is_rate)?;
-    Some(Quantity::new(rate.0.checked_mul(Decimal::ONE_HUNDRED)?))
-}
-
-pub(super) fn tender(payment: &wire::Payment<'_>) -> Tender {
-    match payment.payment_type.as_deref() {
-        Some("CASH") => Tender::Cash,
-        Some("CREDIT") => Tender::Card,
-        Some("GIFTCARD" | "TOAST_SV") => Tender::GiftCard,
-        Some("LEVELUP") => Tender::Wallet,
-        Some("HOUSE_ACCOUNT") => Tender::Invoice,
-        // Points, what a restaurant has invented, and words that are still to come.
-        _ => Tender::Other,
-    }
 }

@@ -3,60 +3,90 @@
 //! Toast keeps one record of it inside the payment, which grows when more is given back; so the payment's id is the
 //! refund's, and its day is that of the last time. What was taken back stands at the lines, if the till says so.
 
-use super::normalize::{Context, Parts, item_id, name, quantity, tender, unit};
+use jiff::Timestamp;
+
+use super::normalize::{Context, Parts, Place};
 use super::wire::{self, RefundDetails, Selection};
+use super::words::{item_id, quantity, tender, unit};
 use crate::domain::{
     Amounts, ExternalOrderId, LineItem, LineItemKind, Minor, Payment, Quantity, ServiceCharge, Transaction,
     TransactionKind, TransactionStatus,
 };
 use crate::providers::PayloadError;
-use crate::providers::decimal::{exact_minor, sum_minor};
+use crate::providers::decimal::{Exact, exact_minor, sum_minor};
+use crate::providers::text::kept_or_empty;
+
+/// Where a refund's amounts stand at a line or charge.
+const PATH: &str = "refundDetails";
 
 pub(super) fn of_payment(
     context: &Context<'_>,
     payment: &wire::Payment<'_>,
-    path: &str,
+    place: Place,
 ) -> Result<Option<Transaction>, PayloadError> {
     let Some(refund) = &payment.refund else { return Ok(None) };
-    let at = |field: &str| format!("{path}.refund.{field}");
-    let amount = exact_minor(refund.refund_amount.unwrap_or_default(), context.currency, &at("refundAmount"))?;
-    let tip = exact_minor(refund.tip_refund_amount.unwrap_or_default(), context.currency, &at("tipRefundAmount"))?;
-    let total = sum_minor([amount, tip], path)?;
-    if total == Minor::ZERO {
-        return Ok(None);
-    }
-    let id = payment.guid.as_deref().ok_or_else(|| PayloadError::missing(format!("{path}.guid")))?;
-    let date = refund.refund_date.ok_or_else(|| PayloadError::missing(at("refundDate")))?;
-
-    let taken_back = TakenBack::find(context, refund)?;
-    let TakenBack { mut line_items, service_charges, charges_tax } = taken_back;
+    let given_back = GivenBack::read(context, payment, refund).map_err(|error| error.inside(place))?;
+    let Some(GivenBack { id, payment, occurred_at }) = given_back else { return Ok(None) };
+    let TakenBack { mut line_items, service_charges, charges_tax } = TakenBack::find(context, refund)?;
+    let amount = payment.amount.checked_sub(payment.tip).map_err(|_| PayloadError::out_of_range(PATH))?;
     if line_items.is_empty() && service_charges.is_empty() && amount != Minor::ZERO {
-        line_items.push(unspecified(id, amount));
+        line_items.push(unspecified(&payment.id, amount));
     }
     let amounts = Amounts {
-        gross: sum_minor(line_items.iter().map(|line| line.gross), path)?,
-        tax: sum_minor(line_items.iter().map(|line| line.tax).chain([charges_tax]), path)?,
-        service_charge: sum_minor(service_charges.iter().map(|charge| charge.amount), path)?,
-        tip,
-        total,
+        gross: sum_minor(line_items.iter().map(|line| line.gross), PATH)?,
+        tax: sum_minor(line_items.iter().map(|line| line.tax).chain([charges_tax]), PATH)?,
+        service_charge: sum_minor(service_charges.iter().map(|charge| charge.amount), PATH)?,
+        tip: payment.tip,
+        total: payment.amount,
         ..Amounts::default()
     };
     context
         .transaction(Parts {
             kind: TransactionKind::Refund,
-            id: ExternalOrderId::new(id).map_err(|_| PayloadError::invalid(format!("{path}.guid")))?,
+            id,
             original_order_id: Some(context.id.clone()),
             status: TransactionStatus::Completed,
-            occurred_at: date.0,
+            occurred_at,
             business_date: refund.refund_business_date,
             amounts,
             line_items,
             discounts: Vec::new(),
             taxes: Vec::new(),
             service_charges,
-            payments: vec![Payment { id: id.to_owned(), tender: tender(payment), amount: total, tip }],
+            payments: vec![payment],
         })
         .map(Some)
+}
+
+/// What a refund says at its payment.
+struct GivenBack {
+    id: ExternalOrderId,
+    payment: Payment,
+    occurred_at: Timestamp,
+}
+
+impl GivenBack {
+    /// `None`: nothing was given back yet.
+    fn read(
+        context: &Context<'_>,
+        payment: &wire::Payment<'_>,
+        refund: &wire::Refund<'_>,
+    ) -> Result<Option<Self>, PayloadError> {
+        let exact = |amount: Option<Exact>, path| exact_minor(amount.unwrap_or_default(), context.currency, path);
+        let amount = exact(refund.refund_amount, "refund.refundAmount")?;
+        let tip = exact(refund.tip_refund_amount, "refund.tipRefundAmount")?;
+        let total = sum_minor([amount, tip], "refund")?;
+        if total == Minor::ZERO {
+            return Ok(None);
+        }
+        let id = payment.guid.as_deref().ok_or_else(|| PayloadError::missing("guid"))?;
+        let date = refund.refund_date.ok_or_else(|| PayloadError::missing("refund.refundDate"))?;
+        Ok(Some(Self {
+            id: ExternalOrderId::new(id).map_err(|_| PayloadError::invalid("guid"))?,
+            payment: Payment { id: id.to_owned(), tender: tender(payment), amount: total, tip },
+            occurred_at: date.0,
+        }))
+    }
 }
 
 /// What a refund says at the lines and charges.
@@ -74,19 +104,20 @@ impl TakenBack {
             let given = details.refund_transaction.as_ref().and_then(|reference| reference.guid.as_deref());
             wanted.is_some() && given == wanted
         };
-        for (path, selection) in context.selections() {
+        for (place, selection) in context.selections() {
             if let Some(details) = selection.refund_details.as_ref().filter(|details| is_of_refund(details)) {
-                found.line_items.push(line(context, selection, details, &path)?);
+                let line = line(context, selection, details, place).map_err(|error| error.inside(place))?;
+                found.line_items.push(line);
             }
         }
-        for (path, charge) in context.charges() {
+        for (place, charge) in context.charges() {
             if let Some(details) = charge.refund_details.as_ref().filter(|details| is_of_refund(details)) {
-                let name = charge.name.as_deref().unwrap_or_default().to_owned();
-                let amount = context.rounded(details.refund_amount, &path)?;
+                let inside = |error: PayloadError| error.inside(place);
+                let amount = context.rounded(details.refund_amount, PATH).map_err(inside)?;
                 let gratuity = charge.gratuity == Some(true);
-                found.service_charges.push(ServiceCharge { name, gratuity, amount });
-                let tax = context.rounded(details.tax_refund_amount, &path)?;
-                found.charges_tax = sum_minor([found.charges_tax, tax], &path)?;
+                found.service_charges.push(ServiceCharge { name: kept_or_empty(&charge.name), gratuity, amount });
+                let tax = context.rounded(details.tax_refund_amount, PATH).map_err(inside)?;
+                found.charges_tax = sum_minor([found.charges_tax, tax], PATH)?;
             }
         }
         Ok(found)
@@ -99,15 +130,15 @@ fn line(
     context: &Context<'_>,
     selection: &Selection<'_>,
     details: &RefundDetails<'_>,
-    path: &str,
+    place: Place,
 ) -> Result<LineItem, PayloadError> {
-    let gross = context.rounded(details.refund_amount, path)?;
-    let tax = context.rounded(details.tax_refund_amount, path)?;
-    let is_whole = context.rounded(selection.price, path)? == gross;
+    let gross = context.rounded(details.refund_amount, PATH)?;
+    let tax = context.rounded(details.tax_refund_amount, PATH)?;
+    let is_whole = context.rounded(selection.price, "price")? == gross;
     Ok(LineItem {
-        id: selection.guid.as_deref().unwrap_or(path).to_owned(),
+        id: selection.guid.as_deref().map_or_else(|| place.to_string(), str::to_owned),
         kind: if is_whole { LineItemKind::Item } else { LineItemKind::CustomAmount },
-        name: name(selection),
+        name: kept_or_empty(&selection.display_name),
         item_id: item_id(selection),
         quantity: if is_whole { quantity(selection) } else { Quantity::ONE },
         unit: unit(selection).filter(|_| is_whole),
@@ -115,7 +146,7 @@ fn line(
         gross,
         discount: Minor::ZERO,
         tax,
-        total: sum_minor([gross, tax], path)?,
+        total: sum_minor([gross, tax], PATH)?,
         modifiers: Vec::new(),
     })
 }

@@ -3,32 +3,29 @@
 //! Nulls stand everywhere, and the documentation's own samples leave required fields out. Unknown words of an
 //! enumeration are kept as text and judged where they are used. GUIDs are text: not all are UUIDs.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 
 use crate::providers::decimal::Exact;
+use crate::providers::text::Str;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Order<'a> {
     #[serde(borrow)]
-    pub guid: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub source: Option<Cow<'a, str>>,
+    pub guid: Option<Str<'a>>,
+    pub source: Option<Str<'a>>,
     pub business_date: Option<i64>,
     pub created_date: Option<Time>,
     pub opened_date: Option<Time>,
     pub modified_date: Option<Time>,
     pub paid_date: Option<Time>,
     pub closed_date: Option<Time>,
-    #[serde(borrow)]
-    pub approval_status: Option<Cow<'a, str>>,
+    pub approval_status: Option<Str<'a>>,
     pub voided: Option<bool>,
     pub deleted: Option<bool>,
     pub created_in_test_mode: Option<bool>,
     pub excess_food: Option<bool>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub checks: Vec<Check<'a>>,
 }
 
@@ -36,19 +33,19 @@ pub(super) struct Order<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Check<'a> {
     #[serde(borrow)]
-    pub payment_status: Option<Cow<'a, str>>,
+    pub payment_status: Option<Str<'a>>,
     pub paid_date: Option<Time>,
     pub voided: Option<bool>,
     pub deleted: Option<bool>,
     pub tax_amount: Option<Exact>,
     pub total_amount: Option<Exact>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub selections: Vec<Selection<'a>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub applied_discounts: Vec<Discount<'a>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub applied_service_charges: Vec<ServiceCharge<'a>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub payments: Vec<Payment<'a>>,
 }
 
@@ -57,60 +54,53 @@ pub(super) struct Check<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Selection<'a> {
     #[serde(borrow)]
-    pub guid: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub guid: Option<Str<'a>>,
     pub item: Option<Reference<'a>>,
-    #[serde(borrow)]
-    pub display_name: Option<Cow<'a, str>>,
+    pub display_name: Option<Str<'a>>,
     pub quantity: Option<Exact>,
-    #[serde(borrow)]
-    pub unit_of_measure: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub selection_type: Option<Cow<'a, str>>,
+    pub unit_of_measure: Option<Str<'a>>,
+    pub selection_type: Option<Str<'a>>,
     pub deferred: Option<bool>,
     pub voided: Option<bool>,
     pub receipt_line_price: Option<Exact>,
     pub pre_discount_price: Option<Exact>,
     pub price: Option<Exact>,
     pub tax: Option<Exact>,
-    #[serde(borrow)]
-    pub tax_inclusion: Option<Cow<'a, str>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    pub tax_inclusion: Option<Str<'a>>,
+    #[serde(default, deserialize_with = "list")]
     pub applied_taxes: Vec<Tax<'a>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub applied_discounts: Vec<Discount<'a>>,
-    #[serde(borrow)]
     pub refund_details: Option<RefundDetails<'a>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    #[serde(default, deserialize_with = "list")]
     pub modifiers: Vec<Selection<'a>>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Reference<'a> {
     #[serde(borrow)]
-    pub guid: Option<Cow<'a, str>>,
+    pub guid: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Discount<'a> {
     #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
+    pub name: Option<Str<'a>>,
     pub discount_amount: Option<Exact>,
-    #[serde(borrow)]
-    pub processing_state: Option<Cow<'a, str>>,
+    pub processing_state: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Tax<'a> {
     #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
+    pub name: Option<Str<'a>>,
     /// Of one: `0.0625` is 6.25 percent.
     pub rate: Option<Exact>,
     pub tax_amount: Option<Exact>,
-    #[serde(rename = "type", borrow)]
-    pub tax_type: Option<Cow<'a, str>>,
+    #[serde(rename = "type")]
+    pub tax_type: Option<Str<'a>>,
     pub facilitator_collect_and_remit_tax: Option<bool>,
 }
 
@@ -118,14 +108,12 @@ pub(super) struct Tax<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServiceCharge<'a> {
     #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
+    pub name: Option<Str<'a>>,
     pub charge_amount: Option<Exact>,
     pub gratuity: Option<bool>,
-    #[serde(borrow)]
-    pub service_charge_category: Option<Cow<'a, str>>,
-    #[serde(default, borrow, deserialize_with = "list")]
+    pub service_charge_category: Option<Str<'a>>,
+    #[serde(default, deserialize_with = "list")]
     pub applied_taxes: Vec<Tax<'a>>,
-    #[serde(borrow)]
     pub refund_details: Option<RefundDetails<'a>>,
 }
 
@@ -144,16 +132,14 @@ pub(super) struct RefundDetails<'a> {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Payment<'a> {
     #[serde(borrow)]
-    pub guid: Option<Cow<'a, str>>,
-    #[serde(rename = "type", borrow)]
-    pub payment_type: Option<Cow<'a, str>>,
+    pub guid: Option<Str<'a>>,
+    #[serde(rename = "type")]
+    pub payment_type: Option<Str<'a>>,
     /// Without the tip.
     pub amount: Option<Exact>,
     pub tip_amount: Option<Exact>,
     pub paid_date: Option<Time>,
-    #[serde(borrow)]
-    pub payment_status: Option<Cow<'a, str>>,
-    #[serde(borrow)]
+    pub payment_status: Option<Str<'a>>,
     pub refund: Option<Refund<'a>>,
 }
 
@@ -175,7 +161,7 @@ pub(super) struct Time(pub jiff::Timestamp);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
+        let text = Str::deserialize(deserializer)?;
         super::instant(&text).map(Self).ok_or_else(|| serde::de::Error::custom("no instant"))
     }
 }

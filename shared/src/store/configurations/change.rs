@@ -29,7 +29,7 @@ pub struct Changes {
     pub(super) configurations: Configurations,
     pub(super) audit: AuditLog,
     pub(super) coordination: Coordination,
-    sync_logs: SyncLogs,
+    pub(super) sync_logs: SyncLogs,
 }
 
 /// A change of one configuration.
@@ -89,6 +89,9 @@ pub enum CommitError {
     /// The one-time word has been used.
     #[error("the one-time word was used already")]
     UsedUp,
+    /// A run has begun or ended meanwhile.
+    #[error("a run has begun or ended meanwhile")]
+    Busy,
     /// A table failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -178,33 +181,46 @@ impl Changes {
         audited: (&str, ConfigurationId, Vec<String>),
         mut writes: Vec<(Part, TransactWriteItem)>,
     ) -> Result<(), CommitError> {
-        const OPERATION: &str = "change a configuration";
         let own = writes.len();
         for attempt in 1..=ATTEMPTS {
             let head = self.audit.head(scope).await?;
             writes.truncate(own);
             let rows = self.audit.append(scope, &head, actor, (audited.0, audited.1, audited.2.clone()))?;
             writes.extend(rows.map(|write| (Part::Audit, write)));
-            let items = writes.iter().map(|(_, write)| write.clone()).collect();
-            let sent = self.configurations.client.transact_write_items().set_transact_items(Some(items)).send().await;
-            let Err(error) = sent else { return Ok(()) };
-            match error.as_service_error().map(|refused| refused_part(refused, &writes)) {
-                Some(Refused::Condition(Part::Configuration | Part::Door)) => return Err(CommitError::Moved),
-                Some(Refused::Condition(Part::Claim)) => return Err(CommitError::AccountTaken),
-                Some(Refused::Condition(Part::Memory)) => return Err(CommitError::Repeated),
-                Some(Refused::Condition(Part::OneTimeWord)) => return Err(CommitError::UsedUp),
-                Some(Refused::Condition(Part::Audit | Part::Tombstone | Part::Lane) | Refused::Conflict)
-                    if attempt < ATTEMPTS =>
-                {
-                    tokio::time::sleep(crate::store::jitter(attempt)).await;
-                }
-                Some(Refused::Condition(Part::Audit | Part::Tombstone | Part::Lane) | Refused::Conflict) => {
-                    return Err(StoreError::Contended.into());
-                }
-                Some(Refused::No) | None => return Err(StoreError::from(AwsError::new(OPERATION, error)).into()),
+            if self.attempt(&writes, attempt).await? {
+                return Ok(());
             }
         }
         Err(StoreError::Contended.into())
+    }
+
+    /// Writes what nobody needs to be told of.
+    pub(super) async fn transact_unaudited(&self, writes: Vec<(Part, TransactWriteItem)>) -> Result<(), CommitError> {
+        for attempt in 1..=ATTEMPTS {
+            if self.attempt(&writes, attempt).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Contended.into())
+    }
+
+    /// `false`: others were in the way, and after a while it may go better.
+    async fn attempt(&self, writes: &[(Part, TransactWriteItem)], attempt: u32) -> Result<bool, CommitError> {
+        let items = writes.iter().map(|(_, write)| write.clone()).collect();
+        let sent = self.configurations.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        let Err(error) = sent else { return Ok(true) };
+        match error.as_service_error().map(|refused| refused_part(refused, writes)) {
+            Some(Refused::Condition(Part::Configuration | Part::Door)) => Err(CommitError::Moved),
+            Some(Refused::Condition(Part::Claim)) => Err(CommitError::AccountTaken),
+            Some(Refused::Condition(Part::Memory)) => Err(CommitError::Repeated),
+            Some(Refused::Condition(Part::OneTimeWord)) => Err(CommitError::UsedUp),
+            Some(Refused::Condition(Part::Lane)) => Err(CommitError::Busy),
+            Some(Refused::Condition(Part::Audit | Part::Tombstone) | Refused::Conflict) => {
+                tokio::time::sleep(crate::store::jitter(attempt)).await;
+                Ok(false)
+            }
+            Some(Refused::No) | None => Err(StoreError::from(AwsError::new("change a configuration", error)).into()),
+        }
     }
 
     fn write_configuration(&self, scope: &TenantScope, change: &Change<'_>) -> Result<TransactWriteItem, StoreError> {

@@ -137,32 +137,7 @@ impl SyncLogs {
     ) -> Result<Begun, StoreError> {
         const OPERATION: &str = "begin a run";
         let kind = run.request.kind();
-        let failed = |error| StoreError::from(AwsError::new(OPERATION, error));
-        let update = Update::builder()
-            .table_name(&self.table)
-            .set_key(Some(key(scope, configuration, &lane_entry(kind))))
-            .update_expression(
-                "SET #format = :format, run_id = :run_id, #run = :run, due_shard = :shard, due_at = :due, \
-                 fence = if_not_exists(fence, :zero) REMOVE lease_until, is_cancelled",
-            )
-            .condition_expression(match seen_due_at {
-                Some(_) => "attribute_not_exists(run_id) AND due_at = :seen",
-                None => "attribute_not_exists(run_id)",
-            })
-            .expression_attribute_names("#format", "format")
-            .expression_attribute_names("#run", "run")
-            .expression_attribute_values(":format", number(FORMAT))
-            .expression_attribute_values(":run_id", text(run.id))
-            .expression_attribute_values(":run", pack(run)?)
-            .expression_attribute_values(":shard", due_shard(configuration))
-            .expression_attribute_values(":due", time(Timestamp::now() + PATIENCE))
-            .expression_attribute_values(":zero", number(0))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let update = match seen_due_at {
-            Some(seen) => update.expression_attribute_values(":seen", time(seen)),
-            None => update,
-        };
-        let write = TransactWriteItem::builder().update(update.build().map_err(failed)?).build();
+        let write = self.write_begin(scope, configuration, run, seen_due_at)?;
         let mut writes = vec![write];
         if let Some((coordination, remembered)) = remember {
             writes.push(coordination.write_memory(remembered)?);
@@ -184,6 +159,42 @@ impl SyncLogs {
             }
         }
         Err(AwsError::new(OPERATION, error).into())
+    }
+
+    /// The write that begins a run, on the condition that its lane is free.
+    pub(crate) fn write_begin(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        run: &Run,
+        seen_due_at: Option<Timestamp>,
+    ) -> Result<TransactWriteItem, StoreError> {
+        let update = Update::builder()
+            .table_name(&self.table)
+            .set_key(Some(key(scope, configuration, &lane_entry(run.request.kind()))))
+            .update_expression(
+                "SET #format = :format, run_id = :run_id, #run = :run, due_shard = :shard, due_at = :due, \
+                 fence = if_not_exists(fence, :zero) REMOVE lease_until, is_cancelled",
+            )
+            .condition_expression(match seen_due_at {
+                Some(_) => "attribute_not_exists(run_id) AND due_at = :seen",
+                None => "attribute_not_exists(run_id)",
+            })
+            .expression_attribute_names("#format", "format")
+            .expression_attribute_names("#run", "run")
+            .expression_attribute_values(":format", number(FORMAT))
+            .expression_attribute_values(":run_id", text(run.id))
+            .expression_attribute_values(":run", pack(run)?)
+            .expression_attribute_values(":shard", due_shard(configuration))
+            .expression_attribute_values(":due", time(Timestamp::now() + PATIENCE))
+            .expression_attribute_values(":zero", number(0))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let update = match seen_due_at {
+            Some(seen) => update.expression_attribute_values(":seen", time(seen)),
+            None => update,
+        };
+        let update = update.build().map_err(|error| AwsError::new("begin a run", error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
     }
 
     /// The lanes that a new connection begins with: what is begun at once, and what is due later. For the transaction that

@@ -1,0 +1,87 @@
+//! What the catalogue says, and what stands beside it.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use shared::domain::{CatalogItem, ConfigurationId, SyncCounts};
+use shared::store::product_mappings::ProductMappings;
+
+use crate::stack::{scope, stack};
+
+fn table_name() -> &'static str {
+    stack().output("ProductMappingsTable").unwrap()
+}
+
+fn client() -> Client {
+    Client::new(&stack().config())
+}
+
+fn item(id: &str, name: &str, category: Option<&str>) -> CatalogItem {
+    let (sku, category) = (Some(format!("sku-{id}")), category.map(str::to_owned));
+    CatalogItem { item_id: id.into(), name: name.into(), sku, category }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_770_000_000 + second).unwrap()
+}
+
+#[tokio::test]
+async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
+    let (all, scope, id) =
+        (ProductMappings::new(client(), table_name().into()), scope("t_menu"), ConfigurationId::generate());
+    // More than are read at once.
+    let mut menu: Vec<CatalogItem> =
+        (0..230).map(|number| item(&format!("ITEM-{number:03}"), "Bun", Some("Bread"))).collect();
+    let record = async |menu: &[CatalogItem], second| all.record_catalog(&scope, id, menu, at(second)).await.unwrap();
+    assert_eq!(record(&menu, 1).await, SyncCounts { seen: 230, created: 230, ..SyncCounts::default() });
+    assert_eq!(record(&menu, 2).await, SyncCounts { seen: 230, unchanged: 230, ..SyncCounts::default() });
+
+    let key = AttributeValue::S(format!("t_menu#{id}"));
+    let mapped = client().update_item().table_name(table_name()).key("configuration_key", key.clone());
+    let mapped = mapped.key("item_id", AttributeValue::S("ITEM-007".into())).update_expression("SET product_id = :it");
+    mapped.expression_attribute_values(":it", AttributeValue::S("P-1".into())).send().await.unwrap();
+
+    menu[7] = item("ITEM-007", "Roll", None);
+    menu.extend([
+        item("ITEM-new", "", None),
+        item("ITEM-new", "", None),
+        item("", "Nameless", None),
+        item(&"x".repeat(1025), "x", None),
+    ]);
+    let expected = SyncCounts { seen: 234, created: 1, updated: 1, unchanged: 230, failed: 2 };
+    assert_eq!(record(&menu, 3).await, expected);
+    // A worker that comes late with what it had read before.
+    let late = [item("ITEM-007", "Bun", Some("Bread"))];
+    assert_eq!(record(&late, 2).await, SyncCounts { seen: 1, unchanged: 1, ..SyncCounts::default() });
+
+    let stored = client().get_item().table_name(table_name()).key("configuration_key", key);
+    let stored = stored.key("item_id", AttributeValue::S("ITEM-007".into())).send().await.unwrap().item.unwrap();
+    assert_eq!(
+        (&stored["product_id"], &stored["name"]),
+        (&AttributeValue::S("P-1".into()), &AttributeValue::S("Roll".into()))
+    );
+    assert!(!stored.contains_key("category"));
+
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = all.list(&scope, id, 50, after).await.unwrap();
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found.len(), 231);
+    assert!(found.is_sorted_by(|one, other| one.item.item_id < other.item.item_id));
+    assert_eq!((&found[7].item, found[7].changed_at), (&menu[7], at(3)));
+    assert_eq!((&found[8].item, found[8].changed_at), (&menu[8], at(1)));
+    let stranger = crate::stack::scope("t_stranger");
+    assert!(all.list(&stranger, id, 50, None).await.unwrap().items.is_empty());
+
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let purged = all.purge(&scope, id, deadline).await.unwrap();
+    assert_eq!((purged.removed, purged.is_done), (231, true));
+    assert!(all.list(&scope, id, 50, None).await.unwrap().items.is_empty());
+}
