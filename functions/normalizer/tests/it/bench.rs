@@ -31,9 +31,28 @@ impl Bench {
         let opened = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let sandbox = SandboxOptions { loss_percent: 100, speed: 6000.0, ..SandboxOptions::default() };
-            runtime.block_on(Bakery::open(Sandbox::start(sandbox).unwrap(), options)).unwrap()
+            runtime.block_on(async {
+                let bakery = Bakery::open(Sandbox::start(sandbox).unwrap(), options).await.unwrap();
+                let bench = Self { bakery };
+                bench.forget_runs().await;
+                bench
+            })
         });
-        Self { bakery: opened.join().unwrap() }
+        opened.join().unwrap()
+    }
+
+    /// The deployed sync would use up what a test has prepared at the simulator, so it is left without a lane.
+    pub async fn forget_runs(&self) {
+        let stack = &self.bakery.stack;
+        let client = aws_sdk_dynamodb::Client::new(&stack.config());
+        let table = stack.output("SyncLogsTable").unwrap();
+        for item in client.scan().table_name(table).send().await.unwrap().items() {
+            let mut request = client.delete_item().table_name(table);
+            for part in ["configuration_key", "entry"] {
+                request = request.key(part, item[part].clone());
+            }
+            request.send().await.unwrap();
+        }
     }
 
     /// A fresh execution environment whose AWS calls go through `proxy`.

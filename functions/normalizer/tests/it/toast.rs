@@ -21,6 +21,7 @@ impl Branch {
     async fn open(name: &str) -> Self {
         let bench = Bench::open(name);
         let connections = bench.bakery.connect_branches().await.unwrap();
+        bench.forget_runs().await;
         let (_, configuration_id) = connections.into_iter().find(|(vendor, _)| *vendor == Vendor::Toast).unwrap();
         let toast = Proxy::start().unwrap();
         toast.forward_to(&bench.bakery.sandbox.toast_url());
