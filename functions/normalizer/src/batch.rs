@@ -21,10 +21,11 @@ use shared::providers::{
 use shared::queue::intake::{self, DeliveryMessage, IntakeMessage};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
-use shared::store::transactions::{Candidate, KnownCopy, PutOutcome};
+use shared::store::transactions::KnownCopy;
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome};
 
 use crate::App;
+use crate::put::Errand;
 use crate::work::{Later, Stop, attempt};
 
 /// A copy that we began to read this long after a change shows the change: providers answer from replicas that lag by
@@ -169,20 +170,20 @@ impl<'a> Batch<'a> {
         if notification.subject == Subject::Revoked {
             return self.try_credentials(found).await;
         }
-        let Subject::Order { id, location, changed_at, expects } = &notification.subject else {
+        let Subject::Order { id, location, changed_at, expects, pushed } = &notification.subject else {
             return Err(Stop::Final(Outcome::Ignored("no_order")));
         };
         if !is_about(&notification.origin, &found.configuration) {
             return Err(Stop::Final(Outcome::Ignored("other_merchant")));
         }
-        match found.configuration.status {
-            ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
+        let can_read = match found.configuration.status {
+            ConfigurationStatus::Active | ConfigurationStatus::Degraded => true,
             ConfigurationStatus::Paused => return Err(Stop::Final(Outcome::Ignored("paused"))),
             ConfigurationStatus::Deleting => return Err(Stop::Final(Outcome::Ignored("deleting"))),
-            ConfigurationStatus::ReauthRequired => {
-                let detail = "the configuration must be connected again".to_owned();
-                return Err(Stop::Final(Outcome::Failed { code: "reauth_required", detail }));
-            }
+            ConfigurationStatus::ReauthRequired => false,
+        };
+        if !can_read && pushed.is_none() {
+            return Err(must_connect());
         }
         self.note_webhook(found).await?;
         let order = (found.configuration.id, id.clone());
@@ -191,6 +192,16 @@ impl<'a> Batch<'a> {
         {
             transactions.extend(read.iter().map(|transaction| transaction.id));
             return Ok(Ended::Done);
+        }
+        let errand = Errand { found, cause: &notification.event_id, attempt: attempt(message), trace };
+        if let Some(body) = pushed
+            && let Some(stored) = errand.put_pushed(app, body, location.as_ref()).await?
+        {
+            transactions.extend(stored);
+            return Ok(Ended::Done);
+        }
+        if !can_read {
+            return Err(must_connect());
         }
         let copies = app.transactions.find_by_order(&found.scope, found.configuration.id, id).await?;
         // An earlier attempt may have ended between the two transactions of an exchange, or before it sent.
@@ -208,21 +219,8 @@ impl<'a> Batch<'a> {
         if read.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        for transaction in &read {
-            let candidate = Candidate {
-                transaction: transaction.clone(),
-                observed_at: raw.observed_at,
-                cause: &notification.event_id,
-            };
-            match app.transactions.put_if_newer(&found.scope, candidate, app.first_resend_after).await? {
-                PutOutcome::Recorded(stored) => app.sales.send(&stored, trace).await?,
-                // Work that was begun before may have ended between the write and the sending.
-                PutOutcome::Unanswered(stored) if attempt(message) > 1 => app.sales.send(&stored, trace).await?,
-                // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
-                PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => {}
-            }
-            transactions.push(transaction.id);
-        }
+        errand.put(app, &read, Some(raw.observed_at)).await?;
+        transactions.extend(read.iter().map(|transaction| transaction.id));
         self.orders.insert(order, read);
         Ok(Ended::Done)
     }
@@ -329,6 +327,11 @@ fn lead(
     }
 }
 
+fn must_connect() -> Stop {
+    let detail = "the configuration must be connected again".to_owned();
+    Stop::Final(Outcome::Failed { code: "reauth_required", detail })
+}
+
 fn is_refused(fetched: &Result<RawOrder, ProviderError>, kind: ProviderErrorKind) -> bool {
     fetched.as_ref().is_err_and(|error| error.kind == kind)
 }
@@ -372,7 +375,9 @@ fn is_settled(copies: &[KnownCopy], changed_at: Option<Timestamp>, expects: &Exp
             Expectation::Any | Expectation::Payment(_) => true,
             Expectation::Version(version) => copy.source_version >= *version,
         };
-        is_reached && copy.observed_at.duration_since(changed_at) >= SETTLE_MARGIN
+        // A pushed copy was read by nobody, and spares nobody a reading.
+        let is_read = copy.observed_at.is_some_and(|at| at.duration_since(changed_at) >= SETTLE_MARGIN);
+        is_reached && is_read
     })
 }
 
@@ -386,15 +391,17 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let transaction_id = "01938d5e-0000-8000-8000-000000000001".parse().unwrap();
         let copy = |observed_at: &str, version| KnownCopy {
-            observed_at: at(observed_at),
+            observed_at: Some(at(observed_at)),
             source_version: SourceVersion(version),
             transaction_id,
         };
         let changed = Some(at("2026-02-14T08:00:00Z"));
         let late = copy("2026-02-14T08:00:10Z", 3);
         let soon = copy("2026-02-14T08:00:09.999Z", 3);
+        let pushed = KnownCopy { observed_at: None, ..late };
         for (copies, changed_at, expects, settled) in [
             (vec![late], changed, Expectation::Any, true),
+            (vec![pushed], changed, Expectation::Version(SourceVersion(3)), false),
             (vec![soon], changed, Expectation::Any, false),
             (vec![late, soon], changed, Expectation::Any, false),
             (vec![], changed, Expectation::Any, false),

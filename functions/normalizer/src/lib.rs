@@ -5,6 +5,7 @@
 
 mod batch;
 mod page;
+mod put;
 mod work;
 
 use std::time::{Duration, Instant, SystemTime};

@@ -177,7 +177,7 @@ async fn store(
     }
     let writes = copies.into_iter().map(|Copy { order, transaction, observed_at }| {
         let known = known.remove(&transaction.id);
-        let candidate = Candidate { transaction, observed_at, cause };
+        let candidate = Candidate { transaction, observed_at: Some(observed_at), cause };
         async move {
             let put = app.transactions.put_if_newer_than(known, &found.scope, candidate, app.first_resend_after);
             Ok((order, put.await?))

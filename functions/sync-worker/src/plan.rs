@@ -173,7 +173,11 @@ pub struct Finding {
     pub detail: String,
 }
 
-/// Ends the window that has been read. If its count looks wrong it is read again in halves.
+/// The code of a window that shows no more than its vendor's limit, however short it is.
+const CAPPED: &str = "full_page_without_next";
+
+/// Ends the window that has been read. If its count looks wrong it is read again in halves; one that is still full when
+/// it cannot be divided any more fails its shop.
 pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listing, theirs: Counted) -> Vec<Finding> {
     let Some(window) = progress.window.take() else { return Vec::new() };
     let mut findings = Vec::new();

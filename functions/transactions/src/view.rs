@@ -13,8 +13,8 @@ pub struct TransactionView<'a> {
     transaction: &'a Transaction,
     /// Counts what became of it, from 1, without gaps.
     revision: u64,
-    /// When we began to read it from the provider.
-    observed_at: Timestamp,
+    /// When we began to read it from the provider; null where the provider has sent it whole.
+    observed_at: Option<Timestamp>,
     /// Its revisions, in short.
     history: &'a [Revision],
     sales: SalesView<'a>,

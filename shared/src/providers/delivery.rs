@@ -197,6 +197,8 @@ pub enum Subject {
         changed_at: Option<Timestamp>,
         /// What a copy must show to be at least as new as the event.
         expects: Expectation,
+        /// The order itself, where a proven delivery carries it whole: then it need not be read.
+        pushed: Option<Vec<u8>>,
     },
     /// The merchant has taken its consent back: the credentials are of no use any more.
     Revoked,

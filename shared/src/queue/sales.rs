@@ -325,6 +325,11 @@ mod tests {
     }
 
     #[test]
+    fn the_past_of_a_tenant_is_no_part_of_its_live_group() {
+        assert_eq!([Urgency::Live, Urgency::Past].map(|urgency| urgency.group("t_1")), ["t_1", "t_1#past"]);
+    }
+
+    #[test]
     fn what_the_queue_does_not_say_it_took_is_refused_entry_by_entry() {
         let ids: Vec<TransactionId> =
             (0..3).map(|n| format!("01938d5e-0000-8000-8000-00000000000{n}").parse().unwrap()).collect();

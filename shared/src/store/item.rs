@@ -69,6 +69,11 @@ impl Attributes<'_> {
         self.text(name)?.parse().map_err(|_| self.unreadable(name))
     }
 
+    pub fn optional_parsed<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let text = self.optional_text(name);
+        text.map(|text| text.parse().map_err(|_| self.unreadable(name))).transpose()
+    }
+
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, StoreError> {
         self.optional_number(name)?.ok_or_else(|| self.unreadable(name))
     }

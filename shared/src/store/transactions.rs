@@ -53,8 +53,8 @@ pub struct Stored {
     pub transaction: Transaction,
     /// Counts changes of the content, from 1, without gaps.
     pub revision: u64,
-    /// When we began to read this copy from the provider.
-    pub observed_at: Timestamp,
+    /// When we began to read this copy from the provider; never, if the provider has pushed it.
+    pub observed_at: Option<Timestamp>,
     /// Every revision in short, this one included.
     pub history: Vec<Revision>,
     /// Set until the sales domain has acknowledged this revision.
@@ -96,8 +96,8 @@ pub struct OutboxMark {
 pub struct Candidate<'a> {
     /// What it says.
     pub transaction: Transaction,
-    /// When we began to read it.
-    pub observed_at: Timestamp,
+    /// When we began to read it. `None`: the provider has pushed it. Then it was observed at no time, before all others.
+    pub observed_at: Option<Timestamp>,
     /// The event that led to it.
     pub cause: &'a EventId,
 }
@@ -142,8 +142,8 @@ pub enum Acknowledged {
 /// A copy that the table has of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownCopy {
-    /// When we began to read it.
-    pub observed_at: Timestamp,
+    /// When we began to read it, if we did.
+    pub observed_at: Option<Timestamp>,
     /// Which version it was.
     pub source_version: SourceVersion,
     /// As which transaction.
@@ -272,7 +272,7 @@ impl Transactions {
         let copy = |item| {
             let item = Attributes { table: TABLE, item };
             Ok(KnownCopy {
-                observed_at: item.parsed("observed_at")?,
+                observed_at: item.optional_parsed("observed_at")?,
                 source_version: SourceVersion(item.number("source_version")?),
                 transaction_id: item.parsed("transaction_id")?,
             })

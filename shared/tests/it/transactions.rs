@@ -38,7 +38,7 @@ fn transaction(configuration: ConfigurationId, order: &str, version: i64, total:
 #[derive(Debug, Clone, Copy)]
 struct Copy {
     version: i64,
-    read_at: i64,
+    read_at: Option<i64>,
     total: i64,
 }
 
@@ -54,10 +54,10 @@ impl Order {
     }
 
     async fn put(&self, copy: Copy) -> PutOutcome {
-        let cause = EventId::new(format!("event-{}-{}", copy.version, copy.read_at)).unwrap();
+        let cause = EventId::new(format!("event-{}-{:?}", copy.version, copy.read_at)).unwrap();
         let candidate = Candidate {
             transaction: transaction(self.configuration, "ORDER", copy.version, copy.total),
-            observed_at: Timestamp::from_second(1_770_000_000 + copy.read_at).unwrap(),
+            observed_at: copy.read_at.map(|at| Timestamp::from_second(1_770_000_000 + at).unwrap()),
             cause: &cause,
         };
         self.table.put_if_newer(&self.scope, candidate, RESEND).await.unwrap()
@@ -77,7 +77,12 @@ impl Order {
 }
 
 fn copy(version: i64, read_at: i64, total: i64) -> Copy {
-    Copy { version, read_at, total }
+    Copy { version, read_at: Some(read_at), total }
+}
+
+/// Sent by the provider, and read by nobody.
+fn pushed(version: i64, total: i64) -> Copy {
+    Copy { version, read_at: None, total }
 }
 
 #[tokio::test]
@@ -107,6 +112,25 @@ async fn the_same_content_makes_no_revision_but_its_newer_version_is_known() {
     assert!(matches!(order.put(copy(2, 13, 400)).await, PutOutcome::Stale(_)));
     let stored = order.stored().await;
     assert_eq!((stored.revision, stored.transaction.source_version), (1, SourceVersion(3)));
+}
+
+#[tokio::test]
+async fn a_pushed_copy_counts_by_its_version_and_gives_way_to_any_that_was_read() {
+    let order = Order::new();
+    let total = async || order.stored().await.transaction.amounts.total;
+    assert!(matches!(order.put(pushed(1, 100)).await, PutOutcome::Recorded(_)));
+    assert!(
+        matches!(order.put(pushed(1, 150)).await, PutOutcome::Stale(_)),
+        "of two pushed ones, neither is the later"
+    );
+    assert!(matches!(order.put(copy(1, 0, 200)).await, PutOutcome::Recorded(_)));
+    assert!(matches!(order.put(pushed(1, 100)).await, PutOutcome::Stale(_)));
+    assert_eq!((total().await, order.stored().await.observed_at.is_some()), (Minor(200), true));
+    // The same content under a newer version, which nobody has read.
+    assert!(matches!(order.put(pushed(2, 200)).await, PutOutcome::Unanswered(_)));
+    assert_eq!(order.stored().await.observed_at, None);
+    assert!(matches!(order.put(pushed(3, 300)).await, PutOutcome::Recorded(_)));
+    assert_eq!((total().await, order.stored().await.observed_at), (Minor(300), None));
 }
 
 #[tokio::test]
@@ -157,7 +181,7 @@ async fn a_day_and_an_order_are_found_and_listed_by_page() {
     let cause = EventId::new("event").unwrap();
     for number in 0..7 {
         let transaction = transaction(configuration, &format!("ORDER{number}"), 1, number);
-        let candidate = Candidate { transaction, observed_at: Timestamp::UNIX_EPOCH, cause: &cause };
+        let candidate = Candidate { transaction, observed_at: Some(Timestamp::UNIX_EPOCH), cause: &cause };
         table.put_if_newer(&scope, candidate, RESEND).await.unwrap();
     }
     for date in [None, Some("2026-02-14".parse().unwrap())] {
@@ -187,8 +211,8 @@ async fn a_day_and_an_order_are_found_and_listed_by_page() {
 /// revisions have no gaps.
 #[test]
 fn the_newest_copy_stays_whatever_the_order_of_arrival() {
-    // Two contents under one version, one content under two versions, and a content that comes back.
-    let copies = [copy(1, 1, 100), copy(2, 2, 200), copy(2, 4, 250), copy(3, 5, 250), copy(4, 6, 100), copy(5, 7, 200)];
+    // Two contents under one version, one content under two versions (of which one was pushed), and a content that comes back.
+    let copies = [copy(1, 1, 100), copy(2, 2, 200), copy(2, 4, 250), pushed(3, 250), copy(4, 6, 100), copy(5, 7, 200)];
     let arrivals = proptest::collection::vec(0..copies.len(), 1..12)
         .prop_map(move |picks| picks.into_iter().map(|pick| copies[pick]).collect::<Vec<_>>());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -31,16 +31,42 @@ impl Bench {
         let opened = std::thread::spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let sandbox = SandboxOptions { loss_percent: 100, speed: 6000.0, ..SandboxOptions::default() };
-            runtime.block_on(Bakery::open(Sandbox::start(sandbox).unwrap(), options)).unwrap()
+            runtime.block_on(async {
+                let bakery = Bakery::open(Sandbox::start(sandbox).unwrap(), options).await.unwrap();
+                let bench = Self { bakery };
+                bench.forget_runs().await;
+                bench
+            })
         });
-        Self { bakery: opened.join().unwrap() }
+        opened.join().unwrap()
+    }
+
+    /// The deployed sync would use up what a test has prepared at the simulator, so it is left without a lane.
+    pub async fn forget_runs(&self) {
+        let stack = &self.bakery.stack;
+        let client = aws_sdk_dynamodb::Client::new(&stack.config());
+        let table = stack.output("SyncLogsTable").unwrap();
+        for item in client.scan().table_name(table).send().await.unwrap().items() {
+            let mut request = client.delete_item().table_name(table);
+            for part in ["configuration_key", "entry"] {
+                request = request.key(part, item[part].clone());
+            }
+            request.send().await.unwrap();
+        }
     }
 
     /// A fresh execution environment whose AWS calls go through `proxy`.
     pub fn app(&self, proxy: &Proxy) -> App {
+        self.app_with(proxy, &[])
+    }
+
+    /// The same, with some of the deployment's words replaced.
+    pub fn app_with(&self, proxy: &Proxy, variables: &[(&str, &str)]) -> App {
         let stack = &self.bakery.stack;
         proxy.forward_to(stack.endpoint());
+        let replaced = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let lookup = |name: &str| match name {
+            name if replaced(name).is_some() => replaced(name).map(|(_, value)| (*value).to_owned()),
             // Nothing is sent again behind a test's back.
             "OUTBOX_FIRST_RESEND_SECONDS" => Some("600".into()),
             name => stack.variable("normalizer", name).map(str::to_owned),

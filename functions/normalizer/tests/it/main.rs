@@ -8,3 +8,4 @@ mod bench;
 mod crashes;
 mod pages;
 mod sync_page;
+mod toast;

@@ -57,7 +57,7 @@ async fn unsent(app: &App) -> TransactionKey {
         transaction_id: transaction.id,
     };
     let cause = EventId::new("event").unwrap();
-    let candidate = Candidate { transaction, observed_at: Timestamp::now(), cause: &cause };
+    let candidate = Candidate { transaction, observed_at: Some(Timestamp::now()), cause: &cause };
     app.transactions.put_if_newer(&key.scope, candidate, NOW).await.unwrap();
     key
 }

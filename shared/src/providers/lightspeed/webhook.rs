@@ -139,6 +139,7 @@ pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification,
             location: location.clone(),
             changed_at: Some(closed_at),
             expects: Expectation::Any,
+            pushed: None,
         },
         None => Subject::Nothing,
     };
@@ -174,6 +175,7 @@ mod tests {
             location: location.map(|id| LocationId::new(id).unwrap()),
             changed_at: Some(at.parse().unwrap()),
             expects: Expectation::Any,
+            pushed: None,
         };
         let closed = r#"{"notificationType":"CLOSE","businessLocationId":45454565682155,"account":{"accountNumber":"A1.2","closeDate":1771056000000"#;
         for (body, subject) in [

@@ -155,7 +155,7 @@ fn order(
     // Official samples have times that are none; without one the order is simply read.
     let changed_at = changed_at.and_then(|text| text.parse::<Timestamp>().ok());
     let location = location.and_then(|id| LocationId::new(id).ok());
-    Ok(Subject::Order { id, location, changed_at, expects })
+    Ok(Subject::Order { id, location, changed_at, expects, pushed: None })
 }
 
 fn invalid(path: &str) -> PayloadError {
@@ -180,6 +180,7 @@ mod tests {
             location: None,
             changed_at,
             expects,
+            pushed: None,
         };
         for (event_type, object, subject) in [
             (

@@ -69,9 +69,10 @@ struct Envelope<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Details {
+struct Details<'a> {
     restaurant_guid: String,
-    order: Option<Order>,
+    #[serde(borrow)]
+    order: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -81,20 +82,18 @@ struct Order {
     modified_date: Option<String>,
 }
 
-/// Reads a message. An order comes whole, but without what only a reading shows (external ids, guests), and late or out
-/// of order; so it is read.
+/// Reads a message. An order comes whole but for what we do not keep (external ids, guests), maybe late or out of order;
+/// its time of change tells. One without that is no better than a bell, and must be read.
 pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
     let envelope: Envelope = read_json(body)?;
     let details = envelope.details.ok_or_else(|| PayloadError::missing("details"))?;
-    let details: Details = read_json(details.get().as_bytes()).map_err(|mut error| {
-        error.path = format!("details.{}", error.path);
-        error
-    })?;
+    let details: Details = read_json(details.get().as_bytes()).map_err(inside("details"))?;
     let location =
         LocationId::new(details.restaurant_guid).map_err(|_| PayloadError::invalid("details.restaurantGuid"))?;
     let subject = match envelope.event_type.as_str() {
         "order_updated" | "channel_order_updated" => {
-            let order = details.order.ok_or_else(|| PayloadError::missing("details.order"))?;
+            let whole = details.order.ok_or_else(|| PayloadError::missing("details.order"))?.get();
+            let order: Order = read_json(whole.as_bytes()).map_err(inside("details.order"))?;
             let id = order.guid.ok_or_else(|| PayloadError::missing("details.order.guid"))?;
             let changed_at = order.modified_date.as_deref().and_then(instant);
             Subject::Order {
@@ -103,6 +102,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
                 changed_at,
                 expects: changed_at
                     .map_or(Expectation::Any, |at| Expectation::Version(SourceVersion(at.as_microsecond()))),
+                pushed: changed_at.map(|_| whole.as_bytes().to_vec()),
             }
         }
         _ => Subject::Nothing,
@@ -113,6 +113,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
         origin: Origin::Location(location),
         subject,
     })
+}
+
+/// Paths begin at the message.
+fn inside(place: &str) -> impl Fn(PayloadError) -> PayloadError {
+    move |error| {
+        let path = if error.path.is_empty() { place.to_owned() } else { format!("{place}.{}", error.path) };
+        PayloadError::new(path, error.problem)
+    }
 }
 
 #[cfg(test)]
@@ -128,22 +136,24 @@ mod tests {
     #[test]
     fn a_message_leads_to_the_order_and_its_restaurant() {
         let changed_at: Timestamp = "2026-02-14T07:59:58.123Z".parse().unwrap();
-        let order = |changed_at: Option<Timestamp>| Subject::Order {
+        let order = |changed_at: Option<Timestamp>, pushed: Option<&str>| Subject::Order {
             id: ExternalOrderId::new("o1").unwrap(),
             location: Some(LocationId::new("r1").unwrap()),
             changed_at,
             expects: changed_at.map_or(Expectation::Any, |at| Expectation::Version(SourceVersion(at.as_microsecond()))),
+            pushed: pushed.map(Into::into),
         };
+        let whole = r#"{"guid":"o1","modifiedDate":"2026-02-14T07:59:58.123+0000","checks":[ ]}"#;
         for (event_type, details, subject) in [
             (
                 "order_updated",
-                r#"{"restaurantGuid":"r1","order":{"guid":"o1","modifiedDate":"2026-02-14T07:59:58.123+0000"}}"#,
-                order(Some(changed_at)),
+                format!(r#"{{"restaurantGuid":"r1","order":{whole}}}"#).as_str(),
+                order(Some(changed_at), Some(whole)),
             ),
             (
                 "channel_order_updated",
                 r#"{"restaurantGuid":"r1","order":{"guid":"o1","modifiedDate":null}}"#,
-                order(None),
+                order(None, None),
             ),
             ("low_quantity", r#"{"restaurantGuid":"r1","itemGuid":"i1"}"#, Subject::Nothing),
         ] {
@@ -160,6 +170,7 @@ mod tests {
             (message("order_updated", r#"{"restaurantGuid":7}"#), "details.restaurantGuid"),
             (message("order_updated", r#"{"restaurantGuid":"r1"}"#), "details.order"),
             (message("order_updated", r#"{"restaurantGuid":"r1","order":{}}"#), "details.order.guid"),
+            (message("order_updated", r#"{"restaurantGuid":"r1","order":7}"#), "details.order"),
             (message("order_updated", r#"{"restaurantGuid":"r 1"}"#), "details.restaurantGuid"),
         ] {
             assert_eq!(parse(body.as_bytes()).unwrap_err().path, path, "{body}");

@@ -101,17 +101,24 @@ impl Transactions {
 
     /// The same content with a newer version: noted, so that an older copy that arrives late is known to be older.
     async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Option<Item>>, StoreError> {
+        let update = match candidate.observed_at {
+            Some(_) => "SET source_version = :version, observed_at = :observed",
+            None => "SET source_version = :version REMOVE observed_at",
+        };
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(&stored.key)))
-            .update_expression("SET source_version = :version, observed_at = :observed")
+            .update_expression(update)
             .condition_expression("revision = :seen AND source_version < :version")
             .expression_attribute_values(":version", number(candidate.transaction.source_version.0))
-            .expression_attribute_values(":observed", time(candidate.observed_at))
             .expression_attribute_values(":seen", number(stored.revision))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match candidate.observed_at {
+            Some(at) => request.expression_attribute_values(":observed", time(at)),
+            None => request,
+        };
         refused_with(request.send().await, "touch a transaction", |error| {
             if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
                 Some(refused.item.clone())

@@ -51,7 +51,9 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     set("day_key", text(day_key(transaction.business_date, transaction.id)));
     set("order_key", text(order_key(&at.scope, at.configuration_id, &transaction.external_order_id)));
     set("source_version", number(stored.source_version.0));
-    set("observed_at", time(stored.observed_at));
+    if let Some(at) = stored.observed_at {
+        set("observed_at", time(at));
+    }
     set("revision", number(stored.revision));
     set("content_hash", bytes(stored.content_hash.clone()));
     set("outbox_shard", text(stored.shard()));
@@ -96,7 +98,7 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
     Ok(Stored {
         key,
         revision: item.number("revision")?,
-        observed_at: item.parsed("observed_at")?,
+        observed_at: item.optional_parsed("observed_at")?,
         history,
         outbox: match item.optional_text("outbox_shard") {
             Some(_) => Some(OutboxMark { attempts: item.optional_number("outbox_attempts")?.unwrap_or(0) }),

@@ -1,0 +1,90 @@
+//! From a copy of an order, read or pushed, to the table and the sales queue.
+
+use jiff::Timestamp;
+use shared::domain::{EventId, LocationId, Transaction, TransactionId};
+use shared::providers::RawOrder;
+use shared::store::configurations::SealedConfiguration;
+use shared::store::transactions::{Candidate, PutOutcome};
+use shared::store::webhook_logs::Outcome;
+use shared::telemetry::TraceParent;
+
+use crate::App;
+use crate::work::Stop;
+
+/// For whom a copy is stored, and why.
+pub(crate) struct Errand<'e> {
+    /// Whose it is.
+    pub found: &'e SealedConfiguration,
+    /// The event that led to it.
+    pub cause: &'e EventId,
+    /// From 1.
+    pub attempt: u32,
+    /// The event's.
+    pub trace: &'e TraceParent,
+}
+
+/// What became of a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// The table has it, or a newer one.
+    Settled,
+    /// The table has other content under the same version, and this copy was not read later.
+    Tied,
+}
+
+impl Errand<'_> {
+    /// Stores what is newer than what the table has, and sends it.
+    pub async fn put(
+        &self,
+        app: &App,
+        transactions: &[Transaction],
+        observed_at: Option<Timestamp>,
+    ) -> Result<Put, Stop> {
+        let mut put = Put::Settled;
+        for transaction in transactions {
+            let candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
+            match app.transactions.put_if_newer(&self.found.scope, candidate, app.first_resend_after).await? {
+                PutOutcome::Recorded(stored) => app.sales.send(&stored, self.trace).await?,
+                // Work that was begun before may have ended between the write and the sending.
+                PutOutcome::Unanswered(stored) if self.attempt > 1 => app.sales.send(&stored, self.trace).await?,
+                PutOutcome::Stale(stored) if stored.transaction.source_version == transaction.source_version => {
+                    put = Put::Tied;
+                }
+                // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
+                PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => {}
+            }
+        }
+        Ok(put)
+    }
+
+    /// Stores an order as the provider has pushed it, without a call to anybody. `None`: it must be read.
+    pub async fn put_pushed(
+        &self,
+        app: &App,
+        body: &[u8],
+        location: Option<&LocationId>,
+    ) -> Result<Option<Vec<TransactionId>>, Stop> {
+        let configuration = &self.found.configuration;
+        let raw = RawOrder {
+            body: body.to_vec(),
+            location: location.cloned(),
+            paid_offline_at: None,
+            // Nobody has read it; the candidates below say so.
+            observed_at: Timestamp::UNIX_EPOCH,
+        };
+        let pushed = match app.connections.providers.get(configuration.provider).normalize_order(&raw, configuration) {
+            Ok(pushed) => pushed,
+            Err(error) => {
+                tracing::warn!(event.id = %self.cause, code = error.problem.code(), error = %error, "a pushed order cannot be taken, and is read");
+                return Ok(None);
+            }
+        };
+        if pushed.is_empty() {
+            return Err(Stop::Final(Outcome::Ignored("draft")));
+        }
+        match self.put(app, &pushed, None).await? {
+            Put::Settled => Ok(Some(pushed.iter().map(|transaction| transaction.id).collect())),
+            Put::Tied => Ok(None),
+        }
+    }
+}
