@@ -20,8 +20,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
-use crate::ledger::totals;
-use crate::provider::wait_until_quiet;
 use crate::shops::Vendor;
 use crate::town::Town;
 use crate::{Client, Faults, RefundKind, Refused, SaleKind};
@@ -56,16 +54,13 @@ const ROUTES: [&str; 23] = [
 pub fn router(town: Arc<Town>) -> Router {
     Router::new()
         .route("/_admin", get(overview))
-        .route("/_admin/progress", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).progress())))
+        .route("/_admin/progress", get(async |State(town): Desk, at: At| Json(at.desk(&town).progress())))
         .route("/_admin/application", get(async |State(town): Desk| Json(town.square.application())))
-        .route(
-            "/_admin/merchants",
-            get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).businesses().merchants())),
-        )
-        .route("/_admin/ledger", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).ledger())))
-        .route("/_admin/events", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).events())))
-        .route("/_admin/deliveries", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).deliveries())))
-        .route("/_admin/totals", get(async |State(town): Desk, at: At| Json(totals(&town.at(at.vendor()).ledger()))))
+        .route("/_admin/merchants", get(async |State(town): Desk, at: At| Json(at.desk(&town).merchants())))
+        .route("/_admin/ledger", get(async |State(town): Desk, at: At| Json(at.desk(&town).ledger())))
+        .route("/_admin/events", get(async |State(town): Desk, at: At| Json(at.desk(&town).events())))
+        .route("/_admin/deliveries", get(async |State(town): Desk, at: At| Json(at.desk(&town).deliveries())))
+        .route("/_admin/totals", get(async |State(town): Desk, at: At| Json(at.desk(&town).totals())))
         .route("/_admin/days", post(days))
         .route("/_admin/subscriptions/restart", post(restart))
         .route("/_admin/play", post(play))
@@ -97,6 +92,10 @@ impl At {
     fn vendor(&self) -> Vendor {
         self.vendor.unwrap_or(Vendor::Square)
     }
+
+    fn desk<'a>(&self, town: &'a Town) -> crate::Desk<'a> {
+        crate::Desk::new(town, self.vendor())
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for At {
@@ -122,7 +121,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
 
 async fn overview(State(town): Desk, at: At) -> Json<Value> {
     Json(
-        json!({"progress": town.at(at.vendor()).progress(), "faults": town.door(at.vendor()).faults.get(), "routes": ROUTES}),
+        json!({"progress": at.desk(&town).progress(), "faults": town.door(at.vendor()).faults.get(), "routes": ROUTES}),
     )
 }
 
@@ -135,8 +134,8 @@ struct Play {
 
 async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let Play { sales, merchant_id } = read(&body)?;
-    town.at(at.vendor()).play(sales, merchant_id.as_deref())?;
-    Ok((StatusCode::ACCEPTED, Json(town.at(at.vendor()).progress())).into_response())
+    at.desk(&town).play_at(merchant_id.as_deref(), sales)?;
+    Ok((StatusCode::ACCEPTED, Json(at.desk(&town).progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -149,8 +148,8 @@ struct History {
 
 async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let History { sales, opens_at, merchant_id } = read(&body)?;
-    town.at(at.vendor()).stock_history(sales, opens_at, merchant_id.as_deref())?;
-    Ok((StatusCode::CREATED, Json(town.at(at.vendor()).progress())).into_response())
+    at.desk(&town).stock_history_at(merchant_id.as_deref(), sales, opens_at)?;
+    Ok((StatusCode::CREATED, Json(at.desk(&town).progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -164,12 +163,12 @@ struct Days {
 
 async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let Days { days, customers, first, merchant_id } = read(&body)?;
-    let provider = town.at(at.vendor());
+    let desk = at.desk(&town);
     match first {
-        Some(first) => provider.stock_days(first, days, customers, merchant_id.as_deref())?,
-        None => provider.play_days(days, customers, merchant_id.as_deref())?,
+        Some(first) => desk.stock_days_at(merchant_id.as_deref(), first, days, customers)?,
+        None => desk.play_days_at(merchant_id.as_deref(), days, customers)?,
     }
-    Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
+    Ok((StatusCode::ACCEPTED, Json(desk.progress())).into_response())
 }
 
 async fn restart(State(town): Desk) -> StatusCode {
@@ -187,10 +186,10 @@ struct OneSale {
 
 async fn ring_up(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
     let OneSale { kind, location_id, at: past } = read(&body)?;
-    let (provider, shop) = (town.at(at.vendor()), location_id.as_deref());
-    let rung_up = match past {
-        Some(past) => provider.ring_up_past(kind, shop, past)?,
-        None => provider.ring_up(kind, shop)?,
+    let rung_up = match (past, &location_id) {
+        (Some(past), Some(shop)) => at.desk(&town).ring_up_past(kind, shop, past)?,
+        (Some(_), None) => return Err(Refused("a sale of the past needs its location_id".to_owned())),
+        (None, shop) => at.desk(&town).ring_up(kind, shop.as_deref())?,
     };
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
@@ -203,7 +202,7 @@ struct OneRefund {
 
 async fn refund(State(town): Desk, at: At, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
     let OneRefund { kind } = read(&body)?;
-    let rung_up = town.at(at.vendor()).give_back(&order_id, kind)?;
+    let rung_up = at.desk(&town).refund(&order_id, kind)?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -305,8 +304,8 @@ fn a_minute() -> u64 {
 async fn wait(State(town): Desk, at: At, uri: Uri) -> Result<Response, Refused> {
     let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
         .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-    Ok(match wait_until_quiet(town.at(at.vendor()), Duration::from_millis(patience.timeout_ms)).await {
-        Ok(()) => Json(town.at(at.vendor()).progress()).into_response(),
+    Ok(match at.desk(&town).wait_until_quiet(Duration::from_millis(patience.timeout_ms)).await {
+        Ok(()) => Json(at.desk(&town).progress()).into_response(),
         Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
     })
 }

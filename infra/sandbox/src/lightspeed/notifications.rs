@@ -18,7 +18,7 @@ use crate::delivery::{Letter, Parcel, Sending};
 use crate::money::part_of;
 use crate::receipt::{Line, Means};
 use crate::square::Subscription;
-use crate::stage::EventRecord;
+use crate::stage::{EventRecord, Tells};
 use crate::toast::decimal;
 
 /// Three more attempts, a minute apart (unverified).
@@ -148,8 +148,10 @@ impl Lightspeed {
         world.own.subscriptions.push(subscription.clone());
         subscription
     }
+}
 
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp, _: u32) {
+impl Tells for Lightspeed {
+    fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp, _: u32) {
         let place = event.account.place();
         let id = self.draws(&format!("notified/{place}")).digits(15);
         let body = event.body(&id, 0);

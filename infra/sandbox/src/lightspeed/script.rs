@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::account::Account;
 use super::notifications::Event;
-use super::{Lightspeed, Step, World};
+use super::{Lightspeed, Own, Step, World};
 use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Turn, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
@@ -15,7 +15,7 @@ use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::Draws;
 use crate::shelf::{By, Object};
 use crate::shops::{Shop, Vendor};
-use crate::stage::{Ends, Place, Plan};
+use crate::stage::{Ends, House, Place, Plan};
 use crate::till::bill_of;
 use crate::{RefundKind, Refused, RungUp};
 
@@ -76,8 +76,13 @@ impl Lightspeed {
         let previous = Some(of.fiscal_id());
         Account { number: self.next_number(world, &of.location), kind, sign, previous, ..of.clone() }
     }
+}
 
-    pub(super) fn plan_account(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
+impl House for Lightspeed {
+    type Own = Own;
+    type Event = Event;
+
+    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
         let Place { shop, pace, opens } = at;
         let receipt = wish.ring_up(Vendor::Lightspeed, &shop.merchant.id, shop.plan, self.seed, draws);
         let first_of_shop = !world.own.numbers.contains_key(&shop.location.id);
@@ -127,7 +132,7 @@ impl Lightspeed {
         (course.steps, RungUp { refund_order_id, ..RungUp::of(&entry) })
     }
 
-    pub(super) fn plan_money_back(
+    fn plan_refund(
         &self,
         world: &mut World,
         order_id: &str,

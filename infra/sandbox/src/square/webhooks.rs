@@ -23,7 +23,7 @@ use super::script::Event;
 use super::{API_VERSION, Square, World};
 use crate::clock::rfc3339;
 use crate::delivery::{Letter, Parcel, Sending};
-use crate::stage::EventRecord;
+use crate::stage::{EventRecord, Tells};
 
 const SALE_EVENTS: [&str; 7] = [
     "order.created",
@@ -76,24 +76,8 @@ fn pause_before(retry: u32) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-impl Square {
-    pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
-        let now = self.clock.now();
-        let revocation = json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}});
-        let event = Event {
-            event_type: "oauth.authorization.revoked",
-            scope: "",
-            object_type: "revocation",
-            object_id: self.seed.draws(&format!("revocation/{}", world.events.len())).uuid(),
-            order_id: String::new(),
-            revision: 1,
-            object: Arc::new(move || revocation.clone()),
-        };
-        self.tell(world, merchant_id, &event, now, 0);
-    }
-
-    /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
+impl Tells for Square {
+    fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
         let name = format!("event/{}/{}/{}", event.event_type, event.object_id, event.revision);
         let name = if echo == 0 { name } else { format!("{name}/{echo}") };
         let event_id = self.seed.draws(&name).uuid();
@@ -121,6 +105,23 @@ impl Square {
                 self.send(&registered.subscription, &record, &registered.parcel(&record.body, at));
             }
         }
+    }
+}
+
+impl Square {
+    pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
+        let now = self.clock.now();
+        let revocation = json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}});
+        let event = Event {
+            event_type: "oauth.authorization.revoked",
+            scope: "",
+            object_type: "revocation",
+            object_id: self.seed.draws(&format!("revocation/{}", world.events.len())).uuid(),
+            order_id: String::new(),
+            revision: 1,
+            object: Arc::new(move || revocation.clone()),
+        };
+        self.tell(world, merchant_id, &event, now, 0);
     }
 
     pub(super) fn subscribe_to_sales(&self, notification_url: &str) -> Subscription {

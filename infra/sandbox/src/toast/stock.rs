@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::answers::{ApiError, Asker, read_json, read_query};
 use super::catalog::{Item, items};
 use super::webhooks::Event;
-use crate::stage::House;
+use crate::stage::Tells;
 
 /// How much of an item there is; plainly in stock is no level at all.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -176,6 +176,6 @@ impl Asker {
             fields.insert("quantity".to_owned(), quantity.into());
         }
         let event = Event::stock(event_type, &self.restaurant, &item.guid, world.own.stock_changes, details);
-        self.toast.announce(&mut world, &self.group, &event, self.toast.clock.now(), 0);
+        self.toast.tell(&mut world, &self.group, &event, self.toast.clock.now(), 0);
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::rfc3339;
 use crate::delivery::{Letter, Parcel, Sending};
 use crate::shelf::Json;
 use crate::square::Subscription;
-use crate::stage::EventRecord;
+use crate::stage::{EventRecord, Tells};
 
 /// Something a webhook tells.
 pub struct Event {
@@ -109,9 +109,10 @@ impl Toast {
         world.own.subscriptions.push(Registered { category, subscription: subscription.clone() });
         subscription
     }
+}
 
-    /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
+impl Tells for Toast {
+    fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
         let name = format!("event/{}/{}/{}/{echo}", event.event_type, event.object_id, event.revision);
         let guid = self.draws(&name).uuid();
         let timestamp = rfc3339(at);
