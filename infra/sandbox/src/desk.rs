@@ -15,27 +15,23 @@ use crate::shops::Shop;
 use crate::stage::Front;
 use crate::town::Town;
 use crate::{
-    DayTotal, Delivery, EventRecord, LedgerEntry, Merchant, Progress, RefundKind, Refused, RungUp, SaleKind, StillBusy,
-    Subscription, Vendor,
+    DayTotal, Delivery, EventRecord, Faults, Grant, LedgerEntry, Merchant, Progress, RefundKind, Refused, RungUp,
+    SaleKind, StillBusy, Subscription, Vendor,
 };
 
-/// A provider of a running sandbox. What is here is also there for Square, on the [`Sandbox`](crate::Sandbox) itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Desk<'a> {
-    town: &'a Town,
-    vendor: Vendor,
+/// A provider of a running sandbox; Square's is behind the [`Sandbox`](crate::Sandbox) itself.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    pub(crate) town: Arc<Town>,
+    pub(crate) vendor: Vendor,
 }
 
-impl<'a> Desk<'a> {
-    pub(crate) fn new(town: &'a Town, vendor: Vendor) -> Self {
-        Self { town, vendor }
-    }
-
-    fn provider(&self) -> &'a dyn Provider {
+impl Desk {
+    pub(crate) fn provider(&self) -> &dyn Provider {
         self.town.at(self.vendor)
     }
 
-    fn front(&self) -> &'a Front {
+    fn front(&self) -> &Front {
         self.provider().front()
     }
 
@@ -119,6 +115,27 @@ impl<'a> Desk<'a> {
         self.provider().give_back(order_id, kind)
     }
 
+    /// Connects a merchant (the first one by default) the short way round OAuth
+    /// or the login. No scopes are all scopes; Toast has no refresh token.
+    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        self.provider().grant(merchant_id, scopes)
+    }
+
+    /// The merchant disconnects the application; at Toast he deletes the credentials.
+    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+        self.provider().revoke(merchant_id)
+    }
+
+    /// Replaces all faults of the provider.
+    pub fn set_faults(&self, faults: Faults) {
+        self.front().door.faults.set(faults);
+    }
+
+    /// The faults in force, with what is left of them.
+    pub fn faults(&self) -> Faults {
+        self.front().door.faults.get()
+    }
+
     /// How far everything is.
     pub fn progress(&self) -> Progress {
         self.provider().progress()
@@ -162,7 +179,7 @@ impl<'a> Desk<'a> {
 }
 
 /// The same for one merchant or all, as the control desk asks for it.
-impl<'a> Desk<'a> {
+impl Desk {
     pub(crate) fn play_at(&self, merchant_id: Option<&str>, sales: usize) -> Result<(), Refused> {
         let (shops, pace) = (self.shops(merchant_id, None)?, self.pace());
         self.provider().play(&|planned| morning(&mut self.morning_draws(planned), pace, sales, &shops));
@@ -212,19 +229,19 @@ impl<'a> Desk<'a> {
         self.front().draws(&format!("morning/{planned}"))
     }
 
-    fn one(&self, pace: Pace, shops: &Arc<[Shop<'a>]>, kind: SaleKind) -> Customer<'a> {
+    fn one<'a>(&self, pace: Pace, shops: &Arc<[Shop<'a>]>, kind: SaleKind) -> Customer<'a> {
         Customer { pace, opens: Duration::ZERO, shops: Arc::clone(shops), asks: Asks::For(kind) }
     }
 
     /// The shops of a merchant, or one of them, or all there are.
-    fn shops(&self, merchant_id: Option<&str>, location_id: Option<&str>) -> Result<Arc<[Shop<'a>]>, Refused> {
+    fn shops(&self, merchant_id: Option<&str>, location_id: Option<&str>) -> Result<Arc<[Shop<'_>]>, Refused> {
         let businesses = &self.front().businesses;
         let merchant = merchant_id.map(|id| businesses.merchant(Some(id))).transpose()?;
         let shops = businesses.shops().filter(|shop| {
             merchant.is_none_or(|merchant| merchant.id == shop.merchant.id)
                 && location_id.is_none_or(|id| id == shop.location.id)
         });
-        let shops: Arc<[Shop<'a>]> = shops.collect();
+        let shops: Arc<[Shop<'_>]> = shops.collect();
         match location_id {
             Some(id) if shops.is_empty() => Err(Refused(format!("there is no location {id}"))),
             _ => Ok(shops),
@@ -232,7 +249,7 @@ impl<'a> Desk<'a> {
     }
 
     /// The customers of whole days, from today on when no first day is given.
-    fn days(
+    fn days<'a>(
         &self,
         shops: &[Shop<'a>],
         first: Option<Date>,

@@ -1,7 +1,6 @@
 //! Square, as far as a sale needs it.
 
 mod answers;
-mod json;
 mod oauth;
 mod order;
 mod paging;

@@ -297,13 +297,13 @@ pub type Customers<'a> = dyn Fn(usize) -> Vec<Customer<'a>> + 'a;
 /// Plans the next sale. Its number, not the moment, decides what it is.
 fn plan<H: House>(house: &H, world: &mut World<H>, customer: &Customer<'_>) -> Plan<H> {
     let mut draws = house.draws(&format!("sale/{}", world.planned));
-    let mut chance = house.draws(&format!("late/{}", world.planned));
     world.planned += 1;
     let shop = *draws.pick(&customer.shops);
     let mut wish = customer.asks.wish(&mut draws);
-    let is_chosen = matches!(customer.asks, Asks::For(_));
-    if !is_chosen && chance.happens(house.door.faults.get().late_percent) {
-        wish = wish.late(&mut chance);
+    let late_percent = house.door.faults.get().late_percent;
+    if late_percent > 0 && !matches!(customer.asks, Asks::For(_)) {
+        let mut chance = house.draws(&format!("late/{}", world.planned));
+        wish = if chance.happens(late_percent) { wish.late(&mut chance) } else { wish };
     }
     house.plan(world, Place { shop, pace: customer.pace, opens: customer.opens }, &wish, &mut draws)
 }

@@ -1,6 +1,5 @@
 //! What happens at Lightspeed around one bill, step by step.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,7 +12,7 @@ use crate::customer::{Fate, Turn, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::Draws;
-use crate::shelf::{By, Object};
+use crate::shelf::{By, Draft, Object};
 use crate::shops::{Shop, Vendor};
 use crate::stage::{Ends, House, Place, Plan};
 use crate::till::bill_of;
@@ -180,7 +179,7 @@ impl Course<'_> {
         let (at, seed) = (self.pace.at(self.now), self.lightspeed.seed);
         let step = self.step(at);
         let copy = account.clone();
-        let object = Object::new("sales", &account.place(), &account.location, Arc::new(move || copy.json(seed)));
+        let object = Object::new("sales", &account.place(), &account.location, Draft::of(move || copy.json(seed)));
         step.objects.push(object.at(By::Closed, account.closed));
         step
     }
@@ -209,7 +208,7 @@ impl Course<'_> {
             created_at: rfc3339(account.opened),
             taken_at: rfc3339(account.closed),
             closed_at: Some(rfc3339(account.closed)),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         if account.cancelled {
             (entry.kind, entry.state) = (EntryKind::Canceled, EntryState::Canceled);

@@ -403,7 +403,7 @@ impl Ticket {
             created_at: rfc3339(self.opened),
             taken_at: rfc3339(self.paid.unwrap_or(self.opened)),
             closed_at: self.closed.map(rfc3339),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         for check in &self.checks {
             let mut receipt = check.receipt.clone();
@@ -436,7 +436,7 @@ impl Ticket {
             created_at: rfc3339(at),
             taken_at: rfc3339(at),
             closed_at: Some(rfc3339(at)),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         entry.amounts(back);
         entry.payments = payments;
