@@ -86,17 +86,18 @@ async fn no_window_has_more_requests_than_the_burst_and_what_the_rate_allows() {
             assert!(u128::try_from(inside).unwrap() <= allowed, "{inside} in {:?}", *to - *from);
         }
     }
-    assert!(given.len() > 90, "most of 136 were given: {}", given.len());
+    assert!(given.len() > 70, "most of 136 were given: {}", given.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_flood_of_live_reads_each_class_of_syncs_gets_a_twentieth_and_no_more() {
     let classes = [CLASSES.as_slice(), &[Priority::Live; 2]].concat();
-    let given = flood(&classes, rate(10, 20), Duration::from_secs(4)).await;
+    let given = flood(&classes, rate(30, 20), Duration::from_secs(6)).await;
     let counts = CLASSES.map(|class| of(class, &given));
-    // 400 in four seconds: 20 for each class of syncs, 340 and the burst for live reads.
-    assert!(counts[1..].iter().all(|syncs| (14..=32).contains(syncs)), "{counts:?}");
-    assert!(counts[0] > 200, "{counts:?}");
+    // 200 in six seconds: 10 for each class of syncs (and its first of the idle burst), 170 and the burst for live reads. The
+    // exact shares are `pace::plan`'s own test; here a busy machine may be late.
+    assert!(counts[1..].iter().all(|syncs| (6..=24).contains(syncs)), "{counts:?}");
+    assert!(counts[0] > 90, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
