@@ -26,6 +26,7 @@ use axum::routing::{get, post, put};
 use jiff::Timestamp;
 
 use crate::catalogue::{TOAST_SHOPS, business_names};
+use crate::clock::Moment;
 use crate::consent::Consents;
 use crate::delivery::Terms;
 use crate::door::Door;
@@ -50,7 +51,8 @@ pub struct Own {
     closed: BTreeSet<String>,
     limits: limits::Limits,
     subscriptions: Vec<webhooks::Registered>,
-    tickets: BTreeMap<String, order::Ticket>,
+    /// The last copy of each order, and from when on a refund gets in the way of nothing.
+    tickets: BTreeMap<String, (Arc<order::Ticket>, Moment)>,
     /// What is not plainly in stock, by restaurant and item.
     stock: BTreeMap<(String, String), stock::Level>,
     stock_changes: u32,

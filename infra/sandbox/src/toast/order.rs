@@ -41,7 +41,6 @@ pub struct Ticket {
     /// Counts the changes; event guids follow from it.
     pub revision: u32,
     pub refunds_made: usize,
-    pub settled: crate::clock::Moment,
 }
 
 /// One bill of an order.

@@ -110,9 +110,8 @@ impl House for Toast {
             checks,
             revision: 0,
             refunds_made: 0,
-            settled: uploaded,
         };
-        let mut course = Course { pace, shop, steps: Vec::new(), now: opens };
+        let mut course = Course { pace, shop, steps: Vec::new(), now: opens, last: None };
         if !wish.offline {
             course.change(&mut ticket, EntryState::Open);
             course.now += seconds(draws, 20, 90);
@@ -127,7 +126,7 @@ impl House for Toast {
         } else {
             course.play(&mut ticket, wish, age, draws);
         }
-        ticket.settled = course.pace.at(course.now);
+        let settled = course.pace.at(course.now);
         let refund_order_id = ticket
             .checks
             .iter()
@@ -136,9 +135,9 @@ impl House for Toast {
             .map(|payment| payment.tender.id.clone());
         let entry = ticket.entry(EntryState::Completed);
         let rung_up = RungUp { refund_order_id, ..RungUp::of(&entry) };
-        let steps = course.steps;
-        world.own.tickets.insert(ticket.guid.clone(), ticket);
-        (steps, rung_up)
+        let known = course.last.unwrap_or_else(|| Arc::new(ticket));
+        world.own.tickets.insert(known.guid.clone(), (known, settled));
+        (course.steps, rung_up)
     }
 
     fn plan_refund(
@@ -149,13 +148,14 @@ impl House for Toast {
         pace: Pace,
     ) -> Result<Plan<Self>, Refused> {
         let unknown = || Refused(format!("there is no sale {order_id}"));
-        let ticket = world.own.tickets.get_mut(order_id).ok_or_else(unknown)?;
+        let (known, settled) = world.own.tickets.get_mut(order_id).ok_or_else(unknown)?;
+        let mut ticket = (**known).clone();
         let shop = self.businesses.shop(&ticket.restaurant).ok_or_else(unknown)?;
-        let pace = pace.not_before(ticket.settled);
-        let mut course = Course { pace, shop, steps: Vec::new(), now: Duration::from_secs(1) };
+        let pace = pace.not_before(*settled);
+        let mut course = Course { pace, shop, steps: Vec::new(), now: Duration::from_secs(1), last: None };
         let mut draws = self.draws(&format!("refund/{order_id}/{}", ticket.refunds_made));
-        let entry = course.money_back(ticket, kind, &mut draws)?;
-        ticket.settled = course.pace.at(course.now);
+        let entry = course.money_back(&mut ticket, kind, &mut draws)?;
+        (*known, *settled) = (course.last.unwrap_or_else(|| Arc::new(ticket)), course.pace.at(course.now));
         Ok((course.steps, RungUp::of(&entry)))
     }
 }
@@ -166,6 +166,8 @@ struct Course<'a> {
     shop: Shop<'a>,
     steps: Vec<Step>,
     now: Duration,
+    /// The copy that was shown last.
+    last: Option<Arc<Ticket>>,
 }
 
 impl Course<'_> {
@@ -183,6 +185,7 @@ impl Course<'_> {
         step.entries.push(ticket.entry(state));
         step.events.push(Event::order(&copy));
         step.objects = copy.objects();
+        self.last = Some(copy);
         self.steps.push(step);
     }
 
