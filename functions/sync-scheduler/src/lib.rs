@@ -15,7 +15,7 @@ use shared::domain::{
 use shared::queue::sync_jobs::{SyncJob, SyncJobs};
 use shared::store::StoreError;
 use shared::store::configurations::Configurations;
-use shared::store::sync_logs::{Begun, Lane, SyncLogs};
+use shared::store::sync_logs::SyncLogs;
 
 /// Lanes of one shard in one tick. What is left over is due in the next, and first then.
 const PAGE: i32 = 200;
@@ -23,8 +23,8 @@ const PAGE: i32 = 200;
 const RESERVE: Duration = Duration::from_secs(5);
 /// Jobs are sent together, so many at once.
 const BATCH: usize = 10;
-/// The catalogue of a configuration that cannot be read now is looked at again after this.
-const LATER: SignedDuration = SignedDuration::from_hours(1);
+/// A configuration that cannot be read now is looked at again after this: soon after it can be.
+const LATER: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a tick needs, made once per execution environment.
 pub struct App {
@@ -114,12 +114,11 @@ async fn look(
     let found = app.configurations.find(scope, id).await?;
     let wanted = found.and_then(|configuration| Some((range_of(&configuration, kind)?, configuration.epoch)));
     let Some((range, epoch)) = wanted else {
-        app.sync_logs.move_due(scope, id, &lane, now + pause(&lane)).await?;
+        app.sync_logs.move_due(scope, id, &lane, now + LATER).await?;
         return Ok(None);
     };
     let run = Run::new(SyncRequest::of(range), Trigger::Schedule, epoch, now);
-    let begun = app.sync_logs.begin(scope, id, &run, Some(due_at), None).await?;
-    Ok((begun == Begun::Begun).then(|| job(&run)))
+    Ok(app.sync_logs.begin(scope, id, &run, Some(due_at)).await?.then(|| job(&run)))
 }
 
 /// What the schedule wants read of a configuration, if anything can be.
@@ -136,11 +135,6 @@ fn range_of(configuration: &Configuration, kind: SyncKind) -> Option<SyncRange> 
         // Only somebody who says which days begins these.
         SyncKind::Backfill | SyncKind::Repair => None,
     }
-}
-
-/// When to look again at a lane whose configuration cannot be read now.
-fn pause(lane: &Lane) -> SignedDuration {
-    lane.interval_seconds.map_or(LATER, SignedDuration::from_secs).min(LATER)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{Page, Purged, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
 
-pub use lane::{Begun, Checkpoint, Held, Lane, Watermarks};
+pub use lane::{Checkpoint, Held, Lane, Watermarks};
 
 const TABLE: &str = "sync-logs";
 const FORMAT: u8 = 1;

@@ -16,7 +16,7 @@ use shared::app::{ConnectionSettings, Connections};
 use shared::domain::{Environment, ProviderKind, Run, SyncKind, SyncRange, SyncRequest, Trigger};
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
-use shared::store::sync_logs::{Begun, Lane};
+use shared::store::sync_logs::Lane;
 use sync_worker::{App, Settings, handle_batch};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
@@ -96,11 +96,11 @@ impl Bench {
         let run = Run::new(SyncRequest::of(range), trigger, found.configuration.epoch, Timestamp::now());
         let tables = self.tables();
         for _ in 0..100 {
-            match tables.sync_logs.begin(&found.scope, found.configuration.id, &run, None, None).await.unwrap() {
-                Begun::Begun => return run,
-                // The schedule may have come first.
-                Begun::Busy(_) | Begun::Repeated => tokio::time::sleep(Duration::from_millis(200)).await,
+            if tables.sync_logs.begin(&found.scope, found.configuration.id, &run, None).await.unwrap() {
+                return run;
             }
+            // The schedule may have come first.
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         panic!("the lane stays busy");
     }
@@ -177,7 +177,9 @@ impl Bench {
     /// Goes on with a run in fresh execution environments until it has ended.
     pub async fn finish(&self, run: &Run) -> Run {
         for _ in 0..20 {
-            if let Some(ended) = self.ended(run).await {
+            // Its row is written before its lane is free.
+            let is_free = self.lane(run.request.kind()).await.run.is_none_or(|there| there.id != run.id);
+            if is_free && let Some(ended) = self.ended(run).await {
                 return ended;
             }
             self.let_lease_end(run.request.kind()).await;

@@ -145,7 +145,8 @@ async fn a_run_that_nobody_wants_any_more_ends_between_two_pages() {
     let begun = bench.begin(SyncRange::Incremental).await;
     let found = bench.found().await;
     let before = bench.lane(SyncKind::Incremental).await.watermarks;
-    assert!(bench.tables().sync_logs.cancel(&found.scope, found.configuration.id, &begun).await.unwrap());
+    let (changes, actor) = (bench.tables().changes, shared::store::audit::Actor::service("test"));
+    changes.cancel_runs(&found.scope, &actor, &found.configuration, &[&begun], None).await.unwrap();
     bench.work(&bench.app(None), &begun).await;
     let ended = bench.ended(&begun).await.unwrap();
     assert_eq!((ended.state, ended.code.as_deref()), (RunState::Cancelled, Some("requested")));

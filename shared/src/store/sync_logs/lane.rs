@@ -9,16 +9,13 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{DUE_SHARDS, FORMAT, Item, KEPT_FOR, SyncLogs, TABLE, configuration_key, key, lane_entry, run_entry};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, Run, SyncKind, TenantScope};
 use crate::store::StoreError;
-use crate::store::coordination::{Coordination, Remembered};
 use crate::store::item::{Attributes, is_made, is_put, number, pack, text, time};
 
 /// How long a run that was asked for may wait for its worker before another job is sent.
@@ -48,17 +45,6 @@ pub struct Lane {
     pub watermarks: Watermarks,
     /// When somebody must look at it.
     pub due_at: Option<Timestamp>,
-}
-
-/// What became of the wish to begin a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Begun {
-    /// It stands in its lane.
-    Begun,
-    /// Another is under way.
-    Busy(Box<Lane>),
-    /// The request was carried out by another, who stored the answer.
-    Repeated,
 }
 
 /// The right to go on with a run, until somebody else takes it.
@@ -125,40 +111,25 @@ impl SyncLogs {
         item.as_ref().map(read).transpose()
     }
 
-    /// Begins a run in its lane, if that is free. `seen_due_at`: the scheduler's; whoever else wants a run takes the lane
-    /// as it is. `remember`: stored with it, for whoever repeats the request.
+    /// Begins a run in its lane. `false`: another is under way there, or the lane is not due at `seen_due_at` any more.
     pub async fn begin(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
         run: &Run,
         seen_due_at: Option<Timestamp>,
-        remember: Option<(&Coordination, &Remembered)>,
-    ) -> Result<Begun, StoreError> {
-        const OPERATION: &str = "begin a run";
-        let kind = run.request.kind();
+    ) -> Result<bool, StoreError> {
         let write = self.write_begin(scope, configuration, run, seen_due_at)?;
-        let mut writes = vec![write];
-        if let Some((coordination, remembered)) = remember {
-            writes.push(coordination.write_memory(remembered)?);
-        }
-        let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
-        let Err(error) = sent else { return Ok(Begun::Begun) };
+        let Err(error) = self.client.transact_write_items().transact_items(write).send().await else { return Ok(true) };
         if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
-            let is_refused = |index: usize| {
-                let reason = canceled.cancellation_reasons().get(index);
-                reason.is_some_and(|reason| reason.code() == Some("ConditionalCheckFailed"))
-            };
-            if is_refused(1) {
-                return Ok(Begun::Repeated);
-            }
-            if is_refused(0)
-                && let Some(lane) = self.find_lane(scope, configuration, kind).await?
-            {
-                return Ok(Begun::Busy(Box::new(lane)));
+            // Whoever is in conflict is beginning the same.
+            let refusals = ["ConditionalCheckFailed", "TransactionConflict"];
+            let mut codes = canceled.cancellation_reasons().iter().filter_map(|reason| reason.code());
+            if codes.any(|code| refusals.contains(&code)) {
+                return Ok(false);
             }
         }
-        Err(AwsError::new(OPERATION, error).into())
+        Err(AwsError::new("begin a run", error).into())
     }
 
     /// The write that begins a run, on the condition that its lane is free.
@@ -187,8 +158,7 @@ impl SyncLogs {
             .expression_attribute_values(":run", pack(run)?)
             .expression_attribute_values(":shard", due_shard(configuration))
             .expression_attribute_values(":due", time(Timestamp::now() + PATIENCE))
-            .expression_attribute_values(":zero", number(0))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+            .expression_attribute_values(":zero", number(0));
         let update = match seen_due_at {
             Some(seen) => update.expression_attribute_values(":seen", time(seen)),
             None => update,
@@ -338,24 +308,6 @@ impl SyncLogs {
             None => expression.push_str(", due_shard, due_at"),
         }
         is_made(request.update_expression(expression).send().await, "end a run")
-    }
-
-    /// Asks for a run to be ended. `false`: it is not under way.
-    pub async fn cancel(
-        &self,
-        scope: &TenantScope,
-        configuration: ConfigurationId,
-        run: &Run,
-    ) -> Result<bool, StoreError> {
-        let result = self
-            .update(scope, configuration, run.request.kind())
-            .update_expression("SET is_cancelled = :yes")
-            .condition_expression("run_id = :run_id")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":run_id", text(run.id))
-            .send()
-            .await;
-        is_made(result, "cancel a run")
     }
 
     /// Moves when somebody must look at a lane, if nobody has done so since it was seen.
