@@ -2,12 +2,15 @@
 //! no job of theirs is on the queue.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use lambda_runtime::{Context, LambdaEvent};
 use local::{Bakery, Proxy, StackOptions, TENANT};
 use sandbox::{EntryState, Faults, LedgerEntry, Sandbox, SandboxOptions};
@@ -71,8 +74,13 @@ fn config(bakery: &Bakery, proxy: Option<&Proxy>) -> shared::aws::SdkConfig {
 impl Bench {
     /// A fresh execution environment, its AWS calls going through `proxy` if there is one.
     pub fn app(&self, proxy: Option<&Proxy>) -> App {
+        self.app_with(proxy, |_| None)
+    }
+
+    pub fn app_with(&self, proxy: Option<&Proxy>, instead: impl Fn(&str) -> Option<String>) -> App {
         let config = config(&self.bakery, proxy);
-        let lookup = |name: &str| self.bakery.stack.variable("sync-worker", name).map(str::to_owned);
+        let lookup =
+            |name: &str| instead(name).or_else(|| self.bakery.stack.variable("sync-worker", name).map(str::to_owned));
         App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
     }
 
@@ -186,6 +194,15 @@ impl Bench {
             self.work(&self.app(None), run).await;
         }
         panic!("the run does not end: {:?}", self.lane(run.request.kind()).await);
+    }
+
+    /// A day that no other test has sold on, with a few sales, some of which are changed days later.
+    pub fn stock_a_day(&self, customers: usize) -> Date {
+        static NEXT: AtomicI64 = AtomicI64::new(20);
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        let day = today.saturating_sub(NEXT.fetch_add(7, Ordering::Relaxed).days());
+        self.bakery.sandbox.stock_days(day, 1, customers);
+        day
     }
 
     /// Sells, and waits until the tills have closed all orders.

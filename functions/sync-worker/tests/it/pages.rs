@@ -27,12 +27,10 @@ async fn what_nothing_has_changed_of_costs_a_handful_of_calls_and_no_message() {
     let bench = bench().await;
     bench.sell(4).await;
     assert_eq!(run(&bench, SyncRange::Incremental).await.state, RunState::Completed);
-    // What was sold is behind the overlap by then.
-    tokio::time::sleep(std::time::Duration::from_secs(62)).await;
-    assert_eq!(run(&bench, SyncRange::Incremental).await.state, RunState::Completed);
     let begun = bench.begin(SyncRange::Incremental).await;
     let (proxy, asked) = (Proxy::start().unwrap(), bench.bakery.sandbox.calls(Vendor::Square).api_calls);
-    bench.work(&bench.app(Some(&proxy)), &begun).await;
+    let without_overlap = |name: &str| (name == "SYNC_OVERLAP_SECONDS").then(|| "0".to_owned());
+    bench.work(&bench.app_with(Some(&proxy), without_overlap), &begun).await;
     let ended = bench.ended(&begun).await.unwrap();
     assert_eq!((ended.state, ended.counts.seen, ended.pages), (RunState::Completed, 0, 0), "{ended:?}");
     assert_eq!(bench.bakery.sandbox.calls(Vendor::Square).api_calls - asked, 2, "one page for each shop");
@@ -127,12 +125,10 @@ async fn a_cursor_that_goes_round_in_circles_ends_the_shop_with_a_reason() {
 #[tokio::test]
 async fn a_list_that_is_cut_in_silence_is_read_in_halves_until_all_is_there() {
     let bench = bench().await;
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    let day = today.saturating_sub(jiff::ToSpan::days(9));
-    bench.bakery.sandbox.at(Vendor::Square).stock_days(day, 1, 150);
+    let day = bench.stock_a_day(150);
     bench.bakery.sandbox.set_faults(Faults { silent_cap: Some(100), ..Faults::default() });
     let before = bench.stored().await.len();
-    let ended = run(&bench, SyncRange::Backfill { from: day, to: day.saturating_add(jiff::ToSpan::days(7)) }).await;
+    let ended = run(&bench, SyncRange::Repair { day }).await;
     assert!(codes(&ended).contains(&"full_page_without_next") && codes(&ended).contains(&"silent_cap"), "{ended:?}");
     assert_eq!((ended.state, bench.stored().await), (RunState::Completed, bench.sold()));
     assert!(bench.stored().await.len() > before + 200);
