@@ -17,6 +17,8 @@ const MOST_RESTARTS: u32 = 3;
 const MOST_HALVINGS: u32 = 6;
 /// Nothing shorter is halved.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
+/// A list that ended with a full page.
+const CAPPED: &str = "full_page_without_next";
 /// So many windows in a row with the same number of orders, and not a small one, look like a limit.
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
