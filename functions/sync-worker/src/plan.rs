@@ -46,7 +46,7 @@ pub fn plan(
     let span = |location: &Location| match run.request.range {
         SyncRange::Incremental => {
             let complete = watermarks.get(&location.id).copied().unwrap_or(configuration.created_at);
-            Span { from: complete - edges.overlap, to: end }
+            Span { from: complete - edges.overlap.max(listing.late), to: end }
         }
         SyncRange::Backfill { from, to } => {
             let to = location.day_starts_at(to.saturating_add(1.day()));
@@ -303,6 +303,7 @@ mod tests {
         page_size: 100,
         counts_days: true,
         shares_catalog: false,
+        late: SignedDuration::ZERO,
     };
     const EDGES: Edges = Edges { overlap: SignedDuration::from_mins(15), settle: SignedDuration::from_secs(60) };
 
