@@ -19,6 +19,10 @@ mod outages;
 mod published_keys;
 mod roles;
 mod sales;
+mod sync;
+mod sync_runs;
+mod sync_scale;
+mod sync_town;
 mod town;
 
 use std::{
