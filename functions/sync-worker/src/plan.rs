@@ -17,6 +17,8 @@ const MOST_RESTARTS: u32 = 3;
 const MOST_HALVINGS: u32 = 6;
 /// Nothing shorter is halved.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
+/// A list that ended with a full page.
+const CAPPED: &str = "full_page_without_next";
 /// So many windows in a row with the same number of orders, and not a small one, look like a limit.
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
@@ -44,7 +46,7 @@ pub fn plan(
     let span = |location: &Location| match run.request.range {
         SyncRange::Incremental => {
             let complete = watermarks.get(&location.id).copied().unwrap_or(configuration.created_at);
-            Span { from: complete - edges.overlap, to: end }
+            Span { from: complete - edges.overlap.max(listing.late), to: end }
         }
         SyncRange::Backfill { from, to } => {
             let to = location.day_starts_at(to.saturating_add(1.day()));
@@ -305,6 +307,7 @@ mod tests {
         page_size: 100,
         counts_days: true,
         shares_catalog: false,
+        late: SignedDuration::ZERO,
     };
     const EDGES: Edges = Edges { overlap: SignedDuration::from_mins(15), settle: SignedDuration::from_secs(60) };
 

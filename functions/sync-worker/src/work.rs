@@ -22,8 +22,9 @@ use crate::{App, plan};
 const LEASE: SignedDuration = SignedDuration::from_secs(60);
 /// A run that sends no page is kept no less often than this.
 const KEEP_EVERY: Duration = Duration::from_secs(20);
-/// How often the configuration is looked at again: it may have been paused, or its credentials renewed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How often the configuration is looked at again: it may have been paused, or its credentials renewed. Whoever pauses
+/// waits for it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is waited for here; a longer wait is another job's.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pages whose rows nobody has counted yet, before that is done on the way.

@@ -12,6 +12,7 @@ use std::{
 
 use aws_sdk_sqs::{Client, types::Message};
 use aws_types::SdkConfig;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -75,6 +76,8 @@ pub struct KnownTransaction {
     pub revision: u64,
     /// The whole event that brought it.
     pub event: Value,
+    /// When that came.
+    pub received_at: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -280,7 +283,7 @@ impl Ledger {
             self.counts.stale += 1;
             return;
         }
-        self.known.insert(event.subject, KnownTransaction { revision, event: body });
+        self.known.insert(event.subject, KnownTransaction { revision, event: body, received_at: Timestamp::now() });
     }
 }
 
@@ -291,7 +294,7 @@ fn acceptance(event: &Event) -> Value {
         "source": "/sales",
         "type": "sales.transaction.accepted.v1",
         "subject": event.subject,
-        "time": jiff::Timestamp::now().to_string(),
+        "time": Timestamp::now().to_string(),
         "datacontenttype": "application/json",
         "tenantid": event.tenantid,
         "data": {

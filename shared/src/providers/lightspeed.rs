@@ -141,6 +141,8 @@ impl PosProvider for Lightspeed {
             page_size: client::PAGE_SIZE,
             counts_days: true,
             shares_catalog: false,
+            // A till that was offline sends what it closed with the time of the closing.
+            late: SignedDuration::from_hours(3),
         }
     }
 

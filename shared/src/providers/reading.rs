@@ -42,6 +42,9 @@ pub struct Listing {
     pub counts_days: bool,
     /// Whether all shops of a merchant have one catalogue.
     pub shares_catalog: bool,
+    /// How long after the time it is listed under an order may still turn up. Nothing, where that is the time of the
+    /// change.
+    pub late: SignedDuration,
 }
 
 /// A page of the catalogue.

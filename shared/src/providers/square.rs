@@ -145,6 +145,7 @@ impl PosProvider for Square {
             page_size: client::PAGE_SIZE,
             counts_days: false,
             shares_catalog: true,
+            late: SignedDuration::ZERO,
         }
     }
 

@@ -141,6 +141,7 @@ impl PosProvider for Toast {
             page_size: client::PAGE_SIZE,
             counts_days: false,
             shares_catalog: false,
+            late: SignedDuration::ZERO,
         }
     }
 

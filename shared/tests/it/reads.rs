@@ -124,16 +124,27 @@ fn toast(seen: &Seen) -> Reply {
 async fn toasts_pages_end_without_a_next_one_or_when_one_is_not_full() {
     let vendor = Vendor::answering(toast).await;
     let first = list(&vendor.url, ProviderKind::Toast, &query("r1", None)).await.unwrap();
-    assert_eq!((first.orders.len(), first.next.as_deref()), (50, Some("2")));
+    assert_eq!((first.orders.len(), first.next.as_deref()), (50, Some("2:o49")));
     assert_eq!(ids(&first)[49], "o49");
     let found = &first.orders[0];
     assert_eq!(found.location.as_ref().unwrap().as_str(), "r1");
-    for (page, count) in [("2", 50), ("3", 7)] {
+    for (page, count) in [("2:o49", 50), ("3:o99", 7), ("3", 7)] {
         let page = list(&vendor.url, ProviderKind::Toast, &query("r1", Some(page))).await.unwrap();
         assert_eq!((page.orders.len(), page.next), (count, None));
     }
     let refused = list(&vendor.url, ProviderKind::Toast, &query("r1", Some("4"))).await.unwrap_err();
     assert_eq!(refused, ProviderErrorKind::Rejected { status: 400 });
+}
+
+#[tokio::test]
+async fn what_moves_up_to_a_page_of_toasts_that_was_read_is_not_lost() {
+    let vendor = Vendor::answering(toast).await;
+    // Three of the first page are gone since it was read.
+    let second = list(&vendor.url, ProviderKind::Toast, &query("r1", Some("2:o46"))).await.unwrap();
+    assert_eq!((second.orders.len(), second.requests), (53, 2));
+    assert_eq!(ids(&second)[50..], ["o47", "o48", "o49"]);
+    let lost = list(&vendor.url, ProviderKind::Toast, &query("r1", Some("2:gone"))).await.unwrap_err();
+    assert_eq!(lost, ProviderErrorKind::CursorExpired);
 }
 
 fn sale(id: &str, closed_at: &str) -> Value {

@@ -20,6 +20,10 @@ mod published_keys;
 mod roles;
 mod sales;
 mod sync;
+mod sync_api;
+mod sync_runs;
+mod sync_scale;
+mod sync_town;
 mod town;
 
 use std::{

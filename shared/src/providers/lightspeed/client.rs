@@ -117,7 +117,10 @@ pub(super) async fn fetch_daily_totals(
     let call = http.get(OPERATION, access.environment, &path, &[("date", day.as_str())])?;
     let answer = call.bearer(access.token).send().await?;
     let page: SalesPage = read_json(&answer.body).map_err(refuse)?;
-    let is_final = page.data_complete == Some(true);
+    // Where Lightspeed's day does not end with ours, its count is of other sales.
+    let ends = page.next_start_of_day.and_then(|at| at.parse::<Timestamp>().ok());
+    let is_ours = ends.is_none_or(|ends| ends == location.day_starts_at(date.tomorrow().unwrap_or(date)));
+    let is_final = page.data_complete == Some(true) && is_ours;
     let mut totals =
         DailyTotals { date, is_final, currency: location.currency, sales: 0, refunds: 0, turnover: Minor::ZERO };
     for sale in page.sales {

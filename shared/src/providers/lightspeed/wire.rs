@@ -103,6 +103,9 @@ pub(super) struct SalesPage<'a> {
     pub next_page_token: Option<String>,
     /// Of a day.
     pub data_complete: Option<bool>,
+    /// When that day ends.
+    #[serde(rename = "nextStartOfDayAsIso8601")]
+    pub next_start_of_day: Option<String>,
 }
 
 /// What a sale is called.
