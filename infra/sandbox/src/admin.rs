@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -20,11 +20,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::clock::rfc3339;
-use crate::ledger::totals;
-use crate::provider::wait_until_quiet;
 use crate::shops::Vendor;
 use crate::town::Town;
-use crate::{Client, Faults, RefundKind, Refused, SaleKind};
+use crate::{Client, Desk, Faults, RefundKind, Refused, SaleKind};
 
 /// `?vendor=toast` or `?vendor=lightspeed` where it makes a difference; Square without it.
 const ROUTES: [&str; 23] = [
@@ -56,16 +54,13 @@ const ROUTES: [&str; 23] = [
 pub fn router(town: Arc<Town>) -> Router {
     Router::new()
         .route("/_admin", get(overview))
-        .route("/_admin/progress", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).progress())))
-        .route("/_admin/application", get(async |State(town): Desk| Json(town.square.application())))
-        .route(
-            "/_admin/merchants",
-            get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).businesses().merchants())),
-        )
-        .route("/_admin/ledger", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).ledger())))
-        .route("/_admin/events", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).events())))
-        .route("/_admin/deliveries", get(async |State(town): Desk, at: At| Json(town.at(at.vendor()).deliveries())))
-        .route("/_admin/totals", get(async |State(town): Desk, at: At| Json(totals(&town.at(at.vendor()).ledger()))))
+        .route("/_admin/progress", get(async |desk: Desk| Json(desk.progress())))
+        .route("/_admin/application", get(async |desk: Desk| Json(desk.town.square.application())))
+        .route("/_admin/merchants", get(async |desk: Desk| Json(desk.merchants())))
+        .route("/_admin/ledger", get(async |desk: Desk| Json(desk.ledger())))
+        .route("/_admin/events", get(async |desk: Desk| Json(desk.events())))
+        .route("/_admin/deliveries", get(async |desk: Desk| Json(desk.deliveries())))
+        .route("/_admin/totals", get(async |desk: Desk| Json(desk.totals())))
         .route("/_admin/days", post(days))
         .route("/_admin/subscriptions/restart", post(restart))
         .route("/_admin/play", post(play))
@@ -75,38 +70,27 @@ pub fn router(town: Arc<Town>) -> Router {
         .route("/_admin/grants", post(grant))
         .route("/_admin/grants/{merchant_id}", delete(revoke))
         .route("/_admin/subscriptions", post(subscribe))
-        .route("/_admin/faults", get(faults).put(set_faults).delete(clear_faults))
+        .route("/_admin/faults", get(async |desk: Desk| Json(desk.faults())).put(set_faults).delete(clear_faults))
         .route("/_admin/tokens", delete(expire_tokens))
-        .route("/_admin/calls", get(async |State(town): Desk, at: At| Json(town.door(at.vendor()).calls())))
+        .route("/_admin/calls", get(async |desk: Desk| Json(desk.town.door(desk.vendor).calls())))
         .route("/_admin/client", get(client))
         .route("/_admin/clock", post(clock))
         .route("/_admin/wait", post(wait))
         .with_state(town)
 }
 
-type Desk = State<Arc<Town>>;
-
 /// Which provider is meant.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct At {
     vendor: Option<Vendor>,
-    merchant_id: Option<String>,
 }
 
-impl At {
-    fn vendor(&self) -> Vendor {
-        self.vendor.unwrap_or(Vendor::Square)
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for At {
+impl FromRequestParts<Arc<Town>> for Desk {
     type Rejection = Refused;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refused> {
-        let query = axum::extract::Query::<Self>::try_from_uri(&parts.uri);
-        let axum::extract::Query(at) =
-            query.map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-        Ok(at)
+    async fn from_request_parts(parts: &mut Parts, town: &Arc<Town>) -> Result<Self, Refused> {
+        let At { vendor } = read_query(&parts.uri)?;
+        Ok(Self { town: Arc::clone(town), vendor: vendor.unwrap_or(Vendor::Square) })
     }
 }
 
@@ -120,10 +104,13 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused(format!("the body was not understood: {error}")))
 }
 
-async fn overview(State(town): Desk, at: At) -> Json<Value> {
-    Json(
-        json!({"progress": town.at(at.vendor()).progress(), "faults": town.door(at.vendor()).faults.get(), "routes": ROUTES}),
-    )
+fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refused> {
+    let query = Query::try_from_uri(uri).map(|Query(query)| query);
+    query.map_err(|error| Refused(format!("the query was not understood: {error}")))
+}
+
+async fn overview(desk: Desk) -> Json<Value> {
+    Json(json!({"progress": desk.progress(), "faults": desk.faults(), "routes": ROUTES}))
 }
 
 #[derive(Deserialize)]
@@ -133,10 +120,10 @@ struct Play {
     merchant_id: Option<String>,
 }
 
-async fn play(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn play(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let Play { sales, merchant_id } = read(&body)?;
-    town.at(at.vendor()).play(sales, merchant_id.as_deref())?;
-    Ok((StatusCode::ACCEPTED, Json(town.at(at.vendor()).progress())).into_response())
+    desk.play_at(merchant_id.as_deref(), sales)?;
+    Ok((StatusCode::ACCEPTED, Json(desk.progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -147,10 +134,10 @@ struct History {
     merchant_id: Option<String>,
 }
 
-async fn history(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn history(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let History { sales, opens_at, merchant_id } = read(&body)?;
-    town.at(at.vendor()).stock_history(sales, opens_at, merchant_id.as_deref())?;
-    Ok((StatusCode::CREATED, Json(town.at(at.vendor()).progress())).into_response())
+    desk.stock_history_at(merchant_id.as_deref(), sales, opens_at)?;
+    Ok((StatusCode::CREATED, Json(desk.progress())).into_response())
 }
 
 #[derive(Deserialize)]
@@ -162,18 +149,17 @@ struct Days {
     merchant_id: Option<String>,
 }
 
-async fn days(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn days(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let Days { days, customers, first, merchant_id } = read(&body)?;
-    let provider = town.at(at.vendor());
     match first {
-        Some(first) => provider.stock_days(first, days, customers, merchant_id.as_deref())?,
-        None => provider.play_days(days, customers, merchant_id.as_deref())?,
+        Some(first) => desk.stock_days_at(merchant_id.as_deref(), first, days, customers)?,
+        None => desk.play_days_at(merchant_id.as_deref(), days, customers)?,
     }
-    Ok((StatusCode::ACCEPTED, Json(provider.progress())).into_response())
+    Ok((StatusCode::ACCEPTED, Json(desk.progress())).into_response())
 }
 
-async fn restart(State(town): Desk) -> StatusCode {
-    town.toast.post.restart();
+async fn restart(desk: Desk) -> StatusCode {
+    desk.town.toast.post.restart();
     StatusCode::NO_CONTENT
 }
 
@@ -185,12 +171,12 @@ struct OneSale {
     at: Option<Timestamp>,
 }
 
-async fn ring_up(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn ring_up(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let OneSale { kind, location_id, at: past } = read(&body)?;
-    let (provider, shop) = (town.at(at.vendor()), location_id.as_deref());
-    let rung_up = match past {
-        Some(past) => provider.ring_up_past(kind, shop, past)?,
-        None => provider.ring_up(kind, shop)?,
+    let rung_up = match (past, &location_id) {
+        (Some(past), Some(shop)) => desk.ring_up_past(kind, shop, past)?,
+        (Some(_), None) => return Err(Refused("a sale of the past needs its location_id".to_owned())),
+        (None, shop) => desk.ring_up(kind, shop.as_deref())?,
     };
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
@@ -201,9 +187,9 @@ struct OneRefund {
     kind: RefundKind,
 }
 
-async fn refund(State(town): Desk, at: At, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
+async fn refund(desk: Desk, Path(order_id): Path<String>, body: Bytes) -> Result<Response, Refused> {
     let OneRefund { kind } = read(&body)?;
-    let rung_up = town.at(at.vendor()).give_back(&order_id, kind)?;
+    let rung_up = desk.refund(&order_id, kind)?;
     Ok((StatusCode::CREATED, Json(rung_up)).into_response())
 }
 
@@ -215,15 +201,15 @@ struct Connect {
     scopes: Vec<String>,
 }
 
-async fn grant(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn grant(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let Connect { merchant_id, scopes } = read(&body)?;
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-    let grant = town.at(at.vendor()).grant(merchant_id.as_deref(), &scopes)?;
+    let grant = desk.grant(merchant_id.as_deref(), &scopes)?;
     Ok((StatusCode::CREATED, Json(grant)).into_response())
 }
 
-async fn revoke(State(town): Desk, at: At, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
-    town.at(at.vendor()).revoke(&merchant_id)?;
+async fn revoke(desk: Desk, Path(merchant_id): Path<String>) -> Result<StatusCode, Refused> {
+    desk.revoke(&merchant_id)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -237,31 +223,32 @@ struct Subscribe {
     merchant_id: Option<String>,
 }
 
-async fn subscribe(State(town): Desk, at: At, body: Bytes) -> Result<Response, Refused> {
+async fn subscribe(desk: Desk, body: Bytes) -> Result<Response, Refused> {
     let Subscribe { notification_url, stock, api_key, merchant_id } = read(&body)?;
     let subscription = match api_key {
-        Some(api_key) => town.lightspeed.mirror(merchant_id.as_deref(), &notification_url, &api_key)?,
-        None if stock => town.toast.register("stock", &notification_url),
-        None => town.at(at.vendor()).subscribe(&notification_url),
+        Some(api_key) => desk.town.lightspeed.mirror(merchant_id.as_deref(), &notification_url, &api_key)?,
+        None if stock => desk.town.toast.register("stock", &notification_url),
+        None => desk.subscribe(&notification_url),
     };
     Ok((StatusCode::CREATED, Json(subscription)).into_response())
 }
 
-async fn expire_tokens(State(town): Desk, at: At) -> StatusCode {
-    town.at(at.vendor()).expire_tokens();
+async fn expire_tokens(desk: Desk) -> StatusCode {
+    desk.provider().expire_tokens();
     StatusCode::NO_CONTENT
 }
 
-async fn client(State(town): Desk, at: At) -> Result<Json<Client>, Refused> {
-    Ok(Json(town.client(at.vendor(), at.merchant_id.as_deref())?))
+#[derive(Deserialize)]
+struct Whose {
+    merchant_id: Option<String>,
 }
 
-async fn faults(State(town): Desk, at: At) -> Json<Faults> {
-    Json(town.door(at.vendor()).faults.get())
+async fn client(desk: Desk, uri: Uri) -> Result<Json<Client>, Refused> {
+    let Whose { merchant_id } = read_query(&uri)?;
+    Ok(Json(desk.town.client(desk.vendor, merchant_id.as_deref())?))
 }
 
-async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Faults>, Refused> {
-    let faults = &town.door(at.vendor()).faults;
+async fn set_faults(desk: Desk, body: Bytes) -> Result<Json<Faults>, Refused> {
     let mut wanted: Map<String, Value> = read(&body)?;
     if let Some(preset) = wanted.remove("preset") {
         if preset != "disorder" {
@@ -271,12 +258,12 @@ async fn set_faults(State(town): Desk, at: At, body: Bytes) -> Result<Json<Fault
         let all = json!(Faults::disorder()).as_object().cloned().unwrap_or_default();
         wanted = all.into_iter().chain(wanted).collect();
     }
-    faults.set(read(&json!(wanted).to_string().into())?);
-    Ok(Json(faults.get()))
+    desk.set_faults(read(&json!(wanted).to_string().into())?);
+    Ok(Json(desk.faults()))
 }
 
-async fn clear_faults(State(town): Desk, at: At) -> StatusCode {
-    town.door(at.vendor()).faults.set(Faults::default());
+async fn clear_faults(desk: Desk) -> StatusCode {
+    desk.set_faults(Faults::default());
     StatusCode::NO_CONTENT
 }
 
@@ -286,9 +273,9 @@ struct Advance {
     advance_seconds: u32,
 }
 
-async fn clock(State(town): Desk, body: Bytes) -> Result<Json<Value>, Refused> {
+async fn clock(desk: Desk, body: Bytes) -> Result<Json<Value>, Refused> {
     let Advance { advance_seconds } = read(&body)?;
-    let now = town.advance_clock(Duration::from_secs(u64::from(advance_seconds)));
+    let now = desk.town.advance_clock(Duration::from_secs(u64::from(advance_seconds)));
     Ok(Json(json!({"now": rfc3339(now)})))
 }
 
@@ -302,11 +289,10 @@ fn a_minute() -> u64 {
     60_000
 }
 
-async fn wait(State(town): Desk, at: At, uri: Uri) -> Result<Response, Refused> {
-    let axum::extract::Query(patience) = axum::extract::Query::<Patience>::try_from_uri(&uri)
-        .map_err(|error| Refused(format!("the query was not understood: {error}")))?;
-    Ok(match wait_until_quiet(town.at(at.vendor()), Duration::from_millis(patience.timeout_ms)).await {
-        Ok(()) => Json(town.at(at.vendor()).progress()).into_response(),
+async fn wait(desk: Desk, uri: Uri) -> Result<Response, Refused> {
+    let Patience { timeout_ms } = read_query(&uri)?;
+    Ok(match desk.wait_until_quiet(Duration::from_millis(timeout_ms)).await {
+        Ok(()) => Json(desk.progress()).into_response(),
         Err(busy) => (StatusCode::GATEWAY_TIMEOUT, Json(busy.0)).into_response(),
     })
 }

@@ -1,19 +1,55 @@
 //! A bakery's day: opening hours, the rush before work, the queue on Saturdays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Weekday};
 
+use crate::clock::Pace;
+use crate::customer::Asks;
 use crate::seed::Draws;
 use crate::shops::Shop;
 
 /// Somebody comes in.
 #[derive(Debug, Clone, Copy)]
-pub struct Visit {
-    pub at: Timestamp,
+struct Visit {
+    at: Timestamp,
     /// In the last hour, when what is left has to go.
-    pub closing: bool,
+    closing: bool,
+}
+
+/// Somebody who comes in, and when; what they want is drawn from their number.
+pub struct Customer<'a> {
+    pub pace: Pace,
+    /// Shop time from the start of the pace.
+    pub opens: Duration,
+    /// One of these is drawn.
+    pub shops: Arc<[Shop<'a>]>,
+    pub asks: Asks,
+}
+
+/// A morning's customers, in the order in which they come in.
+pub fn morning<'a>(draws: &mut Draws, pace: Pace, sales: usize, shops: &Arc<[Shop<'a>]>) -> Vec<Customer<'a>> {
+    let arrivals = arrivals(draws, sales).into_iter();
+    arrivals.map(|opens| Customer { pace, opens, shops: Arc::clone(shops), asks: Asks::Anything }).collect()
+}
+
+/// A day's customers of one shop, each at the pace it is given.
+pub fn whole_day<'a>(
+    draws: &mut Draws,
+    shop: Shop<'a>,
+    date: Date,
+    usual: usize,
+    pace: impl Fn(Timestamp) -> Option<(Pace, Duration)>,
+) -> Vec<Customer<'a>> {
+    let shops: Arc<[Shop<'a>]> = [shop].into();
+    let customer = |visit: Visit| {
+        let (pace, opens) = pace(visit.at)?;
+        let asks = if visit.closing { Asks::AtClosing } else { Asks::OfADay };
+        Some(Customer { pace, opens, shops: Arc::clone(&shops), asks })
+    };
+    visits(draws, shop, date, usual).into_iter().filter_map(customer).collect()
 }
 
 /// Opening and closing in minutes of the day, and customers of a hundred on a usual day.
@@ -45,7 +81,7 @@ fn rush(weekday: Weekday, minute: i64) -> i64 {
 }
 
 /// A day's customers of one shop, in the order in which they come in.
-pub fn visits(draws: &mut Draws, shop: Shop<'_>, date: Date, usual: usize) -> Vec<Visit> {
+fn visits(draws: &mut Draws, shop: Shop<'_>, date: Date, usual: usize) -> Vec<Visit> {
     let weekday = date.weekday();
     let (opens, closes, percent) = habits(weekday);
     let usual = i64::try_from(usual).unwrap_or(i64::MAX / 200);
@@ -70,7 +106,7 @@ const MORNING: [i64; 8] = [2, 4, 4, 3, 1, 1, 2, 3];
 const HALF_AN_HOUR: i64 = 1_800_000;
 
 /// When so many customers come in, from the opening of the shop on.
-pub fn arrivals(draws: &mut Draws, customers: usize) -> Vec<Duration> {
+fn arrivals(draws: &mut Draws, customers: usize) -> Vec<Duration> {
     let halves: Vec<i64> = (0_i64..).zip(MORNING).flat_map(|(half, weight)| (0..weight).map(move |_| half)).collect();
     let mut arrivals: Vec<i64> =
         (0..customers).map(|_| *draws.pick(&halves) * HALF_AN_HOUR + draws.between(0, HALF_AN_HOUR - 1)).collect();

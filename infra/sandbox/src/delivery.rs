@@ -9,7 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use crate::faults::FaultBox;
@@ -86,6 +90,17 @@ pub struct Parcel {
     pub pause: fn(u32, Option<u16>) -> Option<Duration>,
     /// When a notification is discarded whatever the schedule says, in shop time.
     pub window: Option<Duration>,
+}
+
+/// base64( HMAC-SHA256( key as the text it is, first part followed by the second ) )
+pub fn signature(key: &str, first: &str, second: &str) -> String {
+    // An HMAC takes a key of any length, so this never is `Err`.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
+        return String::new();
+    };
+    mac.update(first.as_bytes());
+    mac.update(second.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
 }
 
 /// How the receiver is treated.
@@ -269,4 +284,18 @@ impl PostOffice {
     pub fn restart(&self) {
         self.brakes().clear();
     }
+}
+
+/// The vendor's signature vectors, if they lie beside the repository.
+#[cfg(test)]
+pub fn vectors(vendor: &str) -> Vec<serde_json::Value> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures");
+    let Ok(text) = std::fs::read_to_string(format!("{folder}/{vendor}/signature-vectors.json")) else {
+        // Past the test harness, which would keep it to itself.
+        let said = format!("SKIPPED: no signature vectors of {vendor} are here\n");
+        std::io::Write::write_all(&mut std::io::stderr(), said.as_bytes()).unwrap();
+        return Vec::new();
+    };
+    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+    read["vectors"].as_array().unwrap().clone()
 }

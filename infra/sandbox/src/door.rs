@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::faults::{Failure, FaultBox};
@@ -67,7 +69,7 @@ impl Door {
     }
 
     /// Reads a call to its end, and counts it.
-    pub async fn open(&self, request: Request) -> (Call, Request) {
+    async fn open(&self, request: Request) -> (Call, Request) {
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, LARGEST).await.unwrap_or_default();
         let shop = parts.headers.get("toast-restaurant-external-id").and_then(|shop| shop.to_str().ok());
@@ -82,14 +84,32 @@ impl Door {
         (Call { path, is_api, said }, Request::from_parts(parts, body.into()))
     }
 
-    /// The failure this call has to meet, if any.
-    pub fn meet(&self, call: &Call) -> Option<Failure> {
-        self.faults.take_failure(call)
+    /// Lets a call pass that is admitted and meets no failure, unless its answer gets lost.
+    pub async fn pass<E: IntoResponse>(
+        &self,
+        request: Request,
+        next: Next,
+        admit: impl FnOnce(&Call, &mut Request) -> Result<(), E>,
+        staged: impl Fn(&Failure, &str) -> E,
+    ) -> Response {
+        let (call, mut request) = self.open(request).await;
+        let admitted = match self.faults.take_failure(&call) {
+            Some(failure) => Err(staged(&failure, &call.path)),
+            None => admit(&call, &mut request),
+        };
+        let response = match admitted {
+            Ok(()) => next.run(request).await,
+            Err(error) => error.into_response(),
+        };
+        match self.leave(&call, response.status().as_u16()).await {
+            Some(lost) => staged(&lost, &call.path).into_response(),
+            None => response,
+        }
     }
 
     /// Notes what became of a call, keeps the answer back as long as it has to
     /// be, and says what the caller sees instead if the answer gets lost.
-    pub async fn leave(&self, call: &Call, status: u16) -> Option<Failure> {
+    async fn leave(&self, call: &Call, status: u16) -> Option<Failure> {
         {
             let mut calls = self.count();
             calls.tokens_given += u64::from(call.path == self.token_path && status == 200);

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::receipt::{Line, Receipt};
 
 /// Which way the money went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     /// Goods against money.
+    #[default]
     Sale,
     /// Money given back; amounts are positive.
     Refund,
@@ -22,10 +23,11 @@ pub enum EntryKind {
 }
 
 /// How far it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
     /// Rung up, not paid.
+    #[default]
     Open,
     /// Counts.
     Completed,
@@ -59,8 +61,8 @@ pub struct EntryPayment {
     pub tip_minor: i64,
 }
 
-/// One sale, refund or canceled sale.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One sale, refund or canceled sale; by default an open sale of nothing by nobody.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// The provider's id of the order.
     pub order_id: String,
@@ -110,33 +112,6 @@ pub struct LedgerEntry {
 }
 
 impl LedgerEntry {
-    /// An open sale of nothing by nobody.
-    pub(crate) fn empty() -> Self {
-        Self {
-            order_id: String::new(),
-            reference: None,
-            kind: EntryKind::Sale,
-            state: EntryState::Open,
-            merchant_id: String::new(),
-            location_id: String::new(),
-            currency: String::new(),
-            gross_minor: 0,
-            discount_minor: 0,
-            tax_minor: 0,
-            included_tax_minor: 0,
-            service_charge_minor: 0,
-            tip_minor: 0,
-            total_minor: 0,
-            lines: Vec::new(),
-            payments: Vec::new(),
-            source_order_id: None,
-            business_date: None,
-            created_at: String::new(),
-            taken_at: String::new(),
-            closed_at: None,
-        }
-    }
-
     /// Adds the amounts of a receipt; the caller says what and whose it is.
     pub(crate) fn amounts(&mut self, receipt: &Receipt) {
         self.gross_minor += receipt.gross();

@@ -18,6 +18,7 @@ mod delivery;
 mod desk;
 mod door;
 mod faults;
+mod json;
 mod ledger;
 mod lightspeed;
 mod money;
@@ -33,6 +34,7 @@ mod toast;
 mod town;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,7 +179,8 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct Sandbox {
     town: Arc<Town>,
-    /// In the order of [`Vendor::ALL`].
+    /// In the order of [`Vendor::ALL`], as the addresses.
+    desks: [Desk; 3],
     addresses: [SocketAddr; 3],
     shutdown: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -220,7 +223,8 @@ impl Sandbox {
             // Sales and deliveries that are still under way end here.
             runtime.shutdown_background();
         })?;
-        Ok(Self { town, addresses, shutdown: Some(shutdown), thread: Some(thread) })
+        let desks = Vendor::ALL.map(|vendor| Desk { town: Arc::clone(&town), vendor });
+        Ok(Self { town, desks, addresses, shutdown: Some(shutdown), thread: Some(thread) })
     }
 
     /// Base URL of the Square API, without a slash at the end.
@@ -241,17 +245,14 @@ impl Sandbox {
     /// Base URL of a provider's API, without a slash at the end.
     pub fn url(&self, vendor: Vendor) -> String {
         let [square, toast, lightspeed] = self.addresses;
-        let address = match vendor {
-            Vendor::Square => square,
-            Vendor::Toast => toast,
-            Vendor::Lightspeed => lightspeed,
-        };
+        let address = of(vendor, square, toast, lightspeed);
         format!("http://{address}")
     }
 
     /// One of the providers, with everything that can be done there.
-    pub fn at(&self, vendor: Vendor) -> Desk<'_> {
-        Desk::new(&self.town, vendor)
+    pub fn at(&self, vendor: Vendor) -> &Desk {
+        let [square, toast, lightspeed] = &self.desks;
+        of(vendor, square, toast, lightspeed)
     }
 
     /// The credentials a group of restaurants (the first one by default) has handed out at Toast.
@@ -308,12 +309,12 @@ impl Sandbox {
     /// Connects a merchant (the first one by default) the short way round OAuth
     /// or the login. No scopes are all scopes; Toast has no refresh token.
     pub fn grant_of(&self, vendor: Vendor, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.town.at(vendor).grant(merchant_id, scopes)
+        self.at(vendor).grant(merchant_id, scopes)
     }
 
     /// The merchant disconnects the application; at Toast he deletes the credentials.
     pub fn revoke_of(&self, vendor: Vendor, merchant_id: &str) -> Result<(), Refused> {
-        self.town.at(vendor).revoke(merchant_id)
+        self.at(vendor).revoke(merchant_id)
     }
 
     /// Ends all access tokens of a provider now; refresh tokens and credentials stay good.
@@ -328,12 +329,12 @@ impl Sandbox {
 
     /// Replaces all faults of a provider.
     pub fn set_faults_of(&self, vendor: Vendor, faults: Faults) {
-        self.town.door(vendor).faults.set(faults);
+        self.at(vendor).set_faults(faults);
     }
 
     /// A provider's faults in force, with what is left of them.
     pub fn faults_of(&self, vendor: Vendor) -> Faults {
-        self.town.door(vendor).faults.get()
+        self.at(vendor).faults()
     }
 
     /// Waits until all providers are quiet.
@@ -349,36 +350,6 @@ impl Sandbox {
 
 /// Square's part, for those who need no other.
 impl Sandbox {
-    /// The merchants and their shops.
-    pub fn merchants(&self) -> Vec<Merchant> {
-        self.merchants_of(Vendor::Square)
-    }
-
-    /// Connects a merchant (the first one by default) the short way round OAuth.
-    pub fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.grant_of(Vendor::Square, merchant_id, scopes)
-    }
-
-    /// The merchant disconnects the application.
-    pub fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.revoke_of(Vendor::Square, merchant_id)
-    }
-
-    /// Subscribes a URL to all events of sales.
-    pub fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.at(Vendor::Square).subscribe(notification_url)
-    }
-
-    /// Plays a morning of so many sales over all shops; returns at once.
-    pub fn play(&self, sales: usize) {
-        self.at(Vendor::Square).play(sales);
-    }
-
-    /// Puts a morning of the past on the shelf.
-    pub fn stock_history(&self, sales: usize, opens_at: Timestamp) {
-        self.at(Vendor::Square).stock_history(sales, opens_at);
-    }
-
     /// Rings up one sale at a seeded shop.
     pub fn ring_up(&self, kind: SaleKind) -> Result<RungUp, Refused> {
         self.at(Vendor::Square).ring_up(kind, None)
@@ -389,48 +360,24 @@ impl Sandbox {
         self.at(Vendor::Square).ring_up(kind, Some(location_id))
     }
 
-    /// Gives money back for a sale that was rung up before.
-    pub fn refund(&self, order_id: &str, kind: RefundKind) -> Result<RungUp, Refused> {
-        self.at(Vendor::Square).refund(order_id, kind)
-    }
-
-    /// Replaces all faults of Square.
-    pub fn set_faults(&self, faults: Faults) {
-        self.set_faults_of(Vendor::Square, faults);
-    }
-
-    /// Square's faults in force, with what is left of them.
-    pub fn faults(&self) -> Faults {
-        self.faults_of(Vendor::Square)
-    }
-
-    /// How far everything is.
-    pub fn progress(&self) -> Progress {
-        self.at(Vendor::Square).progress()
-    }
-
-    /// The log of all notifications, in the order in which they came to be.
-    pub fn deliveries(&self) -> Vec<Delivery> {
-        self.at(Vendor::Square).deliveries()
-    }
-
-    /// Everything that happened, with the exact bytes of its notification.
-    pub fn events(&self) -> Vec<EventRecord> {
-        self.at(Vendor::Square).events()
-    }
-
-    /// What really was sold.
-    pub fn ledger(&self) -> Vec<LedgerEntry> {
-        self.at(Vendor::Square).ledger()
-    }
-
-    /// Waits until no sale is under way and every notification has its end.
-    pub async fn wait_until_quiet(&self, timeout: Duration) -> Result<(), StillBusy> {
-        self.at(Vendor::Square).wait_until_quiet(timeout).await
-    }
-
     /// Closes the shops; dropping does the same.
     pub fn stop(self) {}
+}
+
+impl Deref for Sandbox {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        self.at(Vendor::Square)
+    }
+}
+
+fn of<T>(vendor: Vendor, square: T, toast: T, lightspeed: T) -> T {
+    match vendor {
+        Vendor::Square => square,
+        Vendor::Toast => toast,
+        Vendor::Lightspeed => lightspeed,
+    }
 }
 
 impl Drop for Sandbox {

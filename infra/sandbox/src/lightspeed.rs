@@ -20,19 +20,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use jiff::Timestamp;
 
 use crate::catalogue::{LIGHTSPEED_SHOPS, ShopPlan, business_names};
-use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
-use crate::customer::Wish;
 use crate::delivery::Terms;
 use crate::door::Door;
-use crate::seed::{Draws, Seed};
+use crate::seed::Seed;
 use crate::shops::{Business, Businesses, Vendor};
-use crate::square::{Grant, Subscription};
-use crate::stage::{House, Place, Plan, Stage, clerk};
-use crate::{RefundKind, Refused, SandboxOptions};
+use crate::square::Subscription;
+use crate::stage::{Opening, Stage};
 
 type World = crate::stage::World<Lightspeed>;
 type Step = crate::stage::Step<notifications::Event>;
@@ -78,11 +74,8 @@ pub fn router(lightspeed: Arc<Lightspeed>) -> Router {
 }
 
 impl Lightspeed {
-    pub fn open(
-        options: SandboxOptions,
-        clock: Arc<Clock>,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Arc<Self>, reqwest::Error> {
+    pub fn open(opening: Opening) -> Result<Arc<Self>, reqwest::Error> {
+        let options = &opening.options;
         let seed = Seed(options.seed);
         let number = |what: &str, digits: usize| seed.draws(&format!("lightspeed/{what}")).digits(digits);
         let names = business_names(seed, options.merchants);
@@ -98,53 +91,6 @@ impl Lightspeed {
         let businesses = Businesses::new(names.iter().enumerate().map(business).collect());
         let door = Door::new("/oauth/", "/oauth/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
-        let stage = Stage::open(Vendor::Lightspeed, options, clock, businesses, door, terms, runtime.clone())?;
-        let lightspeed = Arc::new(Self(stage));
-        runtime.spawn(clerk(Arc::clone(&lightspeed)));
-        Ok(lightspeed)
-    }
-}
-
-impl House for Lightspeed {
-    type Own = Own;
-    type Event = notifications::Event;
-
-    fn stage(&self) -> &Stage<Self> {
-        &self.0
-    }
-
-    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
-        self.plan_account(world, at, wish, draws)
-    }
-
-    fn plan_refund(
-        &self,
-        world: &mut World,
-        order_id: &str,
-        kind: RefundKind,
-        pace: Pace,
-    ) -> Result<Plan<Self>, Refused> {
-        self.plan_money_back(world, order_id, kind, pace)
-    }
-
-    fn announce(&self, world: &mut World, merchant_id: &str, event: &notifications::Event, at: Timestamp, echo: u32) {
-        self.tell(world, merchant_id, event, at, echo);
-    }
-
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.consent(merchant_id, scopes)
-    }
-
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.end_consent(merchant_id)
-    }
-
-    fn expire_tokens(&self) {
-        let now = self.clock.now();
-        self.world().own.grants.expire_access(now);
-    }
-
-    fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.register(notification_url)
+        Stage::open(Vendor::Lightspeed, opening, businesses, door, terms, Self)
     }
 }

@@ -80,6 +80,27 @@ pub struct Line {
 }
 
 impl Line {
+    /// A line of what needs no catalogue, without anything that is shared out over lines.
+    pub fn new(uid: impl Into<String>, goods: Goods, name: &'static str, quantity: Quantity, unit_minor: i64) -> Self {
+        Self {
+            uid: uid.into(),
+            source_uid: None,
+            item_id: None,
+            name,
+            variation: None,
+            goods,
+            taxed: false,
+            quantity,
+            unit_minor,
+            plain_minor: part_of(unit_minor, quantity.hundredths, 100),
+            extras: Vec::new(),
+            discounts: Vec::new(),
+            taxes: Vec::new(),
+            inner_taxes: Vec::new(),
+            charges: Vec::new(),
+        }
+    }
+
     pub fn gross(&self) -> i64 {
         self.plain_minor + self.extras.iter().map(|extra| extra.total_minor).sum::<i64>()
     }
@@ -148,7 +169,7 @@ pub struct Tender {
     pub tip_minor: i64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Receipt {
     pub currency: &'static str,
     pub lines: Vec<Line>,
@@ -210,7 +231,8 @@ impl Receipt {
                 back.charges.retain(|charge| charge.shared_out);
             }
             RefundKind::Amount => {
-                back = Receipt { currency: self.currency, ..Receipt::of(goodwill(most.min(500))) };
+                let goodwill = Line::new("", Goods::CustomAmount, "Custom Amount", Quantity::pieces(1), most.min(500));
+                back = Receipt { lines: vec![goodwill], ..Receipt::nothing(self.currency) };
             }
         }
         back.renew_uids(draws);
@@ -231,23 +253,9 @@ impl Receipt {
         back
     }
 
-    fn of(line: Line) -> Receipt {
-        Receipt { lines: vec![line], ..Receipt::nothing("USD") }
-    }
-
     /// A receipt of nothing.
     pub fn nothing(currency: &'static str) -> Receipt {
-        Receipt {
-            currency,
-            lines: Vec::new(),
-            discounts: Vec::new(),
-            taxes: Vec::new(),
-            inner_taxes: Vec::new(),
-            charges: Vec::new(),
-            included_tax_minor: 0,
-            tip_minor: 0,
-            tenders: Vec::new(),
-        }
+        Receipt { currency, ..Receipt::default() }
     }
 
     /// Gives everything an id in the form another provider likes.
@@ -354,24 +362,4 @@ fn one_piece(line: &Line) -> Line {
         }
     }
     piece
-}
-
-fn goodwill(minor: i64) -> Line {
-    Line {
-        uid: String::new(),
-        source_uid: None,
-        item_id: None,
-        name: "Custom Amount",
-        variation: None,
-        goods: Goods::CustomAmount,
-        taxed: false,
-        quantity: Quantity::pieces(1),
-        unit_minor: minor,
-        plain_minor: minor,
-        extras: Vec::new(),
-        discounts: Vec::new(),
-        taxes: Vec::new(),
-        inner_taxes: Vec::new(),
-        charges: Vec::new(),
-    }
 }

@@ -12,8 +12,25 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Writes the JSON of one copy of an object, always the same.
-pub type Json = Arc<dyn Fn() -> Value + Send + Sync>;
+/// What it takes to write the JSON of one copy of an object, always the same.
+#[derive(Clone)]
+pub struct Draft(Arc<dyn Fn() -> Value + Send + Sync>);
+
+impl Draft {
+    pub fn of(write: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    pub fn write(&self) -> Value {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("{…}")
+    }
+}
 
 /// What a list is sorted by, or asked for by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,18 +46,18 @@ pub enum By {
 }
 
 /// A new copy of an object, with what lists have to know of it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Object {
     pub shelf: &'static str,
     pub id: Arc<str>,
     pub location: Arc<str>,
     pub state: &'static str,
     pub times: Vec<(By, Timestamp)>,
-    pub json: Json,
+    pub json: Draft,
 }
 
 impl Object {
-    pub fn new(shelf: &'static str, id: &str, location: &str, json: Json) -> Self {
+    pub fn new(shelf: &'static str, id: &str, location: &str, json: Draft) -> Self {
         Self { shelf, id: id.into(), location: location.into(), state: "", times: Vec::new(), json }
     }
 
@@ -53,12 +70,6 @@ impl Object {
 
     pub fn time(&self, by: By) -> Option<Timestamp> {
         self.times.iter().find(|(known, _)| *known == by).map(|(_, stamp)| *stamp)
-    }
-}
-
-impl std::fmt::Debug for Object {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.shelf, self.id)
     }
 }
 

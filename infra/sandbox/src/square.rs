@@ -1,7 +1,6 @@
 //! Square, as far as a sale needs it.
 
 mod answers;
-mod json;
 mod oauth;
 mod order;
 mod paging;
@@ -19,17 +18,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use jiff::Timestamp;
 
 use crate::catalogue::{SHOPS, SQUARE_ABROAD, business_names};
-use crate::clock::{Clock, Pace};
+use crate::clock::Pace;
 use crate::consent::Consents;
 use crate::customer::Wish;
 use crate::delivery::Terms;
 use crate::door::Door;
+use crate::ledger::EntryState;
 use crate::seed::{Draws, Seed};
 use crate::shops::{Business, Businesses, Merchant, Vendor};
-use crate::stage::{Ends, House, Place, Plan, Stage, clerk};
+use crate::stage::{Ends, House, Opening, Place, Plan, Stage};
 use crate::{RefundKind, Refused, RungUp, SandboxOptions};
 
 pub use answers::bearer;
@@ -101,18 +100,12 @@ fn businesses(seed: Seed, options: &SandboxOptions) -> Businesses {
 }
 
 impl Square {
-    pub fn open(
-        options: SandboxOptions,
-        clock: Arc<Clock>,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Arc<Self>, reqwest::Error> {
-        let businesses = businesses(Seed(options.seed), &options);
+    pub fn open(opening: Opening) -> Result<Arc<Self>, reqwest::Error> {
+        let options = &opening.options;
+        let businesses = businesses(Seed(options.seed), options);
         let door = Door::new("/oauth2/", "/oauth2/token", Seed(options.seed));
         let terms = Terms { speed: options.speed, answer_within: options.answer_within, brakes: false };
-        let stage = Stage::open(Vendor::Square, options, clock, businesses, door, terms, runtime.clone())?;
-        let square = Arc::new(Self(stage));
-        runtime.spawn(clerk(Arc::clone(&square)));
-        Ok(square)
+        Stage::open(Vendor::Square, opening, businesses, door, terms, Self)
     }
 
     fn merchant(&self, id: Option<&str>) -> Result<&Merchant, Refused> {
@@ -124,27 +117,16 @@ impl House for Square {
     type Own = Own;
     type Event = Event;
 
-    fn stage(&self) -> &Stage<Self> {
-        &self.0
-    }
-
     fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
-        let (merchant, location) = (at.shop.merchant, at.shop.location);
-        let receipt = wish.ring_up(Vendor::Square, &merchant.id, at.shop.plan, self.seed, draws);
+        let receipt = wish.ring_up(Vendor::Square, &at.shop.merchant.id, at.shop.plan, self.seed, draws);
         let counter = Counter { seed: self.seed, pace: at.pace, shop: at.shop };
         let (steps, sale) = counter.sale(wish, receipt, at.opens, draws);
         let refund_order_id = steps.iter().rev().find_map(|step| match step.ends {
             Some(Ends::Refund) => step.objects.iter().find(|object| object.shelf == "orders"),
             Some(Ends::Sale) | None => None,
         });
-        let rung_up = RungUp {
-            order_id: sale.order.id.clone(),
-            refund_order_id: refund_order_id.map(|order| order.id.to_string()),
-            merchant_id: merchant.id.clone(),
-            location_id: location.id.clone(),
-            currency: sale.receipt.currency.to_owned(),
-            total_minor: sale.receipt.total(),
-        };
+        let refund_order_id = refund_order_id.map(|order| order.id.to_string());
+        let rung_up = RungUp { refund_order_id, ..RungUp::of(&sale.entry(EntryState::Completed, at.shop)) };
         world.own.sales.insert(sale.order.id.clone(), sale);
         (steps, rung_up)
     }
@@ -163,26 +145,5 @@ impl House for Square {
         let mut steps = Vec::new();
         let entry = counter.refund(sale, kind, std::time::Duration::from_secs(1), &mut steps)?;
         Ok((steps, RungUp::of(&entry)))
-    }
-
-    fn announce(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
-        self.tell(world, merchant_id, event, at, echo);
-    }
-
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.consent(merchant_id, scopes)
-    }
-
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.end_consent(merchant_id, "MERCHANT")
-    }
-
-    fn expire_tokens(&self) {
-        let now = self.clock.now();
-        self.world().own.grants.expire_access(now);
-    }
-
-    fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.subscribe_to_sales(notification_url)
     }
 }

@@ -5,24 +5,24 @@
 //! copying, and the same seed cannot help but give the same day.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Moment, Pace};
 use crate::customer::{Asks, Wish};
-use crate::day::{arrivals, visits};
+use crate::day::Customer;
 use crate::delivery::{Delivery, DeliveryState, Parcel, PostOffice, Terms};
 use crate::door::Door;
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::seed::{Draws, Seed};
 use crate::shelf::{Object, Shelf};
 use crate::shops::{Businesses, Shop, Vendor};
-use crate::square::{Grant, Subscription};
+use crate::square::Subscription;
 use crate::{Progress, RefundKind, Refused, RungUp, SandboxOptions};
 
 /// Something that happened, as it would be told.
@@ -102,14 +102,12 @@ impl<H: House> World<H> {
 /// What a planned sale leads to.
 pub type Plan<H> = (Vec<Step<<H as House>::Event>>, RungUp);
 
-/// A provider's own manners; everything else is done by its [`Stage`].
-pub trait House: std::fmt::Debug + Sized + Send + Sync + 'static {
+/// A provider, as far as it is not like all others; the rest is its [`Stage`].
+pub trait House: std::fmt::Debug + Sized + Send + Sync + Deref<Target = Stage<Self>> + 'static {
     /// Grants, subscriptions, sales: what the provider remembers.
     type Own: std::fmt::Debug + Default + Send;
     /// Something a webhook may tell.
     type Event: std::fmt::Debug + Send;
-
-    fn stage(&self) -> &Stage<Self>;
 
     /// Writes down the whole course of one sale.
     fn plan(&self, world: &mut World<Self>, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self>;
@@ -122,19 +120,13 @@ pub trait House: std::fmt::Debug + Sized + Send + Sync + 'static {
         kind: RefundKind,
         pace: Pace,
     ) -> Result<Plan<Self>, Refused>;
+}
 
+/// How a provider tells what happened.
+pub trait Tells: House {
     /// Records an event and sends it to whom it may concern; an echo tells the
     /// same once more, under an id of its own.
-    fn announce(&self, world: &mut World<Self>, merchant_id: &str, event: &Self::Event, at: Timestamp, echo: u32);
-
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused>;
-
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused>;
-
-    fn expire_tokens(&self);
-
-    /// Subscribes a URL to everything that a sale does.
-    fn subscribe(&self, notification_url: &str) -> Subscription;
+    fn tell(&self, world: &mut World<Self>, merchant_id: &str, event: &Self::Event, at: Timestamp, echo: u32);
 }
 
 /// Where and when a sale is planned.
@@ -146,8 +138,9 @@ pub struct Place<'a> {
     pub opens: Duration,
 }
 
+/// What is known of a provider from the outside.
 #[derive(Debug)]
-pub struct Stage<H: House> {
+pub struct Front {
     vendor: Vendor,
     pub options: SandboxOptions,
     pub seed: Seed,
@@ -155,22 +148,44 @@ pub struct Stage<H: House> {
     pub businesses: Businesses,
     pub door: Door,
     pub post: Arc<PostOffice>,
+}
+
+#[derive(Debug)]
+pub struct Stage<H: House> {
+    front: Front,
     world: Mutex<World<H>>,
     agenda_changed: Notify,
 }
 
-impl<H: House> Stage<H> {
+impl<H: House> Deref for Stage<H> {
+    type Target = Front;
+
+    fn deref(&self) -> &Front {
+        &self.front
+    }
+}
+
+/// What every provider opens with.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub options: SandboxOptions,
+    pub clock: Arc<Clock>,
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl<H: Tells> Stage<H> {
+    /// `house`: what the stage belongs to.
     pub fn open(
         vendor: Vendor,
-        options: SandboxOptions,
-        clock: Arc<Clock>,
+        opening: Opening,
         businesses: Businesses,
         door: Door,
         terms: Terms,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Self, reqwest::Error> {
+        house: fn(Self) -> H,
+    ) -> Result<Arc<H>, reqwest::Error> {
+        let Opening { options, clock, runtime } = opening;
         let at_once = options.concurrent_deliveries;
-        let post = PostOffice::new(runtime, Arc::clone(&door.faults), at_once, terms)?;
+        let post = Arc::new(PostOffice::new(runtime.clone(), Arc::clone(&door.faults), at_once, terms)?);
         let world = World {
             shelves: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -182,36 +197,17 @@ impl<H: House> Stage<H> {
             noted: 0,
             own: H::Own::default(),
         };
-        Ok(Self {
-            vendor,
-            seed: Seed(options.seed),
-            options,
-            clock,
-            businesses,
-            door,
-            post: Arc::new(post),
-            world: Mutex::new(world),
-            agenda_changed: Notify::new(),
-        })
+        let front = Front { vendor, seed: Seed(options.seed), options, clock, businesses, door, post };
+        let house = Arc::new(house(Self { front, world: Mutex::new(world), agenda_changed: Notify::new() }));
+        runtime.spawn(clerk(Arc::clone(&house)));
+        Ok(house)
     }
+}
 
+impl<H: House> Stage<H> {
     /// A panic elsewhere must not take the simulator down: what it holds is still good enough.
     pub fn world(&self) -> MutexGuard<'_, World<H>> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn replica_lag(&self) -> Duration {
-        Duration::from_millis(self.door.faults.get().replica_lag_ms)
-    }
-
-    /// Draws that belong to one thing of this provider.
-    pub fn draws(&self, name: &str) -> Draws {
-        match self.vendor {
-            // The first one here; its days stay what they were.
-            Vendor::Square => self.seed.draws(name),
-            Vendor::Toast => self.seed.draws(&format!("toast/{name}")),
-            Vendor::Lightspeed => self.seed.draws(&format!("lightspeed/{name}")),
-        }
     }
 
     /// Puts the steps on the agenda; the clerk does them when they are due.
@@ -240,6 +236,22 @@ impl<H: House> Stage<H> {
             lost,
             given_up,
             idle: world.agenda.is_empty() && pending == 0,
+        }
+    }
+}
+
+impl Front {
+    pub fn replica_lag(&self) -> Duration {
+        Duration::from_millis(self.door.faults.get().replica_lag_ms)
+    }
+
+    /// Draws that belong to one thing of this provider.
+    pub fn draws(&self, name: &str) -> Draws {
+        match self.vendor {
+            // The first one here; its days stay what they were.
+            Vendor::Square => self.seed.draws(name),
+            Vendor::Toast => self.seed.draws(&format!("toast/{name}")),
+            Vendor::Lightspeed => self.seed.draws(&format!("lightspeed/{name}")),
         }
     }
 
@@ -279,112 +291,48 @@ fn millis(draws: &mut Draws, least: i64, most: i64) -> Duration {
     Duration::from_millis(draws.between(least, most).unsigned_abs())
 }
 
-/// Somebody who comes in, and when; what they want is drawn from their number.
-pub struct Customer<'a> {
-    pub pace: Pace,
-    pub opens: Duration,
-    /// One of these is drawn.
-    pub shops: Arc<[Shop<'a>]>,
-    pub asks: Asks,
-}
-
-/// The shops of a merchant, or one of them, or all there are.
-pub fn shops<'a, H: House>(
-    house: &'a H,
-    merchant_id: Option<&str>,
-    location_id: Option<&str>,
-) -> Result<Arc<[Shop<'a>]>, Refused> {
-    let businesses = &house.stage().businesses;
-    let merchant = merchant_id.map(|id| businesses.merchant(Some(id))).transpose()?;
-    let shops = businesses.shops().filter(|shop| {
-        merchant.is_none_or(|merchant| merchant.id == shop.merchant.id)
-            && location_id.is_none_or(|id| id == shop.location.id)
-    });
-    let shops: Arc<[Shop<'a>]> = shops.collect();
-    match location_id {
-        Some(id) if shops.is_empty() => Err(Refused(format!("there is no location {id}"))),
-        _ => Ok(shops),
-    }
-}
+/// Those who come, when so many sales have been planned before.
+pub type Customers<'a> = dyn Fn(usize) -> Vec<Customer<'a>> + 'a;
 
 /// Plans the next sale. Its number, not the moment, decides what it is.
-pub fn plan<H: House>(house: &H, world: &mut World<H>, customer: &Customer<'_>) -> Plan<H> {
-    let stage = house.stage();
-    let mut draws = stage.draws(&format!("sale/{}", world.planned));
-    let mut chance = stage.draws(&format!("late/{}", world.planned));
+fn plan<H: House>(house: &H, world: &mut World<H>, customer: &Customer<'_>) -> Plan<H> {
+    let mut draws = house.draws(&format!("sale/{}", world.planned));
     world.planned += 1;
     let shop = *draws.pick(&customer.shops);
     let mut wish = customer.asks.wish(&mut draws);
-    let is_chosen = matches!(customer.asks, Asks::For(_));
-    if !is_chosen && chance.happens(stage.door.faults.get().late_percent) {
-        wish = wish.late(&mut chance);
+    let late_percent = house.door.faults.get().late_percent;
+    if late_percent > 0 && !matches!(customer.asks, Asks::For(_)) {
+        let mut chance = house.draws(&format!("late/{}", world.planned));
+        wish = if chance.happens(late_percent) { wish.late(&mut chance) } else { wish };
     }
     house.plan(world, Place { shop, pace: customer.pace, opens: customer.opens }, &wish, &mut draws)
 }
 
-/// A morning's customers, in the order in which they come in.
-pub fn morning<'a, H: House>(
-    house: &'a H,
-    world: &World<H>,
-    pace: Pace,
-    sales: usize,
-    shops: &Arc<[Shop<'a>]>,
-) -> Vec<Customer<'a>> {
-    let mut draws = house.stage().draws(&format!("morning/{}", world.planned));
-    let arrivals = arrivals(&mut draws, sales).into_iter();
-    arrivals.map(|opens| Customer { pace, opens, shops: Arc::clone(shops), asks: Asks::Anything }).collect()
-}
-
-/// The customers of whole days of the shops, each at the pace it is given.
-pub fn whole_days<'a, H: House>(
-    house: &'a H,
-    first: Option<Date>,
-    days: u16,
-    customers: usize,
-    shops: &[Shop<'a>],
-    pace: impl Fn(Timestamp) -> Option<(Pace, Duration)>,
-) -> Vec<Customer<'a>> {
-    let stage = house.stage();
-    let mut coming = Vec::new();
-    for shop in shops {
-        let mut date = first.unwrap_or_else(|| shop.business_date(stage.clock.now()));
-        let only: Arc<[Shop<'a>]> = [*shop].into();
-        for _ in 0..days {
-            let mut draws = stage.draws(&format!("day/{}/{date}", shop.location.id));
-            for visit in visits(&mut draws, *shop, date, customers) {
-                let asks = if visit.closing { Asks::AtClosing } else { Asks::OfADay };
-                coming.extend(pace(visit.at).map(|(pace, opens)| Customer {
-                    pace,
-                    opens,
-                    shops: Arc::clone(&only),
-                    asks,
-                }));
-            }
-            date = date.tomorrow().unwrap_or(date);
-        }
-    }
-    coming
-}
-
-/// What all these customers do, in the order in which it happens.
-pub fn plan_all<H: House>(house: &H, world: &mut World<H>, customers: &[Customer<'_>]) -> Vec<Step<H::Event>> {
-    let mut steps: Vec<Step<H::Event>> = customers.iter().flat_map(|customer| plan(house, world, customer).0).collect();
+/// Lets them come: the clerk does their steps when they are due.
+pub fn play<H: House>(house: &H, customers: &Customers<'_>) -> Option<RungUp> {
+    let mut world = house.world();
+    let plans: Vec<Plan<H>> =
+        customers(world.planned).iter().map(|customer| plan(house, &mut world, customer)).collect();
+    let rung_up = plans.last().map(|(_, rung_up)| rung_up.clone());
+    let mut steps: Vec<Step<H::Event>> = plans.into_iter().flat_map(|(steps, _)| steps).collect();
     steps.sort_by_key(|step| (step.at.stamp, step.at.due));
-    steps
+    house.begin(world, steps);
+    rung_up
 }
 
 /// Puts sales on the shelf as if they had always been there: nobody is told,
 /// and only how they ended is kept.
-pub fn stock<H: House>(house: &H, world: &mut World<H>, customers: &[Customer<'_>]) -> Option<RungUp> {
+pub fn stock<H: House>(house: &H, customers: &Customers<'_>) -> Option<RungUp> {
+    let mut world = house.world();
     let mut entries: BTreeMap<(Timestamp, usize), LedgerEntry> = BTreeMap::new();
     let mut rung_up = None;
-    for customer in customers {
-        let (steps, sale) = plan(house, world, customer);
+    for customer in customers(world.planned) {
+        let (steps, sale) = plan(house, &mut world, &customer);
         rung_up = Some(sale);
         let mut objects: BTreeMap<(&'static str, Arc<str>), Object> = BTreeMap::new();
         let mut first: BTreeMap<String, (Timestamp, usize)> = BTreeMap::new();
         for step in steps {
-            house.stage().clock.reach(step.at.stamp);
+            house.clock.reach(step.at.stamp);
             objects.extend(step.objects.into_iter().map(|object| ((object.shelf, Arc::clone(&object.id)), object)));
             for entry in step.entries {
                 let place = (step.at.stamp, entries.len());
@@ -401,36 +349,35 @@ pub fn stock<H: House>(house: &H, world: &mut World<H>, customers: &[Customer<'_
     rung_up
 }
 
-pub fn apply<H: House>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
-    house.stage().clock.reach(step.at.stamp);
+fn apply<H: Tells>(house: &H, world: &mut World<H>, step: Step<H::Event>) {
+    house.clock.reach(step.at.stamp);
     let now = Instant::now();
     for object in step.objects {
         world.shelves.entry(object.shelf).or_default().write(object, Some(now));
     }
     step.entries.into_iter().for_each(|entry| world.ledger.write(entry));
     world.count(step.ends);
-    let burst = house.stage().door.faults.get().burst;
+    let burst = house.door.faults.get().burst;
     for event in step.events {
         for echo in 0..=burst {
-            house.announce(world, &step.merchant_id, &event, step.at.stamp, echo);
+            house.tell(world, &step.merchant_id, &event, step.at.stamp, echo);
         }
     }
 }
 
 /// Does what is on the agenda, one step after the other: a refund that
 /// is due right after a fee must not be overtaken by it.
-pub async fn clerk<H: House>(house: Arc<H>) {
-    let stage = house.stage();
+async fn clerk<H: Tells>(house: Arc<H>) {
     loop {
-        let next = stage.world().agenda.first_key_value().map(|((due, _), _)| *due);
+        let next = house.world().agenda.first_key_value().map(|((due, _), _)| *due);
         match next {
-            None => stage.agenda_changed.notified().await,
+            None => house.agenda_changed.notified().await,
             Some(due) if due > Instant::now() => {
-                let earlier = stage.agenda_changed.notified();
+                let earlier = house.agenda_changed.notified();
                 let _ = tokio::time::timeout_at(due.into(), earlier).await;
             }
             Some(_) => {
-                let mut world = stage.world();
+                let mut world = house.world();
                 if let Some((_, step)) = world.agenda.pop_first() {
                     apply(&*house, &mut world, step);
                 }

@@ -10,17 +10,8 @@ use crate::shops::Vendor;
 impl Wish {
     /// Rings it up at a shop; `catalogue` is whoever owns the ids of the items there.
     pub fn ring_up(&self, vendor: Vendor, catalogue: &str, shop: &ShopPlan, seed: Seed, draws: &mut Draws) -> Receipt {
-        let mut receipt = Receipt {
-            currency: shop.currency,
-            lines: self.lines(vendor, catalogue, seed, draws),
-            discounts: Vec::new(),
-            taxes: Vec::new(),
-            inner_taxes: Vec::new(),
-            charges: Vec::new(),
-            included_tax_minor: 0,
-            tip_minor: 0,
-            tenders: Vec::new(),
-        };
+        let lines = self.lines(vendor, catalogue, seed, draws);
+        let mut receipt = Receipt { lines, ..Receipt::nothing(shop.currency) };
         self.take_discounts(&mut receipt, draws);
         match (vendor, shop.tax_included()) {
             (Vendor::Square, false) => {
@@ -296,23 +287,7 @@ fn adjustment(
 }
 
 fn line(draws: &mut Draws, goods: Goods, name: &'static str, quantity: Quantity, unit_minor: i64) -> Line {
-    Line {
-        uid: draws.letters(22),
-        source_uid: None,
-        item_id: None,
-        name,
-        variation: None,
-        goods,
-        taxed: false,
-        quantity,
-        unit_minor,
-        plain_minor: part_of(unit_minor, quantity.hundredths, 100),
-        extras: Vec::new(),
-        discounts: Vec::new(),
-        taxes: Vec::new(),
-        inner_taxes: Vec::new(),
-        charges: Vec::new(),
-    }
+    Line::new(draws.letters(22), goods, name, quantity, unit_minor)
 }
 
 #[cfg(test)]

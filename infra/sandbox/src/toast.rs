@@ -26,16 +26,12 @@ use axum::routing::{get, post, put};
 use jiff::Timestamp;
 
 use crate::catalogue::{TOAST_SHOPS, business_names};
-use crate::clock::{Clock, Pace};
 use crate::consent::Consents;
-use crate::customer::Wish;
 use crate::delivery::Terms;
 use crate::door::Door;
-use crate::seed::{Draws, Seed};
+use crate::seed::Seed;
 use crate::shops::{Business, Businesses, Vendor};
-use crate::square::{Grant, Subscription};
-use crate::stage::{House, Place, Plan, Stage, clerk};
-use crate::{RefundKind, Refused, SandboxOptions};
+use crate::stage::{Opening, Stage};
 
 pub use order::decimal;
 
@@ -100,11 +96,8 @@ fn json_date(stamp: Timestamp) -> String {
 }
 
 impl Toast {
-    pub fn open(
-        options: SandboxOptions,
-        clock: Arc<Clock>,
-        runtime: tokio::runtime::Handle,
-    ) -> Result<Arc<Self>, reqwest::Error> {
+    pub fn open(opening: Opening) -> Result<Arc<Self>, reqwest::Error> {
+        let options = &opening.options;
         let seed = Seed(options.seed);
         let business = |name: &String| {
             let plans = TOAST_SHOPS.iter().take(options.shops).collect();
@@ -119,53 +112,6 @@ impl Toast {
         let door = Door::new("/authentication/", "/authentication/v1/authentication/login", Seed(options.seed));
         let answer_within = options.answer_within.min(ANSWER_WITHIN);
         let terms = Terms { speed: options.speed, answer_within, brakes: true };
-        let stage = Stage::open(Vendor::Toast, options, clock, businesses, door, terms, runtime.clone())?;
-        let toast = Arc::new(Self(stage));
-        runtime.spawn(clerk(Arc::clone(&toast)));
-        Ok(toast)
-    }
-}
-
-impl House for Toast {
-    type Own = Own;
-    type Event = webhooks::Event;
-
-    fn stage(&self) -> &Stage<Self> {
-        &self.0
-    }
-
-    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
-        self.plan_order(world, at, wish, draws)
-    }
-
-    fn plan_refund(
-        &self,
-        world: &mut World,
-        order_id: &str,
-        kind: RefundKind,
-        pace: Pace,
-    ) -> Result<Plan<Self>, Refused> {
-        self.plan_money_back(world, order_id, kind, pace)
-    }
-
-    fn announce(&self, world: &mut World, merchant_id: &str, event: &webhooks::Event, at: Timestamp, echo: u32) {
-        self.tell(world, merchant_id, event, at, echo);
-    }
-
-    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        self.reopen(merchant_id, scopes)
-    }
-
-    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
-        self.close(merchant_id)
-    }
-
-    fn expire_tokens(&self) {
-        let now = self.clock.now();
-        self.world().own.tokens.expire_access(now);
-    }
-
-    fn subscribe(&self, notification_url: &str) -> Subscription {
-        self.register("order_updated", notification_url)
+        Stage::open(Vendor::Toast, opening, businesses, door, terms, Self)
     }
 }

@@ -11,6 +11,7 @@ use crate::lightspeed::Lightspeed;
 use crate::provider::Provider;
 use crate::shops::Vendor;
 use crate::square::Square;
+use crate::stage::Opening;
 use crate::toast::Toast;
 use crate::{Client, Refused, SandboxOptions};
 
@@ -25,10 +26,11 @@ pub struct Town {
 impl Town {
     pub fn open(options: &SandboxOptions, runtime: &tokio::runtime::Handle) -> Result<Arc<Self>, reqwest::Error> {
         let clock = Arc::new(Clock::new(options.now, options.clock_runs.then_some(options.speed)));
+        let opening = Opening { options: options.clone(), clock: Arc::clone(&clock), runtime: runtime.clone() };
         Ok(Arc::new(Self {
-            square: Square::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
-            toast: Toast::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
-            lightspeed: Lightspeed::open(options.clone(), Arc::clone(&clock), runtime.clone())?,
+            square: Square::open(opening.clone())?,
+            toast: Toast::open(opening.clone())?,
+            lightspeed: Lightspeed::open(opening)?,
             clock,
         }))
     }
@@ -42,7 +44,7 @@ impl Town {
     }
 
     pub fn door(&self, vendor: Vendor) -> &Door {
-        self.at(vendor).door()
+        &self.at(vendor).front().door
     }
 
     /// What the application is known by; Toast has credentials for each group.

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::businesses::number;
+use super::items::sku;
 use crate::catalogue::ShopPlan;
 use crate::clock::rfc3339;
+use crate::json::Build;
 use crate::receipt::{Line, Means, Receipt};
 use crate::seed::Seed;
 use crate::till::inner_tax;
@@ -104,7 +106,7 @@ impl Account {
                 lines.push(self.line(&child, Some(&id), extra.name, Some(&extra.item_id), line, part));
             }
         }
-        let mut json = json!({
+        let json = json!({
             "accountReference": self.reference(seed),
             "accountFiscId": self.fiscal_id(),
             "receiptId": format!("R{}.{}", self.device, self.number),
@@ -129,10 +131,7 @@ impl Account {
             "deviceId": number(&self.device),
             "deviceName": "iPad1",
         });
-        if let (true, Some(fields)) = (self.cancelled, json.as_object_mut()) {
-            fields.insert("voidReason".to_owned(), "Unhappy client".into());
-        }
-        json
+        json.with_some("voidReason", self.cancelled.then_some("Unhappy client"))
     }
 
     fn money(&self, minor: i64) -> String {
@@ -161,7 +160,7 @@ impl Account {
             "statisticGroup": "Food",
             "code": if line.taxed { "124" } else { "123" },
         });
-        let mut json = json!({
+        let json = json!({
             "id": id,
             "totalNetAmountWithTax": self.money(part.net()),
             "totalNetAmountWithoutTax": if part.included { text(self.sign * without, 6) } else { self.money(part.net()) },
@@ -177,7 +176,7 @@ impl Account {
             "taxAmount": text(crate::money::part_of(tax, 1, 100), 4),
             "taxRatePercentage": text(part.rate, 2),
             "taxLines": taxes,
-            "sku": item.map_or_else(|| "OPEN".to_owned(), |item| item.chars().take(8).collect()),
+            "sku": sku(item),
             "name": name,
             "nameOverride": "",
             "statisticGroup": "Food",
@@ -195,10 +194,7 @@ impl Account {
             "deviceName": "iPad1",
             "accountProfileCode": "AAP",
         });
-        if let (Some(parent), Some(fields)) = (parent, json.as_object_mut()) {
-            fields.insert("parentLineId".to_owned(), parent.into());
-        }
-        json
+        json.with_some("parentLineId", parent)
     }
 
     fn payments(&self) -> Value {

@@ -103,22 +103,12 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 
 /// Stands before every route.
 pub async fn guard(State(lightspeed): State<Arc<Lightspeed>>, request: Request, next: Next) -> Response {
-    let (call, mut request) = lightspeed.door.open(request).await;
-    let response = match admit(&lightspeed, &call, &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    };
-    match lightspeed.door.leave(&call, response.status().as_u16()).await {
-        Some(lost) => ApiError::staged(&lost, &call.path, &rfc3339(lightspeed.clock.now())).into_response(),
-        None => response,
-    }
+    let admit = |call: &Call, request: &mut Request| admit(&lightspeed, &call.path, request);
+    let staged = |failure: &Failure, path: &str| ApiError::staged(failure, path, &rfc3339(lightspeed.clock.now()));
+    lightspeed.door.pass(request, next, admit, staged).await
 }
 
-fn admit(lightspeed: &Arc<Lightspeed>, call: &Call, request: &mut Request) -> Result<(), ApiError> {
-    let path = call.path.as_str();
-    if let Some(failure) = lightspeed.door.meet(call) {
-        return Err(ApiError::staged(&failure, path, &rfc3339(lightspeed.clock.now())));
-    }
+fn admit(lightspeed: &Arc<Lightspeed>, path: &str, request: &mut Request) -> Result<(), ApiError> {
     let scope = match path.trim_start_matches('/').split('/').next() {
         Some("oauth") => return Ok(()),
         Some("o") => "orders-api",

@@ -36,15 +36,16 @@ impl Asker {
     }
 }
 
-fn sku(id: &str) -> String {
-    id.chars().take(8).collect()
+/// What is typed in by hand has none of its own.
+pub fn sku(id: Option<&str>) -> String {
+    id.unwrap_or("OPEN").chars().take(8).collect()
 }
 
 fn item_json((id, product): (String, &Product)) -> Value {
     json!({
         "id": number(&id),
         "name": format!("{} {}", product.name, product.variation),
-        "sku": sku(&id),
+        "sku": sku(Some(&id)),
         "active": true,
         "accountingGroup": {
             "id": 141_948_669_132_845_i64 + i64::from(product.taxed),
@@ -67,7 +68,7 @@ pub async fn list(Extension(asker): Extension<Asker>, uri: Uri) -> Result<Json<V
     let query = checked(&asker, read_query(&uri)?)?;
     let amount = query.amount.unwrap_or(100).min(MOST);
     let wanted = asker.items().filter(|(id, product)| {
-        query.sku.as_ref().is_none_or(|wanted| *wanted == sku(id))
+        query.sku.as_ref().is_none_or(|wanted| *wanted == sku(Some(id)))
             && query.name.as_ref().is_none_or(|wanted| product.name.contains(wanted.as_str()))
     });
     Ok(Json(wanted.skip(query.offset.unwrap_or(0)).take(amount).map(item_json).collect()))
@@ -128,7 +129,7 @@ fn available(asker: &Asker, query: &AvailabilityQuery) -> Result<Json<Value>, Ap
         .items()
         .step_by(4)
         .enumerate()
-        .map(|(place, (id, _))| (sku(&id), 12 * place))
+        .map(|(place, (id, _))| (sku(Some(&id)), 12 * place))
         .filter(|(sku, _)| wanted.is_empty() || wanted.contains(&sku.as_str()))
         .map(|(sku, count)| json!({"sku": sku, "count": count, "updatedAt": updated}))
         .collect();

@@ -10,14 +10,16 @@ use serde_json::{Value, json};
 
 use super::account::{Account, Part};
 use super::businesses::number;
+use super::items::sku;
 use super::{Lightspeed, World};
+use crate::Refused;
 use crate::clock::rfc3339;
 use crate::delivery::{Letter, Parcel, Sending};
+use crate::json::Build;
 use crate::receipt::{Line, Means};
 use crate::square::Subscription;
 use crate::stage::EventRecord;
 use crate::toast::decimal;
-use crate::{Refused, catalogue::ShopPlan};
 
 /// Who wants to see the receipts of a business, or of all.
 #[derive(Debug)]
@@ -60,11 +62,7 @@ impl Lightspeed {
             };
             let api_key = mirror.subscription.signature_key.clone();
             let letter = move |sending: &Sending| {
-                let mut body = body.clone();
-                if let Some(fields) = body.as_object_mut() {
-                    let key = if sending.wrong { "another key" } else { &api_key };
-                    fields.insert("apiKey".to_owned(), key.into());
-                }
+                let body = body.clone().with("apiKey", if sending.wrong { "another key" } else { api_key.as_str() });
                 let headers = vec![("x-lightspeed-idempotency-key", key.clone())];
                 Letter { headers, body: body.to_string() }
             };
@@ -128,8 +126,7 @@ fn body(account: &Account, business: &str, uuid: &str) -> Value {
 
 fn entry(account: &Account, line: &Line, name: &str, each: (i64, i64), part: Part, kind: &str) -> Value {
     let (unit, hundredths) = each;
-    let plan: &ShopPlan = account.plan;
-    let rate = plan.rate(line.taxed);
+    let rate = account.plan.rate(line.taxed);
     let tax = json!({
         "taxId": format!("4191029{rate:06}"),
         "taxName": format!("VAT {}%", rate / 100),
@@ -146,7 +143,7 @@ fn entry(account: &Account, line: &Line, name: &str, each: (i64, i64), part: Par
         "staffName": "Manager",
         "groupId": 141_948_669_132_845_i64 + i64::from(line.taxed),
         "groupName": if line.taxed { "Pastry" } else { "Bread" },
-        "sku": line.item_id.as_ref().map_or_else(|| "OPEN".to_owned(), |item| item.chars().take(8).collect()),
+        "sku": sku(line.item_id.as_deref()),
         "type": kind,
         "taxLines": if rate > 0 { vec![tax] } else { vec![] },
     })

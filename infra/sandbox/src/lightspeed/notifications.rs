@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 
 use super::account::{Account, Part};
 use super::businesses::number;
+use super::items::sku;
 use super::{Lightspeed, World};
 use crate::delivery::{Letter, Parcel, Sending};
+use crate::json::Build;
 use crate::money::part_of;
 use crate::receipt::{Line, Means};
 use crate::square::Subscription;
-use crate::stage::EventRecord;
+use crate::stage::{EventRecord, Tells};
 use crate::toast::decimal;
 
 /// Three more attempts, a minute apart (unverified).
@@ -68,7 +70,7 @@ impl Event {
                 "accountingGroupId": "141948669132845",
                 "accountingGroupName": if line.taxed { "Pastry" } else { "Bread" },
                 "itemId": number(line.item_id.as_deref().unwrap_or("40570261078207")),
-                "itemSku": line.item_id.as_ref().map_or_else(|| "OPEN".to_owned(), |item| item.chars().take(8).collect()),
+                "itemSku": sku(line.item_id.as_deref()),
                 "date": account.opened.as_millisecond(),
                 "active": true,
                 "activeTax": {
@@ -148,8 +150,10 @@ impl Lightspeed {
         world.own.subscriptions.push(subscription.clone());
         subscription
     }
+}
 
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp, _: u32) {
+impl Tells for Lightspeed {
+    fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, _: Timestamp, _: u32) {
         let place = event.account.place();
         let id = self.draws(&format!("notified/{place}")).digits(15);
         let body = event.body(&id, 0);
@@ -178,10 +182,7 @@ fn parcel(subscription: &Subscription, body: Value) -> Parcel {
     let letter = move |sending: &Sending| {
         let password = if sending.wrong { "another password" } else { &password };
         let basic = STANDARD.encode(format!("{user}:{password}"));
-        let mut body = body.clone();
-        if let Some(fields) = body.as_object_mut() {
-            fields.insert("retryCounter".to_owned(), sending.retry.into());
-        }
+        let body = body.clone().with("retryCounter", sending.retry);
         Letter { headers: vec![("authorization", format!("Basic {basic}"))], body: body.to_string() }
     };
     let pause = |retry, _| (retry <= RETRIES).then_some(Duration::from_secs(60));

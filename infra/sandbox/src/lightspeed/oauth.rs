@@ -21,7 +21,8 @@ use super::answers::{ApiError, read_query};
 use super::{Lightspeed, World};
 use crate::clock::later;
 use crate::consent::Consent;
-use crate::square::Grant;
+use crate::provider::Access;
+use crate::square::{Grant, Subscription};
 use crate::{Client, Refused};
 
 const LIFETIME: SignedDuration = SignedDuration::from_secs(3599);
@@ -29,24 +30,34 @@ const REFRESH_LIFETIME: SignedDuration = SignedDuration::from_hours(14 * 24);
 const CODE_LIFETIME: SignedDuration = SignedDuration::from_mins(5);
 const SCOPES: [&str; 3] = ["financial-api", "items", "orders-api"];
 
-impl Lightspeed {
-    /// The application as it is registered for this environment.
-    pub fn client(&self) -> Client {
-        let mut draws = self.seed.draws("lightspeed/application");
-        Client { id: format!("devp-v2-{}", draws.letters(24)), secret: draws.letters(40) }
-    }
-
-    pub(super) fn consent(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+impl Access for Lightspeed {
+    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.businesses.merchant(merchant_id)?.id.clone();
         let scopes = if scopes.is_empty() { &SCOPES } else { scopes };
         Ok(self.hand_out(&mut self.world(), Consent::new(&merchant_id, scopes.iter().copied())))
     }
 
     /// The business disconnects the application; it is not told.
-    pub(super) fn end_consent(&self, merchant_id: &str) -> Result<(), Refused> {
+    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
         let merchant_id = self.businesses.merchant(Some(merchant_id))?.id.clone();
         self.world().own.grants.revoke(&merchant_id);
         Ok(())
+    }
+
+    fn expire_tokens(&self) {
+        self.world().own.grants.expire_access(self.clock.now());
+    }
+
+    fn subscribe(&self, notification_url: &str) -> Subscription {
+        self.register(notification_url)
+    }
+}
+
+impl Lightspeed {
+    /// The application as it is registered for this environment.
+    pub fn client(&self) -> Client {
+        let mut draws = self.seed.draws("lightspeed/application");
+        Client { id: format!("devp-v2-{}", draws.letters(24)), secret: draws.letters(40) }
     }
 
     fn hand_out(&self, world: &mut World, consent: Consent) -> Grant {

@@ -1,8 +1,8 @@
 //! The Financial API: closed accounts, by the time they were closed.
 
-use axum::Extension;
 use axum::extract::Path;
 use axum::http::Uri;
+use axum::{Extension, Json};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::civil::Date;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_query};
 use crate::clock::later;
-use crate::shelf::{After, By, Json, Wanted};
+use crate::shelf::{After, By, Draft, Wanted};
 use crate::shops::Shop;
 
 const USUAL: usize = 50;
@@ -36,7 +36,7 @@ impl Asker {
         (from, to): (Timestamp, Timestamp),
         after: Option<&After>,
         most: usize,
-    ) -> Vec<(After, Json)> {
+    ) -> Vec<(After, Draft)> {
         let lag = self.lightspeed.replica_lag();
         let to = later(to, SignedDuration::from_nanos(-1));
         let wanted = Wanted { by: By::Closed, locations: &[location], from, to, after, descending: false, lag };
@@ -106,7 +106,7 @@ pub async fn sales(
     Extension(asker): Extension<Asker>,
     Path(location): Path<String>,
     uri: Uri,
-) -> Result<axum::Json<Value>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let query: SalesQuery = read_query(&uri)?;
     asker.shop(&location)?;
     let now = asker.lightspeed.clock.now();
@@ -138,8 +138,8 @@ pub async fn sales(
     let after = found.last().map(|(place, _)| place.clone()).or(after);
     let token = serde_json::to_vec(&Token { location, from, to, after, given, issued: now });
     let token = token.ok().filter(|_| more).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-    let sales: Value = found.into_iter().map(|(_, sale)| included(sale(), &query.include)).collect();
-    Ok(axum::Json(match repeated.or(token) {
+    let sales: Value = found.into_iter().map(|(_, sale)| included(sale.write(), &query.include)).collect();
+    Ok(Json(match repeated.or(token) {
         Some(token) => json!({"sales": sales, "nextPageToken": token}),
         None => json!({"sales": sales}),
     }))
@@ -157,7 +157,7 @@ pub async fn sales_daily(
     Extension(asker): Extension<Asker>,
     Path(location): Path<String>,
     uri: Uri,
-) -> Result<axum::Json<Value>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let query: DailyQuery = read_query(&uri)?;
     let shop = asker.shop(&location)?;
     let date = query.date.ok_or_else(|| ApiError::bad_request("Required request parameter 'date' is not present"))?;
@@ -166,8 +166,8 @@ pub async fn sales_daily(
     let begins = date.yesterday().map_or(ends, |before| shop.day_ends(before));
     // Never cut short: what is missing in a list is found out here.
     let found = asker.accounts(&location, (begins, ends), None, usize::MAX);
-    Ok(axum::Json(json!({
-        "sales": found.into_iter().map(|(_, sale)| included(sale(), &query.include)).collect::<Value>(),
+    Ok(Json(json!({
+        "sales": found.into_iter().map(|(_, sale)| included(sale.write(), &query.include)).collect::<Value>(),
         "nextStartOfDayAsIso8601": ends.to_string(),
         "dataComplete": ends <= asker.lightspeed.clock.now(),
     })))

@@ -1,21 +1,20 @@
 //! What happens at Lightspeed around one bill, step by step.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::account::Account;
 use super::notifications::Event;
-use super::{Lightspeed, Step, World};
+use super::{Lightspeed, Own, Step, World};
 use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Turn, Wish};
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::Draws;
-use crate::shelf::{By, Object};
+use crate::shelf::{By, Draft, Object};
 use crate::shops::{Shop, Vendor};
-use crate::stage::{Ends, Place, Plan};
+use crate::stage::{Ends, House, Place, Plan};
 use crate::till::bill_of;
 use crate::{RefundKind, Refused, RungUp};
 
@@ -76,8 +75,13 @@ impl Lightspeed {
         let previous = Some(of.fiscal_id());
         Account { number: self.next_number(world, &of.location), kind, sign, previous, ..of.clone() }
     }
+}
 
-    pub(super) fn plan_account(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
+impl House for Lightspeed {
+    type Own = Own;
+    type Event = Event;
+
+    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
         let Place { shop, pace, opens } = at;
         let receipt = wish.ring_up(Vendor::Lightspeed, &shop.merchant.id, shop.plan, self.seed, draws);
         let first_of_shop = !world.own.numbers.contains_key(&shop.location.id);
@@ -127,7 +131,7 @@ impl Lightspeed {
         (course.steps, RungUp { refund_order_id, ..RungUp::of(&entry) })
     }
 
-    pub(super) fn plan_money_back(
+    fn plan_refund(
         &self,
         world: &mut World,
         order_id: &str,
@@ -175,7 +179,7 @@ impl Course<'_> {
         let (at, seed) = (self.pace.at(self.now), self.lightspeed.seed);
         let step = self.step(at);
         let copy = account.clone();
-        let object = Object::new("sales", &account.place(), &account.location, Arc::new(move || copy.json(seed)));
+        let object = Object::new("sales", &account.place(), &account.location, Draft::of(move || copy.json(seed)));
         step.objects.push(object.at(By::Closed, account.closed));
         step
     }
@@ -204,7 +208,7 @@ impl Course<'_> {
             created_at: rfc3339(account.opened),
             taken_at: rfc3339(account.closed),
             closed_at: Some(rfc3339(account.closed)),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         if account.cancelled {
             (entry.kind, entry.state) = (EntryKind::Canceled, EntryState::Canceled);

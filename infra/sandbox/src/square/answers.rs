@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::json::Build;
 use super::{API_VERSION, Square};
 use crate::door::Call;
 use crate::faults::Failure;
+use crate::json::Build;
 
 /// The application, asking with the token of one merchant.
 #[derive(Debug, Clone)]
@@ -119,25 +119,15 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// Stands before every route.
 pub async fn guard(State(square): State<Arc<Square>>, request: Request, next: Next) -> Response {
-    let (call, mut request) = square.door.open(request).await;
     let spoken = HeaderValue::from_static(API_VERSION);
     let version = request.headers().get("square-version").cloned().unwrap_or(spoken);
-    let mut response = match admit(&square, &call, &mut request) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
-    };
-    if let Some(lost) = square.door.leave(&call, response.status().as_u16()).await {
-        response = ApiError::staged(&lost).into_response();
-    }
+    let admit = |call: &Call, request: &mut Request| admit(&square, &call.path, request);
+    let mut response = square.door.pass(request, next, admit, |failure, _| ApiError::staged(failure)).await;
     response.headers_mut().insert("square-version", version);
     response
 }
 
-fn admit(square: &Arc<Square>, call: &Call, request: &mut Request) -> Result<(), ApiError> {
-    let path = call.path.as_str();
-    if let Some(failure) = square.door.meet(call) {
-        return Err(ApiError::staged(&failure));
-    }
+fn admit(square: &Arc<Square>, path: &str, request: &mut Request) -> Result<(), ApiError> {
     let Some(resource) = path.strip_prefix("/v2/").and_then(|rest| rest.split('/').next()) else {
         return Ok(());
     };

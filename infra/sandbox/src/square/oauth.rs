@@ -15,10 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::{ApiError, bearer, read_json, read_query};
-use super::{Own, Square, World};
+use super::{Own, Square, Subscription, World};
 use crate::Refused;
 use crate::clock::{later, rfc3339};
 use crate::consent::Consent;
+use crate::provider::Access;
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SHORT_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -50,6 +51,29 @@ pub struct Grant {
     pub expires_at: String,
 }
 
+impl Access for Square {
+    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+        let merchant_id = self.merchant(merchant_id)?.id.clone();
+        let scopes = if scopes.is_empty() { &READ_SCOPES } else { scopes };
+        let mut world = self.world();
+        let consent = Consent::new(&merchant_id, scopes.iter().copied());
+        let refresh_token = world.own.grants.token(self.seed, "EQAA", 60);
+        Ok(self.hand_out(&mut world, consent, refresh_token, LIFETIME))
+    }
+
+    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
+        self.end_consent(merchant_id, "MERCHANT")
+    }
+
+    fn expire_tokens(&self) {
+        self.world().own.grants.expire_access(self.clock.now());
+    }
+
+    fn subscribe(&self, notification_url: &str) -> Subscription {
+        self.subscribe_to_sales(notification_url)
+    }
+}
+
 impl Square {
     pub fn application(&self) -> Application {
         let mut draws = self.seed.draws("application");
@@ -58,15 +82,6 @@ impl Square {
             secret: format!("sandbox-sq0csb-{}", draws.letters(43)),
             access_token: format!("EAAA{}", draws.letters(60)),
         }
-    }
-
-    pub(super) fn consent(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
-        let merchant_id = self.merchant(merchant_id)?.id.clone();
-        let scopes = if scopes.is_empty() { &READ_SCOPES } else { scopes };
-        let mut world = self.world();
-        let consent = Consent::new(&merchant_id, scopes.iter().copied());
-        let refresh_token = world.own.grants.token(self.seed, "EQAA", 60);
-        Ok(self.hand_out(&mut world, consent, refresh_token, LIFETIME))
     }
 
     /// A new access token next to the ones there are.

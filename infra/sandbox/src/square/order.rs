@@ -5,11 +5,11 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::json::Build;
 use super::payment::{Payment, Refund};
 use crate::clock::rfc3339;
+use crate::json::Build;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Receipt, Share};
-use crate::shelf::{By, Json, Object};
+use crate::shelf::{By, Draft, Object};
 
 pub fn money(minor: i64, currency: &str) -> Value {
     json!({"amount": minor, "currency": currency})
@@ -38,7 +38,7 @@ pub struct Order {
 
 impl Order {
     /// This copy of it, for the shelf.
-    pub fn object(&self, json: Json) -> Object {
+    pub fn object(&self, json: Draft) -> Object {
         let object = Object::new("orders", &self.id, &self.location_id, json).at(By::Created, self.created_at);
         Object { state: self.state, ..object.at(By::Changed, self.updated_at).at(By::Closed, self.closed_at) }
     }

@@ -4,8 +4,6 @@
 //! the list changes between two pages. It is bound to its query, and the end
 //! of an open time range is fixed by the first request.
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
@@ -15,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Square;
 use super::answers::ApiError;
-use crate::shelf::{After, By, Json, Object, Wanted};
+use crate::shelf::{After, By, Draft, Object, Wanted};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cursor {
@@ -84,21 +82,21 @@ impl Square {
         let wanted = Wanted { by, locations, from, to, after: cursor.after.as_ref(), descending, lag };
         let mut more = false;
         let mut last = None;
-        let json: Vec<Json> = {
+        let json: Vec<Draft> = {
             let world = self.world();
             let found = world.shelf(shelf).list(&wanted, limit + 1, fits);
             more |= found.len() > limit && !is_cut;
             let found = found.into_iter().take(limit);
             found
                 .inspect(|(stamp, object)| last = Some((*stamp, object.id.to_string())))
-                .map(|(_, object)| Arc::clone(&object.json))
+                .map(|(_, object)| object.json.clone())
                 .collect()
         };
         cursor.after = last.or(cursor.after);
         cursor.given += json.len();
         cursor.page += 1;
         let text = serde_json::to_vec(&cursor).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        let items = json.into_iter().map(|json| json()).collect();
+        let items = json.into_iter().map(|json| json.write()).collect();
         Page { items, cursor: repeated.or(text.ok().filter(|_| more)) }
     }
 }

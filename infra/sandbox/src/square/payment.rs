@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::json::Build;
 use super::order::money;
 use crate::clock::{later, rfc3339};
+use crate::json::Build;
 use crate::receipt::{Means, Tender};
 use crate::seed::Seed;
-use crate::shelf::{By, Json, Object};
+use crate::shelf::{By, Draft, Object};
 
 /// Money received for an order.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Payment {
     }
 
     /// This copy of it, for the shelf.
-    pub fn object(&self, json: Json) -> Object {
+    pub fn object(&self, json: Draft) -> Object {
         let object = Object::new("payments", &self.tender.id, &self.location_id, json);
         Object { state: self.status, ..object.at(By::Created, self.created_at).at(By::Changed, self.updated_at) }
     }
@@ -170,7 +170,7 @@ pub struct Refund {
 
 impl Refund {
     /// This copy of it, for the shelf.
-    pub fn object(&self, json: Json) -> Object {
+    pub fn object(&self, json: Draft) -> Object {
         let object = Object::new("refunds", &self.id, &self.location_id, json);
         Object { state: self.status, ..object.at(By::Created, self.created_at).at(By::Changed, self.updated_at) }
     }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_query};
-use super::json::Build;
 use super::paging::List;
 use crate::clock::later;
+use crate::json::Build;
 use crate::shelf::{By, Object};
 use crate::shops::Shop;
 

@@ -17,7 +17,7 @@ use crate::Refused;
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::receipt::{Means, Receipt, RefundKind, Tender};
 use crate::seed::Draws;
-use crate::shelf::Json;
+use crate::shelf::Draft;
 use crate::stage::Ends;
 
 impl Counter<'_> {
@@ -134,8 +134,8 @@ impl Step {
     ) {
         for refund in refunds {
             let (copy, currency) = (refund.clone(), receipt.currency);
-            let json: Json = Arc::new(move || copy.json(currency));
-            self.objects.push(refund.object(Arc::clone(&json)));
+            let json = Draft::of(move || copy.json(currency));
+            self.objects.push(refund.object(json.clone()));
             self.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
@@ -143,11 +143,11 @@ impl Step {
                 object_id: refund.id.clone(),
                 order_id: order.id.clone(),
                 revision,
-                object: Arc::new(move || json!({"refund": json()})),
+                object: Draft::of(move || json!({"refund": json.write()})),
             });
         }
         let (copy, receipt, refunds) = (order.clone(), Arc::clone(receipt), refunds.to_vec());
         let source = source_order_id.to_owned();
-        self.objects.push(order.object(Arc::new(move || copy.giving_back(&receipt, &source, &refunds))));
+        self.objects.push(order.object(Draft::of(move || copy.giving_back(&receipt, &source, &refunds))));
     }
 }

@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::Step;
-use super::json::Build;
 use super::order::Order;
 use super::payment::Payment;
 use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Wish};
+use crate::json::Build;
 use crate::ledger::{EntryKind, EntryState, LedgerEntry};
 use crate::money::percent_of;
 use crate::receipt::{Means, Receipt, Tender};
 use crate::seed::{Draws, Seed};
-use crate::shelf::Json;
+use crate::shelf::Draft;
 use crate::shops::Shop;
 use crate::stage::Ends;
 
@@ -27,6 +27,7 @@ const EDITED_AFTER: Duration = Duration::from_secs(20 * 3_600);
 const REFUNDED_AFTER: Duration = Duration::from_secs(30 * 3_600);
 
 /// Something a webhook may tell.
+#[derive(Debug)]
 pub struct Event {
     pub event_type: &'static str,
     pub scope: &'static str,
@@ -35,13 +36,7 @@ pub struct Event {
     pub order_id: String,
     /// Which change of the object this is; makes the event id.
     pub revision: u32,
-    pub object: Json,
-}
-
-impl std::fmt::Debug for Event {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.event_type, self.object_id)
-    }
+    pub object: Draft,
 }
 
 /// A sale in full: planned, and later refunded.
@@ -295,8 +290,8 @@ impl Counter<'_> {
             payment.updated_at = step.at.stamp;
             payment.revision += 1;
             let (seed, currency, copy) = (self.seed, sale.receipt.currency, payment.clone());
-            let json: Json = Arc::new(move || copy.json(seed, currency));
-            step.objects.push(payment.object(Arc::clone(&json)));
+            let json = Draft::of(move || copy.json(seed, currency));
+            step.objects.push(payment.object(json.clone()));
             step.events.push(Event {
                 event_type,
                 scope: "PAYMENTS_READ",
@@ -304,7 +299,7 @@ impl Counter<'_> {
                 object_id: payment.tender.id.clone(),
                 order_id: payment.order_id.clone(),
                 revision: payment.revision,
-                object: Arc::new(move || json!({"payment": json()})),
+                object: Draft::of(move || json!({"payment": json.write()})),
             });
         }
     }
@@ -346,7 +341,7 @@ pub(super) fn entry(
         created_at: rfc3339(order.created_at),
         taken_at: rfc3339(taken_at),
         closed_at: order.closed_at.map(rfc3339),
-        ..LedgerEntry::empty()
+        ..LedgerEntry::default()
     };
     entry.amounts(receipt);
     entry
@@ -362,7 +357,7 @@ impl Order {
 impl Step {
     fn write_order(&mut self, sale: &Sale) {
         let (order, receipt, payments) = (sale.order.clone(), Arc::clone(&sale.receipt), sale.payments.clone());
-        self.objects.push(sale.order.object(Arc::new(move || order.sale(&receipt, &payments))));
+        self.objects.push(sale.order.object(Draft::of(move || order.sale(&receipt, &payments))));
     }
 }
 
@@ -389,6 +384,6 @@ fn order_event(sale: &Sale, event_type: &'static str) -> Event {
         object_id: order.id.clone(),
         order_id: order.id.clone(),
         revision: u32::try_from(order.version).unwrap_or(u32::MAX),
-        object: Arc::new(move || json!({object_type: facts})),
+        object: Draft::of(move || json!({object_type: facts})),
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::{ApiError, Asker, read_json};
-use super::json::Build;
 use super::paging::List;
+use crate::json::Build;
 use crate::shelf::{By, Object};
 
 const MOST_LOCATIONS: usize = 10;
@@ -224,7 +224,7 @@ impl Asker {
             let object = world.shelf(shelf).seen(id, lag)?;
             self.has_location(&object.location).then(|| object.json.clone())?
         };
-        Some(json())
+        Some(json.write())
     }
 
     fn has_location(&self, id: &str) -> bool {

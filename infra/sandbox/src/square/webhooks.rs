@@ -9,21 +9,18 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::answers::{ApiError, read_json};
-use super::json::Build;
 use super::script::Event;
 use super::{API_VERSION, Square, World};
 use crate::clock::rfc3339;
-use crate::delivery::{Letter, Parcel, Sending};
-use crate::stage::EventRecord;
+use crate::delivery::{Letter, Parcel, Sending, signature};
+use crate::json::Build;
+use crate::shelf::Draft;
+use crate::stage::{EventRecord, Tells};
 
 const SALE_EVENTS: [&str; 7] = [
     "order.created",
@@ -59,41 +56,14 @@ pub struct Registered {
     window: Duration,
 }
 
-/// base64( HMAC-SHA256( key as text, URL followed by body ) )
-pub fn signature(key: &str, notification_url: &str, body: &str) -> String {
-    // An HMAC takes a key of any length, so this never is `Err`.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
-        return String::new();
-    };
-    mac.update(notification_url.as_bytes());
-    mac.update(body.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
-}
-
 /// Square's published schedule: 1, 2, 4, … 32 minutes, then every hour.
 fn pause_before(retry: u32) -> Duration {
     let minutes = if retry <= 6 { 1 << (retry - 1) } else { 60 };
     Duration::from_secs(60 * minutes)
 }
 
-impl Square {
-    pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
-        let now = self.clock.now();
-        let revocation = json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}});
-        let event = Event {
-            event_type: "oauth.authorization.revoked",
-            scope: "",
-            object_type: "revocation",
-            object_id: self.seed.draws(&format!("revocation/{}", world.events.len())).uuid(),
-            order_id: String::new(),
-            revision: 1,
-            object: Arc::new(move || revocation.clone()),
-        };
-        self.tell(world, merchant_id, &event, now, 0);
-    }
-
-    /// Records an event and sends it to every subscription that wants it.
-    pub(super) fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
+impl Tells for Square {
+    fn tell(&self, world: &mut World, merchant_id: &str, event: &Event, at: Timestamp, echo: u32) {
         let name = format!("event/{}/{}/{}", event.event_type, event.object_id, event.revision);
         let name = if echo == 0 { name } else { format!("{name}/{echo}") };
         let event_id = self.seed.draws(&name).uuid();
@@ -102,7 +72,7 @@ impl Square {
             "type": event.event_type,
             "event_id": event_id,
             "created_at": rfc3339(at),
-            "data": {"type": event.object_type, "id": event.object_id, "object": (event.object)()},
+            "data": {"type": event.object_type, "id": event.object_id, "object": event.object.write()},
         });
         let record = EventRecord {
             event_id,
@@ -121,6 +91,23 @@ impl Square {
                 self.send(&registered.subscription, &record, &registered.parcel(&record.body, at));
             }
         }
+    }
+}
+
+impl Square {
+    pub(super) fn announce_revocation(&self, world: &mut World, merchant_id: &str, revoker: &str) {
+        let now = self.clock.now();
+        let revocation = json!({"revocation": {"revoked_at": rfc3339(now), "revoker_type": revoker}});
+        let event = Event {
+            event_type: "oauth.authorization.revoked",
+            scope: "",
+            object_type: "revocation",
+            object_id: self.seed.draws(&format!("revocation/{}", world.events.len())).uuid(),
+            order_id: String::new(),
+            revision: 1,
+            object: Draft::of(move || revocation.clone()),
+        };
+        self.tell(world, merchant_id, &event, now, 0);
     }
 
     pub(super) fn subscribe_to_sales(&self, notification_url: &str) -> Subscription {
@@ -296,20 +283,12 @@ pub async fn test(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
+    use crate::delivery::vectors;
 
     #[test]
     fn the_signer_agrees_with_the_vendors_vectors() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/square/signature-vectors.json");
-        let Ok(text) = std::fs::read_to_string(path) else {
-            // Past the test harness, which would keep it to itself.
-            writeln!(std::io::stderr(), "SKIPPED: no signature vectors at {path}").unwrap();
-            return;
-        };
-        let vectors: Value = serde_json::from_str(&text).unwrap();
-        for vector in vectors["vectors"].as_array().unwrap() {
+        for vector in vectors("square") {
             let text = |key: &str| vector[key].as_str().unwrap_or_default();
             // Square's helper refuses an empty key, URL or body before it computes anything.
             if [text("signature_key"), text("notification_url"), text("body")].contains(&"") {

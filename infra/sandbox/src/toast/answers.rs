@@ -122,22 +122,20 @@ pub fn read_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
 
 /// Stands before every route.
 pub async fn guard(State(toast): State<Arc<Toast>>, request: Request, next: Next) -> Response {
-    let (call, mut request) = toast.door.open(request).await;
     let mut left = None;
-    let mut response = match admit(&toast, &call, &mut request, &mut left) {
-        Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+    let admit = |call: &Call, request: &mut Request| {
+        left = admit(&toast, &call.path, request)?;
+        Ok(())
     };
+    let staged = |failure: &Failure, _: &str| ApiError::staged(failure, toast.clock.now());
+    let mut response = toast.door.pass(request, next, admit, staged).await;
     if let Some(Left { by, calls, free }) = left {
         let headers = response.headers_mut();
         headers.entry("x-toast-ratelimit-by").or_insert(HeaderValue::from_static(by));
         headers.entry("x-toast-ratelimit-remaining").or_insert(calls.into());
         headers.entry("x-toast-ratelimit-reset").or_insert(free.as_second().into());
     }
-    match toast.door.leave(&call, response.status().as_u16()).await {
-        Some(lost) => ApiError::staged(&lost, toast.clock.now()).into_response(),
-        None => response,
-    }
+    response
 }
 
 fn scope_of(resource: &str, method: &Method) -> &'static str {
@@ -152,14 +150,10 @@ fn scope_of(resource: &str, method: &Method) -> &'static str {
     }
 }
 
-fn admit(toast: &Arc<Toast>, call: &Call, request: &mut Request, left: &mut Option<Left>) -> Result<(), ApiError> {
-    let path = call.path.as_str();
-    if let Some(failure) = toast.door.meet(call) {
-        return Err(ApiError::staged(&failure, toast.clock.now()));
-    }
+fn admit(toast: &Arc<Toast>, path: &str, request: &mut Request) -> Result<Option<Left>, ApiError> {
     let resource = path.trim_start_matches('/').split('/').next().unwrap_or_default();
     if resource == "authentication" {
-        return Ok(());
+        return Ok(None);
     }
     let token = bearer(request.headers()).ok_or_else(ApiError::unauthorized)?;
     let group = toast.admit_token(token, scope_of(resource, request.method()))?;
@@ -167,9 +161,9 @@ fn admit(toast: &Arc<Toast>, call: &Call, request: &mut Request, left: &mut Opti
         "partners" => String::new(),
         _ => toast.restaurant_meant(&group, request.headers())?,
     };
-    *left = toast.count_call(&group, &restaurant, path)?;
+    let left = toast.count_call(&group, &restaurant, path)?;
     request.extensions_mut().insert(Asker { toast: Arc::clone(toast), group, restaurant });
-    Ok(())
+    Ok(left)
 }
 
 impl Toast {

@@ -18,7 +18,8 @@ use super::answers::{ApiError, read_json};
 use super::{Toast, World};
 use crate::clock::later;
 use crate::consent::Consent;
-use crate::square::Grant;
+use crate::provider::Access;
+use crate::square::{Grant, Subscription};
 use crate::{Client, Refused};
 
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24);
@@ -35,16 +36,9 @@ const SCOPES: [&str; 8] = [
     "cashmgmt:read",
 ];
 
-impl Toast {
-    /// The credentials a restaurant group has handed out.
-    pub fn client(&self, merchant_id: Option<&str>) -> Result<Client, Refused> {
-        let merchant = self.businesses.merchant(merchant_id)?;
-        let mut draws = self.seed.draws(&format!("toast/client/{}", merchant.id));
-        Ok(Client { id: draws.letters(32), secret: draws.letters(64) })
-    }
-
+impl Access for Toast {
     /// The group's credentials are good (again); answers with its token, as a login does.
-    pub(super) fn reopen(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
+    fn grant(&self, merchant_id: Option<&str>, scopes: &[&str]) -> Result<Grant, Refused> {
         let merchant_id = self.businesses.merchant(merchant_id)?.id.clone();
         let mut world = self.world();
         world.own.closed.remove(&merchant_id);
@@ -54,12 +48,29 @@ impl Toast {
     }
 
     /// The group deletes its credentials.
-    pub(super) fn close(&self, merchant_id: &str) -> Result<(), Refused> {
+    fn revoke(&self, merchant_id: &str) -> Result<(), Refused> {
         let merchant_id = self.businesses.merchant(Some(merchant_id))?.id.clone();
         let mut world = self.world();
         world.own.tokens.revoke(&merchant_id);
         world.own.closed.insert(merchant_id);
         Ok(())
+    }
+
+    fn expire_tokens(&self) {
+        self.world().own.tokens.expire_access(self.clock.now());
+    }
+
+    fn subscribe(&self, notification_url: &str) -> Subscription {
+        self.register("order_updated", notification_url)
+    }
+}
+
+impl Toast {
+    /// The credentials a restaurant group has handed out.
+    pub fn client(&self, merchant_id: Option<&str>) -> Result<Client, Refused> {
+        let merchant = self.businesses.merchant(merchant_id)?;
+        let mut draws = self.seed.draws(&format!("toast/client/{}", merchant.id));
+        Ok(Client { id: draws.letters(32), secret: draws.letters(64) })
     }
 
     /// The token in force if it is not in its last minute, else a new one.

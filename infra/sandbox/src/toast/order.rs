@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::json_date;
 use super::reads::midnight;
 use crate::catalogue::ShopPlan;
+use crate::json::Build;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Means, Receipt, Tender};
-use crate::shelf::{By, Object};
+use crate::shelf::{By, Draft, Object};
 
 /// An order, as the restaurant knows it.
 #[derive(Debug, Clone)]
@@ -415,7 +416,7 @@ impl Ticket {
     /// This copy of the order and of its payments, for the shelf.
     pub fn objects(self: &Arc<Self>) -> Vec<Object> {
         let copy = Arc::clone(self);
-        let order = Object::new("orders", &self.guid, &self.restaurant, Arc::new(move || copy.json()));
+        let order = Object::new("orders", &self.guid, &self.restaurant, Draft::of(move || copy.json()));
         let order = order.at(By::Changed, self.modified).at(By::Day, midnight(self.business_date));
         let mut objects = vec![order];
         for (check, Check { payments, .. }) in self.checks.iter().enumerate() {
@@ -424,7 +425,7 @@ impl Ticket {
                 let json = move || copy.payment(check, place).unwrap_or_default();
                 let back = payment.back.as_ref().map(|back| back.business_date);
                 let void = payment.is_void().then_some(self.business_date);
-                let object = Object::new("payments", &payment.tender.id, &self.restaurant, Arc::new(json));
+                let object = Object::new("payments", &payment.tender.id, &self.restaurant, Draft::of(json));
                 let object = object.at(By::PaidOn, midnight(payment.business_date));
                 let object = object.at(By::RefundedOn, back.and_then(midnight));
                 objects.push(object.at(By::VoidedOn, void.and_then(midnight)));
@@ -436,11 +437,8 @@ impl Ticket {
     /// A payment by itself also says what it is for.
     fn payment(&self, check: usize, place: usize) -> Option<Value> {
         let check = self.checks.get(check)?;
-        let mut json = check.payments.get(place)?.json(self);
-        let fields = json.as_object_mut()?;
-        fields.insert("orderGuid".to_owned(), self.guid.clone().into());
-        fields.insert("checkGuid".to_owned(), check.guid.clone().into());
-        Some(json)
+        let payment = check.payments.get(place)?.json(self);
+        Some(payment.with("orderGuid", self.guid.as_str()).with("checkGuid", check.guid.as_str()))
     }
 
     pub fn json(&self) -> Value {

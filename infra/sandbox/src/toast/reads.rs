@@ -48,7 +48,7 @@ impl Asker {
             let object = world.shelf(shelf).seen(guid, lag)?;
             (*object.location == *self.restaurant).then(|| object.json.clone())?
         };
-        Some(json())
+        Some(json.write())
     }
 
     /// A part of one of this restaurant's lists.
@@ -157,7 +157,7 @@ pub async fn orders_bulk(
         let shown = found.into_iter().skip(before).take(size);
         (shown.map(|(_, order)| order.json.clone()).collect::<Vec<_>>(), more)
     };
-    let orders: Value = found.into_iter().map(|json| json()).collect();
+    let orders: Value = found.into_iter().map(|json| json.write()).collect();
     let next = match faults.take(|faults| &mut faults.repeat_cursors) {
         true => Some(page),
         false => more.then_some(page + 1),

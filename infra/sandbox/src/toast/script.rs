@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::order::{Back, Check, Payment, Ticket};
 use super::webhooks::Event;
-use super::{Step, Toast, World};
+use super::{Own, Step, Toast, World};
 use crate::clock::{Moment, Pace, later, rfc3339};
 use crate::customer::{Fate, Wish};
 use crate::ledger::{EntryKind, EntryPayment, EntryState, LedgerEntry};
@@ -20,7 +20,7 @@ use crate::money::percent_of;
 use crate::receipt::{Means, Receipt};
 use crate::seed::Draws;
 use crate::shops::{Shop, Vendor};
-use crate::stage::{Ends, Place, Plan};
+use crate::stage::{Ends, House, Place, Plan};
 use crate::{RefundKind, Refused, RungUp};
 
 /// When a squeezed day is closed out, in shop time after the payment.
@@ -61,7 +61,20 @@ impl Toast {
         }
     }
 
-    pub(super) fn plan_order(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
+    /// When an online order will be fetched: the day after tomorrow, or soon.
+    fn promise(&self, preorder: bool, opened: Timestamp, shop: Shop<'_>) -> Timestamp {
+        match preorder {
+            false => later(opened, SignedDuration::from_mins(1)),
+            true => later(shop.day_ends(shop.business_date(opened)), SignedDuration::from_hours(24 + 4)),
+        }
+    }
+}
+
+impl House for Toast {
+    type Own = Own;
+    type Event = Event;
+
+    fn plan(&self, world: &mut World, at: Place<'_>, wish: &Wish, draws: &mut Draws) -> Plan<Self> {
         let Place { shop, pace, opens } = at;
         let uploaded = pace.at(opens);
         // A till that was offline for days sends an order that is long over.
@@ -128,15 +141,7 @@ impl Toast {
         (steps, rung_up)
     }
 
-    /// When an online order will be fetched: the day after tomorrow, or soon.
-    fn promise(&self, preorder: bool, opened: Timestamp, shop: Shop<'_>) -> Timestamp {
-        match preorder {
-            false => later(opened, SignedDuration::from_mins(1)),
-            true => later(shop.day_ends(shop.business_date(opened)), SignedDuration::from_hours(24 + 4)),
-        }
-    }
-
-    pub(super) fn plan_money_back(
+    fn plan_refund(
         &self,
         world: &mut World,
         order_id: &str,
@@ -398,7 +403,7 @@ impl Ticket {
             created_at: rfc3339(self.opened),
             taken_at: rfc3339(self.paid.unwrap_or(self.opened)),
             closed_at: self.closed.map(rfc3339),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         for check in &self.checks {
             let mut receipt = check.receipt.clone();
@@ -431,7 +436,7 @@ impl Ticket {
             created_at: rfc3339(at),
             taken_at: rfc3339(at),
             closed_at: Some(rfc3339(at)),
-            ..LedgerEntry::empty()
+            ..LedgerEntry::default()
         };
         entry.amounts(back);
         entry.payments = payments;

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::answers::{ApiError, Asker, read_json, read_query};
 use super::catalog::{Item, items};
 use super::webhooks::Event;
-use crate::stage::House;
+use crate::json::Build;
+use crate::stage::Tells;
 
 /// How much of an item there is; plainly in stock is no level at all.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -165,17 +166,15 @@ impl Asker {
             Some(Level::Left(quantity)) if quantity <= 5.0 => "low_quantity",
             Some(Level::Left(_)) | None => "in_stock",
         };
-        let mut details = json!({
+        let details = json!({
             "restaurantGuid": self.restaurant,
             "itemGuid": item.guid,
             "status": status,
             "multiLocationId": item.multi_location_id,
             "versionId": item.guid,
         });
-        if let (Some(quantity), Some(fields)) = (quantity, details.as_object_mut()) {
-            fields.insert("quantity".to_owned(), quantity.into());
-        }
+        let details = details.with_some("quantity", quantity);
         let event = Event::stock(event_type, &self.restaurant, &item.guid, world.own.stock_changes, details);
-        self.toast.announce(&mut world, &self.group, &event, self.toast.clock.now(), 0);
+        self.toast.tell(&mut world, &self.group, &event, self.toast.clock.now(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Square leaves out what is empty; this says so without an `if` at every key.
+//! Vendors leave out what is empty; this says so without an `if` at every key.
 
 use serde_json::Value;
 
