@@ -22,6 +22,8 @@ const CAPPED: &str = "full_page_without_next";
 /// So many windows in a row with the same number of orders, and not a small one, look like a limit.
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
+/// The last page of a window is full and no other follows: what a silent limit looks like.
+const CAPPED: &str = "full_page_without_next";
 
 /// The edges of windows, as the deployment says.
 #[derive(Debug, Clone, Copy)]

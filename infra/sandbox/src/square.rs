@@ -1,6 +1,7 @@
 //! Square, as far as a sale needs it.
 
 mod answers;
+mod catalog;
 mod oauth;
 mod order;
 mod paging;
@@ -47,6 +48,7 @@ pub struct Own {
     sales: BTreeMap<String, Sale>,
     grants: Consents,
     subscriptions: Vec<webhooks::Registered>,
+    stock: catalog::Stock,
 }
 
 /// A stage with Square's manners.
@@ -74,6 +76,11 @@ pub fn router(square: Arc<Square>) -> Router {
         .route("/v2/payments/{id}", get(reads::get_payment))
         .route("/v2/refunds", get(reads::list_refunds))
         .route("/v2/refunds/{id}", get(reads::get_refund))
+        .route("/v2/catalog/search", post(catalog::search))
+        .route("/v2/catalog/batch-retrieve", post(catalog::batch_retrieve))
+        .route("/v2/catalog/object/{id}", get(catalog::get_object))
+        .route("/v2/inventory/changes/batch-create", post(catalog::change))
+        .route("/v2/inventory/counts/batch-retrieve", post(catalog::counts))
         .route("/v2/webhooks/subscriptions", get(webhooks::list).post(webhooks::create))
         .route("/v2/webhooks/subscriptions/{id}", get(webhooks::get).delete(webhooks::delete))
         .route("/v2/webhooks/subscriptions/{id}/signature-key", post(webhooks::rotate_key))

@@ -15,7 +15,7 @@ use shared::providers::{
 use crate::accounts::{KINDS, providers_at};
 use crate::vendor::{Vendor as Receiver, ok};
 
-fn vendor(kind: ProviderKind) -> Vendor {
+pub fn vendor(kind: ProviderKind) -> Vendor {
     match kind {
         ProviderKind::Square => Vendor::Square,
         ProviderKind::Toast => Vendor::Toast,
@@ -24,7 +24,7 @@ fn vendor(kind: ProviderKind) -> Vendor {
 }
 
 /// As the control plane would make it of a merchant's description.
-async fn connect(
+pub async fn connect(
     kind: ProviderKind,
     provider: &dyn PosProvider,
     access: &Access<'_>,
@@ -43,7 +43,7 @@ async fn connect(
     .unwrap()
 }
 
-async fn all_orders(
+pub async fn all_orders(
     provider: &dyn PosProvider,
     access: &Access<'_>,
     shop: &LocationId,

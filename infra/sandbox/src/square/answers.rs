@@ -139,6 +139,9 @@ fn admit(square: &Arc<Square>, path: &str, request: &mut Request) -> Result<(), 
         }
         "orders" => "ORDERS_READ",
         "payments" | "refunds" => "PAYMENTS_READ",
+        "catalog" => "ITEMS_READ",
+        "inventory" if path.contains("/changes/") => "INVENTORY_WRITE",
+        "inventory" => "INVENTORY_READ",
         _ => "MERCHANT_PROFILE_READ",
     };
     let merchant_id = square.admit_token(token, scope)?;

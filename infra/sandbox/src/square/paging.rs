@@ -49,6 +49,14 @@ pub struct Page {
     pub cursor: Option<String>,
 }
 
+impl Cursor {
+    /// Where the next page begins, as text.
+    fn next(mut self) -> Option<String> {
+        self.page += 1;
+        serde_json::to_vec(&self).ok().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
 impl Square {
     /// The place to go on from; `query` is everything that was asked but the cursor.
     pub fn open_cursor(&self, query: &str, given: Option<&str>) -> Result<Cursor, ApiError> {
@@ -94,9 +102,19 @@ impl Square {
         };
         cursor.after = last.or(cursor.after);
         cursor.given += json.len();
-        cursor.page += 1;
-        let text = serde_json::to_vec(&cursor).map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
         let items = json.into_iter().map(|json| json.write()).collect();
-        Page { items, cursor: repeated.or(text.ok().filter(|_| more)) }
+        Page { items, cursor: repeated.or(cursor.next().filter(|_| more)) }
+    }
+
+    /// A page of a list that stays as it is: here the place is a count.
+    pub fn page_of(&self, mut cursor: Cursor, items: Vec<Value>, limit: usize) -> Page {
+        let faults = &self.door.faults;
+        let repeated = cursor.text.take().filter(|_| faults.take(|faults| &mut faults.repeat_cursors));
+        let limit = if faults.take(|faults| &mut faults.empty_pages) { 0 } else { limit };
+        let all = items.len();
+        let items: Vec<Value> = items.into_iter().skip(cursor.given).take(limit).collect();
+        cursor.given += items.len();
+        let more = cursor.given < all;
+        Page { items, cursor: repeated.or(cursor.next().filter(|_| more)) }
     }
 }

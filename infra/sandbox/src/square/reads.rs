@@ -14,7 +14,7 @@ use crate::json::Build;
 use crate::shelf::{By, Object};
 use crate::shops::Shop;
 
-const OPENED: &str = "2024-03-01T09:00:00.000Z";
+pub(super) const OPENED: &str = "2024-03-01T09:00:00.000Z";
 const MOST: usize = 100;
 
 impl Asker {

@@ -31,6 +31,8 @@ const SALE_EVENTS: [&str; 7] = [
     "refund.updated",
     "oauth.authorization.revoked",
 ];
+/// What else can be subscribed to.
+const STOCK_EVENT: &str = "inventory.count.updated";
 
 /// Where notifications go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,8 +200,9 @@ pub async fn create(State(square): State<Arc<Square>>, body: Bytes) -> Result<Js
     if request.idempotency_key.len() > 45 || new.name.len() > 64 {
         return Err(ApiError::bad_request("idempotency_key takes 45 characters at most, name 64."));
     }
-    if let Some(unknown) = new.event_types.iter().find(|wanted| !SALE_EVENTS.contains(&wanted.as_str())) {
-        let detail = format!("The simulator sends no `{unknown}`; it sends {}.", SALE_EVENTS.join(", "));
+    let is_sent = |wanted: &&String| wanted.as_str() == STOCK_EVENT || SALE_EVENTS.contains(&wanted.as_str());
+    if let Some(unknown) = new.event_types.iter().find(|wanted| !is_sent(wanted)) {
+        let detail = format!("The simulator sends no `{unknown}`; it sends {}, {STOCK_EVENT}.", SALE_EVENTS.join(", "));
         return Err(ApiError::bad_request(detail).field("subscription.event_types"));
     }
     if let Err(error) = reqwest::Url::parse(&new.notification_url) {

@@ -9,6 +9,7 @@
 
 mod accounts;
 mod bakery;
+mod catalog;
 mod day;
 mod disorder;
 mod faults;

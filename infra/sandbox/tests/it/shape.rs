@@ -125,6 +125,8 @@ async fn answers_and_events_have_the_shapes_of_the_samples() {
     check(&samples, "error", &client.get("/v2/orders/none").await.1, &[""]);
     check(&samples, "status", &client.post("/oauth2/token/status", json!({})).await.1, &[""]);
 
+    check_catalogue(&samples, &sandbox).await;
+
     let (_receiver, url) = Receiver::answering(&[]).await;
     let new = json!({"subscription": {"name": "x", "event_types": ["payment.created"], "notification_url": url}});
     let (_, made) = owner.post("/v2/webhooks/subscriptions", new).await;
@@ -149,6 +151,28 @@ async fn answers_and_events_have_the_shapes_of_the_samples() {
         envelope["data"]["object"] = json!({});
         check(&of_type, &event.event_type, &envelope, &[""]);
     }
+}
+
+/// The catalogue and its counts; the echo of the write is checked with all other events.
+async fn check_catalogue(samples: &[(String, Value)], sandbox: &Sandbox) {
+    const OBJECT: [&str; 4] = ["/objects", "/related_objects", "/catalog_object", "/objects/0/item_data/variations"];
+    let scopes = ["ITEMS_READ", "INVENTORY_READ", "INVENTORY_WRITE"];
+    let client = Client::with_token(sandbox, &sandbox.grant(None, &scopes).unwrap().access_token);
+    let search = json!({"include_related_objects": true, "limit": 100});
+    let (_, found) = client.post("/v2/catalog/search", search).await;
+    for object in found["objects"].as_array().unwrap().iter().chain(found["related_objects"].as_array().unwrap()) {
+        check(samples, "catalogue", object, &OBJECT);
+    }
+    let counted = json!({"limit": 1});
+    let (_, counts) = client.post("/v2/inventory/counts/batch-retrieve", counted).await;
+    let count = &counts["counts"][0];
+    check(samples, "count", count, &["/counts"]);
+    let change = json!({"idempotency_key": "k", "changes": [{"type": "PHYSICAL_COUNT", "physical_count": {
+        "catalog_object_id": count["catalog_object_id"], "location_id": count["location_id"], "state": "IN_STOCK",
+        "quantity": "0", "occurred_at": jiff::Timestamp::now(),
+    }}]});
+    let (_, changed) = client.post("/v2/inventory/changes/batch-create", change).await;
+    check(samples, "changed counts", &changed, &[""]);
 }
 
 #[tokio::test]
