@@ -17,8 +17,6 @@ const MOST_RESTARTS: u32 = 3;
 const MOST_HALVINGS: u32 = 6;
 /// Nothing shorter is halved.
 const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
-/// A list that ended with a full page.
-const CAPPED: &str = "full_page_without_next";
 /// So many windows in a row with the same number of orders, and not a small one, look like a limit.
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
@@ -176,9 +174,6 @@ pub struct Finding {
     /// In words.
     pub detail: String,
 }
-
-/// The code of a window that shows no more than its vendor's limit, however short it is.
-const CAPPED: &str = "full_page_without_next";
 
 /// Ends the window that has been read. If its count looks wrong it is read again in halves; one that is still full when
 /// it cannot be divided any more fails its shop.

@@ -134,7 +134,7 @@ impl<'b> Till<'b> {
         Self { bakery, vendor, merchant, tenant: tenant.to_owned(), api, id }
     }
 
-    pub fn desk(&self) -> Desk<'b> {
+    pub fn desk(&self) -> &'b Desk {
         self.bakery.sandbox.at(self.vendor)
     }
 
