@@ -255,7 +255,8 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
         begun.body,
         json!({
             "id": begun.id(), "kind": "backfill", "from": "2026-02-01", "to": "2026-02-14", "locations": null,
-            "trigger": "request", "requested_by": "ann", "state": "queued", "cancel_requested": false,
+            "trigger": "request", "requested_by": "ann", "state": "queued", "code": null,
+            "cancel_requested": false,
             "requested_at": requested_at, "started_at": null, "read_at": null, "ended_at": null,
             "progress": {
                 "windows": 0, "pages": 0, "pages_done": 0, "orders": nothing, "requests": 0, "rate_limit_waits": 0,
