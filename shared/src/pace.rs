@@ -145,19 +145,22 @@ impl Pace {
         self.claim_probe(key).await
     }
 
-    /// The same, waiting as long as `patience` allows. Says how long it has waited.
+    /// The same, waiting as long as `patience` allows. Says how long it had to wait for its turn.
     pub async fn acquire_within(
         &self,
         key: &BudgetKey,
         priority: Priority,
         patience: Duration,
     ) -> Result<Duration, NotNow> {
-        let started = Instant::now();
+        let (started, mut waited) = (Instant::now(), Duration::ZERO);
         loop {
             match self.acquire(key, priority).await {
-                Ok(()) => return Ok(started.elapsed()),
+                Ok(()) => return Ok(waited),
                 Err(not_now) if started.elapsed() + not_now.retry_after > patience => return Err(not_now),
-                Err(not_now) => tokio::time::sleep(not_now.retry_after).await,
+                Err(not_now) => {
+                    tokio::time::sleep(not_now.retry_after).await;
+                    waited += not_now.retry_after;
+                }
             }
         }
     }

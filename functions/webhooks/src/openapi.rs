@@ -1,6 +1,6 @@
 //! What the OpenAPI document says of deliveries.
 //!
-//! This function does not dispatch by a table, because all that its two routes differ in is whether the path names a
+//! This function does not dispatch by a table, because all that its routes differ in is whether the path names a
 //! configuration.
 
 use http::StatusCode;
@@ -17,6 +17,8 @@ pub enum Operation {
     Receive,
     /// A configuration's own.
     ReceiveAtOwnUrl,
+    /// The same, as Lightspeed calls a provider of its hotel interface: it appends `/charge` to the URL that was registered.
+    ReceiveCharge,
 }
 
 /// All routes.
@@ -27,6 +29,12 @@ pub const ROUTES: &[Route<Operation>] = &[
         path: "/api/v1/webhooks/{pos_system}/{configuration_id}",
         role: None,
         operation: Operation::ReceiveAtOwnUrl,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/webhooks/{pos_system}/{configuration_id}/charge",
+        role: None,
+        operation: Operation::ReceiveCharge,
     },
 ];
 
@@ -44,6 +52,9 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
         Operation::Receive => ("receive_delivery", "Takes a provider's webhook, proven by its signature"),
         Operation::ReceiveAtOwnUrl => {
             ("receive_delivery_at_own_url", "Takes a webhook proven by a secret of the configuration")
+        }
+        Operation::ReceiveCharge => {
+            ("receive_charge", "Takes a receipt that Lightspeed mirrors, proven by the key in its body; it only rings")
         }
     };
     // What the body looks like is the provider's business.

@@ -137,6 +137,11 @@ impl Bench {
 
     /// Lets a worker go on with a run until it hands it on or ends it.
     pub async fn work(&self, app: &App, run: &Run) {
+        self.work_for(app, run, Duration::from_secs(75)).await;
+    }
+
+    /// The same in an invocation that may take so long.
+    pub async fn work_for(&self, app: &App, run: &Run, time: Duration) {
         let found = self.found().await;
         let job = json!({
             "version": 1, "tenant_id": TENANT, "configuration_id": found.configuration.id,
@@ -144,7 +149,7 @@ impl Bench {
         });
         let records = json!({ "Records": [{ "messageId": "1", "body": job.to_string() }] });
         let event: SqsEvent = serde_json::from_value(records).unwrap();
-        let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(75);
+        let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + time;
         let mut context = Context::default();
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();
         let answer = handle_batch(app, LambdaEvent::new(event, context)).await.unwrap();

@@ -1,7 +1,9 @@
 //! What a run makes of a provider's pages, good and bad.
 
+use std::time::Duration;
+
 use local::Proxy;
-use sandbox::{Failure, Faults, Vendor};
+use sandbox::{Failure, Faults, Slowness, Vendor};
 use shared::domain::{Run, RunState, SyncKind, SyncRange};
 
 use crate::bench::{Bench, bench};
@@ -149,6 +151,24 @@ async fn a_run_that_nobody_wants_any_more_ends_between_two_pages() {
     assert_eq!(bench.lane(SyncKind::Incremental).await.watermarks, before);
     assert_eq!(run(&bench, SyncRange::Incremental).await.state, RunState::Completed);
     assert_eq!(bench.stored().await, bench.sold());
+}
+
+#[tokio::test]
+async fn a_worker_whose_time_runs_out_hands_the_run_on() {
+    let bench = bench().await;
+    let day = bench.stock_a_day(120);
+    let slow = Slowness { path: "/v2/orders/search".into(), millis: 300 };
+    bench.bakery.sandbox.set_faults(Faults { slow: vec![slow], ..Faults::default() });
+    let before = bench.stored().await.len();
+    let begun = bench.begin(SyncRange::Repair { day }).await;
+    // A second of work, and what the worker keeps for a page at its worst.
+    bench.work_for(&bench.app(None), &begun, Duration::from_millis(16_000)).await;
+    assert_eq!(bench.ended(&begun).await, None, "there was no time for all of it");
+    // The job that it sent calls the deployed worker.
+    bench.until_idle(SyncKind::Repair).await;
+    let ended = bench.ended(&begun).await.unwrap();
+    assert_eq!((ended.state, bench.stored().await), (RunState::Completed, bench.sold()), "{ended:?}");
+    assert!(bench.stored().await.len() > before + 100);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use local::{Bakery, TENANT, api::Api};
 use reqwest::Method;
 use ring::hmac;
+use sandbox::{SaleKind, Vendor};
 use serde_json::{Value, json};
 
 use crate::control::control_town;
@@ -133,4 +134,30 @@ async fn deliveries_that_nothing_proves_are_counted_and_said() {
     let answered = Answer::to(api.request(Method::GET, &path)).await.json();
     assert!(!answered["status_reasons"].to_string().contains("signatures_failing"), "{answered}");
     crate::control::remove(town, &api, &path).await;
+}
+
+/// Lightspeed's hotel interface: it calls `/charge` below the URL, once, with a key in the body and no signature.
+#[tokio::test]
+async fn a_receipt_that_lightspeed_mirrors_rings_for_its_sale() {
+    let town = &*control_town().await;
+    let api = town.api_of("hotel", &["pos:admin"]).unwrap();
+    let body = json!({
+        "provider": "lightspeed", "environment": "production", "name": "Hotel bakery",
+        "sync": { "backfill_days": 0, "interval_minutes": 1440 },
+    });
+    let id = local::connect_by_oauth(&api, &body).await.unwrap();
+    assert_eq!(add(&api, &id, &json!({ "secret": "mirror-key" })).await.status, 201);
+    let shown = Answer::to(api.request(Method::GET, &format!("/configurations/{id}"))).await.json();
+    let merchant = shown["merchant"]["id"].as_str().unwrap();
+    let endpoint = format!("{}/api/v1/webhooks/lightspeed/{id}", town.stack.api_url());
+    town.sandbox.subscribe_mirroring(Some(merchant), &endpoint, "mirror-key").unwrap();
+    let shop = shown["locations"][0]["id"].as_str().unwrap();
+    let sale = town.sandbox.at(Vendor::Lightspeed).ring_up(SaleKind::Simple, Some(shop)).unwrap();
+    let found = eventually("the sale", async || {
+        let found: Vec<Value> = api.transactions(&id).await.unwrap();
+        found.into_iter().find(|it| it["amounts"]["total_minor"] == sale.total_minor)
+    })
+    .await;
+    assert_eq!(found["status"], "completed");
+    crate::control::remove(town, &api, &format!("/configurations/{id}")).await;
 }
