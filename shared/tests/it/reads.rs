@@ -199,6 +199,19 @@ async fn lightspeeds_pages_are_read_to_their_end_and_a_stale_token_is_known() {
 }
 
 #[tokio::test]
+async fn a_tip_is_put_on_top_of_a_lightspeed_bill_that_was_rounded() {
+    let mut body = sale("A1.1", "2026-02-14T08:20:00Z");
+    body["salesLines"][0]["totalNetAmountWithTax"] = "3.505".into();
+    body["payments"][0]["tip"] = "1.01".into();
+    let (location, observed_at) = (LocationId::new("7").ok(), at("2026-02-14T09:00:00Z"));
+    let raw = RawOrder { body: body.to_string().into_bytes(), location, paid_offline_at: None, observed_at };
+    let configuration = configuration(ProviderKind::Lightspeed, &[("7", "Europe/London", "GBP")]);
+    let providers = providers_at("http://127.0.0.1:9");
+    let sold = providers.get(ProviderKind::Lightspeed).normalize_order(&raw, &configuration).unwrap();
+    assert_eq!(sold[0].amounts.total, Minor(451));
+}
+
+#[tokio::test]
 async fn a_lightspeed_sale_is_found_by_the_time_of_its_closing() {
     let vendor = Vendor::answering(lightspeed).await;
     let order = |id: &str| OrderRef {

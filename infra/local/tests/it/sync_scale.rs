@@ -30,8 +30,8 @@ struct Taken {
 impl Taken {
     fn show(&self) -> String {
         let of = |taken: &[SignedDuration]| {
-            let [p50, p99] = [50, 99].map(|percent| taken[(taken.len() - 1) * percent / 100]);
-            format!("p50 {p50:.2?}, p99 {p99:.2?}")
+            let [p50, p99] = [50, 99].map(|percent| taken[(taken.len() - 1) * percent / 100].as_millis());
+            format!("p50 {p50} ms, p99 {p99} ms")
         };
         format!("sent {}; received {} ({} sales)", of(&self.sent), of(&self.received), self.sent.len())
     }

@@ -155,10 +155,11 @@ fn original(
 }
 
 /// Each sum rounded for itself. Where the exact ones add up, what the rounding makes of them is a rounding and no
-/// breach.
+/// breach. A bill is rounded before a tip is put on top of it: half a cent goes to the even one, which the tip would change.
 fn amounts(sums: &LineSums, paid: &Paid, sign: Decimal, currency: Currency) -> Result<Amounts, PayloadError> {
     let round = |amount: Decimal| rounded_minor(amount * sign, currency, "salesLines");
-    let on_top = paid.tip + paid.surcharge;
+    let on_top = round(paid.tip + paid.surcharge)?;
+    let bill = round(sums.total)?;
     let mut amounts = Amounts {
         gross: round(sums.gross)?,
         discount: round(sums.discount)?,
@@ -167,7 +168,7 @@ fn amounts(sums: &LineSums, paid: &Paid, sign: Decimal, currency: Currency) -> R
         service_charge: round(sums.service_charge + paid.surcharge)?,
         tip: round(paid.tip)?,
         rounding: Minor::ZERO,
-        total: round(sums.total + on_top)?,
+        total: bill.checked_add(on_top).map_err(|_| PayloadError::out_of_range("payments"))?,
     };
     let exact = sums.gross - sums.discount + sums.tax - sums.tax_included + sums.service_charge;
     if exact == sums.total {
