@@ -78,8 +78,22 @@ impl Bench {
 
     /// Connects a merchant with this provider by OAuth.
     pub async fn connect(&self, provider: &str) -> String {
-        let body = json!({ "provider": provider, "environment": "production", "name": "To be looked after" });
-        connect_by_oauth(&self.bakery.api().unwrap(), &body).await.unwrap()
+        let body = json!({
+            "provider": provider, "environment": "production", "name": "To be looked after",
+            "sync": { "backfill_days": 0, "interval_minutes": 1440 },
+        });
+        let api = self.bakery.api().unwrap();
+        let id = connect_by_oauth(&api, &body).await.unwrap();
+        // What a connection begins by itself uses its token, too.
+        for _ in 0..200 {
+            let request = api.request(Method::GET, &format!("/configurations/{id}/sync/status"));
+            let status: Value = local::api::answer_of(request, "200".parse().unwrap(), "see the runs").await.unwrap();
+            if status["current"] == json!([]) {
+                return id;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the first run of {id} does not end");
     }
 
     pub async fn load(&self, connections: &Connections, id: &str) -> SealedConfiguration {
