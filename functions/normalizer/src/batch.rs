@@ -209,8 +209,13 @@ impl<'a> Batch<'a> {
             transactions.extend(copies.iter().map(|copy| copy.transaction_id));
             return Ok(Ended::Done);
         }
-        let order_ref = OrderRef { id: id.clone(), location: location.clone(), changed_at: *changed_at };
-        let raw = self.fetch(found, &order_ref).await?;
+        // A receipt that Lightspeed mirrors does not say in which shop: it is looked for in all of them.
+        let shops = match (location, &notification.origin) {
+            (None, Origin::Url) => found.configuration.locations.iter().map(|shop| Some(shop.id.clone())).collect(),
+            _ => vec![location.clone()],
+        };
+        let order_ref = |location| OrderRef { id: id.clone(), location, changed_at: *changed_at };
+        let raw = self.fetch(found, &shops.into_iter().map(order_ref).collect::<Vec<_>>()).await?;
         let read =
             app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
         if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
@@ -225,9 +230,9 @@ impl<'a> Batch<'a> {
         Ok(Ended::Done)
     }
 
-    /// Reads an order, with renewed credentials if the ones we have are refused. When those are refused too, a person
-    /// must connect again.
-    async fn fetch(&self, found: &SealedConfiguration, order: &OrderRef) -> Result<RawOrder, Stop> {
+    /// Reads an order where it may be, with renewed credentials if the ones we have are refused. When those are refused
+    /// too, a person must connect again.
+    async fn fetch(&self, found: &SealedConfiguration, order: &[OrderRef]) -> Result<RawOrder, Stop> {
         let tokens = &self.app.tokens;
         let mut token = tokens.current(found).await?;
         let mut fetched = self.fetch_with(found, &token, order).await?;
@@ -249,22 +254,30 @@ impl<'a> Batch<'a> {
         Ok(fetched?)
     }
 
-    /// One reading, when it is its turn. What the provider says counts for all who ask with these credentials.
+    /// One reading for each place, when it is its turn, until one has the order. What the provider says counts for all who
+    /// ask with these credentials.
     async fn fetch_with(
         &self,
         found: &SealedConfiguration,
         token: &Token,
-        order: &OrderRef,
+        order: &[OrderRef],
     ) -> Result<Result<RawOrder, ProviderError>, NotNow> {
         let connections = &self.app.connections;
         let Configuration { provider, environment, .. } = found.configuration;
-        let (budget, time_left) =
-            (BudgetKey::of(&found.configuration), self.deadline.saturating_duration_since(Instant::now()));
-        let patience = TURN.min(time_left.saturating_sub(ROOM));
-        connections.pace.acquire_within(&budget, Priority::Live, patience).await?;
-        let access = Access { environment, token: &token.access };
-        let fetched = connections.providers.get(provider).fetch_order(&access, order).await;
-        connections.pace.note(&budget, &fetched).await;
+        let budget = BudgetKey::of(&found.configuration);
+        let nowhere = ProviderErrorKind::NotFound;
+        let mut fetched = Err(ProviderError { provider, operation: "fetch_order", kind: nowhere, source: None });
+        for place in order {
+            let time_left = self.deadline.saturating_duration_since(Instant::now());
+            let patience = TURN.min(time_left.saturating_sub(ROOM));
+            connections.pace.acquire_within(&budget, Priority::Live, patience).await?;
+            let access = Access { environment, token: &token.access };
+            fetched = connections.providers.get(provider).fetch_order(&access, place).await;
+            connections.pace.note(&budget, &fetched).await;
+            if !is_refused(&fetched, ProviderErrorKind::NotFound) {
+                break;
+            }
+        }
         Ok(fetched)
     }
 
