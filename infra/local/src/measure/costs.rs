@@ -33,13 +33,14 @@ pub async fn count(orders: usize, screen: &mut Screen) -> anyhow::Result<Costs> 
     let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).context("no port is free")?.port();
     // While the bakery opens, functions are called already, so the proxy must know its way before.
     proxy.forward_to(&format!("http://127.0.0.1:{port}"));
-    let town = Town::open("measure-calls", Some((port, proxy.url().to_owned())), orders, screen).await?;
+    let town = Town::open("measure-calls", Some((port, proxy.url().to_owned())), &[orders], screen).await?;
     let sales = SalesDomain::start(&town.bakery.stack, Answers::AtOnce);
     let api = town.bakery.api_of(CHAIN, &["pos:read", "pos:write"])?;
-    let id = town.connect(&api, 0).await?;
+    let past = town.pasts.first().context("one merchant has a past")?;
+    let id = town.connect(&api, past, 0).await?;
     ended_catalogue(&api, &id, screen).await?;
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-    let from = today.saturating_sub(i64::from(town.days + 1).days());
+    let from = today.saturating_sub(i64::from(past.days + 1).days());
     let request = json!({ "kind": "backfill", "from": from, "to": today });
     let mut costs = Costs { orders: [0; 2], calls: BTreeMap::new() };
     for (turn, what) in ["new orders", "the same again"].into_iter().enumerate() {

@@ -6,13 +6,15 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use aws_sdk_sqs::Client;
 use jiff::Timestamp;
-use local::SalesDomain;
+use local::{Bakery, SalesDomain};
 use sandbox::{EntryState, SaleKind, Sandbox};
 
 use crate::demo::Screen;
 
 const GLANCE: Duration = Duration::from_millis(20);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// For the last sale of a phase.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,6 +28,21 @@ pub struct Live<'a> {
     due: Instant,
     looked_at: Instant,
     sold: Vec<String>,
+    aws: Client,
+    queue: String,
+    asked_at: Instant,
+    /// How long the local AWS took for one call.
+    asked: Vec<f64>,
+}
+
+/// What a phase took.
+pub struct Phase {
+    /// From the till to the sales domain.
+    pub sales: Figures,
+    /// Of that, until it was stored and its event made.
+    pub stored: Figures,
+    /// One call of the local AWS: a sale makes about ten, one after the other.
+    pub call: Figures,
 }
 
 /// Durations in seconds, sorted.
@@ -33,16 +50,30 @@ pub struct Live<'a> {
 pub struct Figures(Vec<f64>);
 
 impl<'a> Live<'a> {
-    pub fn new(sandbox: &'a Sandbox, sales: &'a SalesDomain, rate: u32) -> anyhow::Result<Self> {
+    pub fn new(bakery: &'a Bakery, sales: &'a SalesDomain, rate: u32) -> anyhow::Result<Self> {
+        let Bakery { sandbox, stack, .. } = bakery;
         let merchant = sandbox.merchants().into_iter().next().context("the simulator has no merchants")?;
         let shops = merchant.locations.into_iter().map(|location| location.id).collect();
         let (interval, now) = (Duration::from_secs(1) / rate.max(1), Instant::now());
-        Ok(Self { sandbox, sales, shops, interval, due: now, looked_at: now, sold: Vec::new() })
+        Ok(Self {
+            sandbox,
+            sales,
+            shops,
+            interval,
+            due: now,
+            looked_at: now,
+            sold: Vec::new(),
+            aws: Client::new(&stack.config()),
+            queue: stack.output("IntakeQueueUrl").unwrap_or_default().to_owned(),
+            asked_at: now,
+            asked: Vec::new(),
+        })
     }
 
     /// Forgets what was sold before.
     pub fn begin(&mut self) {
         self.sold.clear();
+        self.asked.clear();
         self.due = Instant::now();
     }
 
@@ -52,6 +83,11 @@ impl<'a> Live<'a> {
             let shop = self.shops.get(self.sold.len() % self.shops.len().max(1)).context("a merchant has no shops")?;
             self.sold.push(self.sandbox.ring_up_at(SaleKind::Simple, shop)?.order_id);
             self.due += self.interval;
+        }
+        if self.asked_at.elapsed() >= ASK_EVERY {
+            self.asked_at = Instant::now();
+            self.aws.get_queue_attributes().queue_url(&self.queue).send().await.context("the local AWS is away")?;
+            self.asked.push(self.asked_at.elapsed().as_secs_f64());
         }
         if self.looked_at.elapsed() >= LOOK_EVERY {
             self.looked_at = Instant::now();
@@ -67,7 +103,7 @@ impl<'a> Live<'a> {
     }
 
     /// Waits for the last sale of the phase.
-    pub async fn finish(&mut self, screen: &mut Screen) -> anyhow::Result<Figures> {
+    pub async fn finish(&mut self, screen: &mut Screen) -> anyhow::Result<Phase> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let arrived = self.arrivals();
@@ -83,21 +119,25 @@ impl<'a> Live<'a> {
         }
         screen.keep_status();
         let (arrived, closed) = (self.arrivals(), self.closings());
-        let took = self.sold.iter().filter_map(|order| {
-            let took = arrived.get(order)?.duration_since(*closed.get(order)?);
-            Some(took.as_secs_f64())
-        });
-        let mut took: Vec<f64> = took.collect();
-        took.sort_by(f64::total_cmp);
-        Ok(Figures(took))
+        let took = |of: fn(&Arrival) -> Timestamp| {
+            let took =
+                self.sold.iter().filter_map(|order| Some(of(arrived.get(order)?).duration_since(*closed.get(order)?)));
+            Figures::of(took.map(|took| took.as_secs_f64()).collect())
+        };
+        Ok(Phase {
+            sales: took(|arrival| arrival.at),
+            stored: took(|arrival| arrival.event_made_at),
+            call: Figures::of(std::mem::take(&mut self.asked)),
+        })
     }
 
     /// When the sales domain first knew a completed sale.
-    fn arrivals(&self) -> BTreeMap<String, Timestamp> {
+    fn arrivals(&self) -> BTreeMap<String, Arrival> {
         let known = self.sales.transactions().into_values();
         let arrival = |known: local::KnownTransaction| {
             let order = known.event.pointer("/data/transaction/external_order_id")?.as_str()?.to_owned();
-            Some((order, known.completed_at?))
+            let event_made_at = known.event.get("time")?.as_str()?.parse().ok()?;
+            Some((order, Arrival { event_made_at, at: known.completed_at? }))
         };
         known.filter_map(arrival).collect()
     }
@@ -109,12 +149,22 @@ impl<'a> Live<'a> {
     }
 }
 
+struct Arrival {
+    event_made_at: Timestamp,
+    at: Timestamp,
+}
+
 impl Figures {
-    pub const HEAD: &'static str = "     n     p50     p90     p99     max";
+    fn of(mut seconds: Vec<f64>) -> Self {
+        seconds.sort_by(f64::total_cmp);
+        Self(seconds)
+    }
+
+    pub const HEAD: &'static str = "     n      p50      p90      p99      max";
 
     pub fn line(&self) -> String {
         let [p50, p90, p99, max] = [50, 90, 99, 100].map(|percent| self.percentile(percent));
-        format!("{:>6} {p50:>5.2} s {p90:>5.2} s {p99:>5.2} s {max:>5.2} s", self.0.len())
+        format!("{:>6} {p50:>6.3} s {p90:>6.3} s {p99:>6.3} s {max:>6.3} s", self.0.len())
     }
 
     pub fn p99(&self) -> f64 {
