@@ -10,10 +10,11 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run test fuzz-api check bench lint package clean
+.PHONY: help tools build run measure-backfill test fuzz-api check bench lint package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
+	@echo 'make measure-backfill  what a backfill costs, and what it does to live sales; ARGS="--orders 50000"'
 	@echo 'make test              every test, with the local stack'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
@@ -32,6 +33,9 @@ build:
 run: tools build
 	@$(TARGET)/debug/local $(ARGS)
 
+measure-backfill: tools build
+	@$(TARGET)/debug/local measure-backfill $(ARGS)
+
 # All targets at once, so that the functions exist before the first test wants to deploy them.
 test: tools
 	cargo build $(LOCKED) --workspace --all-targets
@@ -41,7 +45,7 @@ test: tools
 fuzz-api: tools
 	@infra/local/prepare fuzz infra/local/requirements-fuzz.txt
 	cargo build $(LOCKED) --workspace --all-targets
-	@$(TARGET)/debug/local --port 0 --sales 5 --exec .local/fuzz/bin/st --config-file infra/local/schemathesis.toml \
+	@$(TARGET)/debug/local --port 0 --calm --sales 5 --exec .local/fuzz/bin/st --config-file infra/local/schemathesis.toml \
 		run schemas/openapi.json $(or $(ARGS),--max-examples 250 --max-time 300)
 
 check:

@@ -1,6 +1,7 @@
 //! The two HTTP APIs that demo and tests talk to: ours, and Square's where the books are checked.
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect};
 use sandbox::Merchant;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -14,6 +15,81 @@ pub struct Api {
     http: Client,
     base: String,
     token: String,
+}
+
+/// A run of a sync, as far as it is of interest here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// `incremental`, `backfill`, `repair` or `catalog`.
+    pub kind: String,
+    /// `queued`, `reading`, `settling`, and then how it ended.
+    pub state: String,
+    /// Why it failed.
+    pub code: Option<String>,
+    /// When somebody, or the schedule, wanted it.
+    pub requested_at: Timestamp,
+    /// When its first page was read.
+    pub started_at: Option<Timestamp>,
+    /// When the last of its pages was worked on.
+    pub ended_at: Option<Timestamp>,
+    /// How far it is.
+    pub progress: RunProgress,
+    /// What it could not do.
+    pub notes: Vec<Value>,
+    /// Orders that could not be taken.
+    pub failed_orders: Vec<Value>,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunProgress {
+    /// Pages that were read.
+    pub pages: u32,
+    /// Of those, pages that were worked on.
+    pub pages_done: u32,
+    /// What they held.
+    pub orders: RunCounts,
+    /// Calls of the provider's API.
+    pub requests: u64,
+    /// What the provider's limit has cost.
+    pub rate_limit_waited_ms: u64,
+}
+
+/// What a run has found. An order may be seen on two pages; it counts once in the others.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct RunCounts {
+    /// Orders on its pages.
+    pub seen: u64,
+    /// Transactions that nobody had known.
+    pub created: u64,
+    /// Transactions that had changed.
+    pub updated: u64,
+    /// Transactions that were as they should be.
+    pub unchanged: u64,
+    /// Orders that could not be taken.
+    pub failed: u64,
+}
+
+impl Run {
+    /// Whether nothing more comes of it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.state.as_str(), "queued" | "reading" | "settling")
+    }
+
+    /// Whether it has read everything and every order was taken.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.state == "completed"
+    }
+}
+
+#[derive(Deserialize)]
+struct Status {
+    current: Vec<Run>,
+    runs: Vec<Run>,
 }
 
 #[derive(Deserialize)]
@@ -84,6 +160,38 @@ impl Api {
                 next => cursor = next,
             }
         }
+    }
+
+    /// Asks for a run. Returns it, or the one of this kind that is under way already.
+    ///
+    /// # Errors
+    /// When the answer is anything but 202.
+    pub async fn begin_sync(&self, configuration_id: &str, request: &Value) -> anyhow::Result<Run> {
+        let request = self
+            .request(Method::POST, &format!("/configurations/{configuration_id}/sync"))
+            .header("idempotency-key", uuid::Uuid::new_v4().to_string())
+            .json(request);
+        answer_of(request, StatusCode::ACCEPTED, "begin a sync").await
+    }
+
+    /// The run of this id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn run(&self, configuration_id: &str, run_id: &str) -> anyhow::Result<Run> {
+        let request = self.request(Method::GET, &format!("/configurations/{configuration_id}/sync/status"));
+        let status: Status = answer_of(request.query(&[("run_id", run_id)]), StatusCode::OK, "look at a run").await?;
+        status.runs.into_iter().next().context("the API shows no run where it was asked for one")
+    }
+
+    /// The runs under way, and the last ones that have ended, newest first.
+    ///
+    /// # Errors
+    /// When they are not answered as they should be.
+    pub async fn runs(&self, configuration_id: &str) -> anyhow::Result<Vec<Run>> {
+        let request = self.request(Method::GET, &format!("/configurations/{configuration_id}/sync/status"));
+        let status: Status = answer_of(request.query(&[("limit", PAGE)]), StatusCode::OK, "list runs").await?;
+        Ok(status.current.into_iter().chain(status.runs).collect())
     }
 
     /// What the merchant's browser does after the vendor's page: it calls us without a token.

@@ -3,19 +3,29 @@
 mod books;
 mod command;
 mod screen;
+mod syncs;
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use local::{Answers, Bakery, SalesDomain, StackOptions, TENANT, api};
-use sandbox::{Progress, Sandbox, SandboxOptions, Vendor};
+use sandbox::{Faults, Progress, Sandbox, SandboxOptions, Vendor};
 
 use api::Api;
 use books::{Books, Order, Summary, Transaction};
 pub use screen::Screen;
+use syncs::Synced;
 
 /// A message that failed comes back after the local visibility timeout, several times; longer than that nothing moves.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the doorbell has not brought so long after everything else comes by a sync, or late. Longer than a first retry.
+const DOORBELL_PATIENCE: Duration = Duration::from_secs(8);
+/// Of the sales of the morning: while these are rung up, no notification is sent.
+const SILENT_PERCENT: Range<usize> = 45..60;
+const GLANCE: Duration = Duration::from_millis(20);
 /// Between two customers once the morning is over.
 const SLOW_PACE: Duration = Duration::from_secs(6);
 
@@ -28,6 +38,8 @@ pub struct Options {
     pub seed: u64,
     /// Sales of the morning.
     pub sales: usize,
+    /// The vendors behave.
+    pub calm: bool,
     /// Port of the emulator.
     pub port: Option<u16>,
     /// What to run against the API after the morning.
@@ -36,7 +48,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { once: false, seed: 7, sales: 40, port: None, command: Vec::new() }
+        Self { once: false, seed: 7, sales: 40, calm: false, port: None, command: Vec::new() }
     }
 }
 
@@ -52,16 +64,28 @@ struct Town {
 /// Says whether all books agree.
 pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool> {
     let town = open(options, screen).await?;
-    screen.line(&format!("a morning of {} sales begins at each", options.sales));
+    let manners = if options.calm { "well-behaved vendors" } else { "all disorder switched on" };
+    screen.line(&format!("a morning of {} sales begins at each, with {manners}", options.sales));
     for vendor in Vendor::ALL {
+        if !options.calm {
+            town.bakery.sandbox.set_faults_of(vendor, Faults::disorder());
+        }
         town.bakery.sandbox.at(vendor).play(options.sales);
     }
-    watch_until_quiet(&town, screen).await?;
+    if options.calm {
+        watch_until_quiet(&town, screen, PATIENCE).await?;
+    } else {
+        let watched = watch_until_quiet(&town, screen, DOORBELL_PATIENCE);
+        tokio::join!(fall_silent(&town.bakery.sandbox), watched).1?;
+    }
     if let Some((program, arguments)) = options.command.split_first() {
         let mut running = command::Running::start(program, arguments, &town.variables())?;
         return running.wait().await;
     }
-    let agree = compare(&town, screen).await?;
+    screen.line("what was announced has arrived; one sync of each connection finds the rest");
+    let synced = syncs::sync_all(&town.api, &town.connections, screen).await?;
+    watch_until_quiet(&town, screen, PATIENCE).await?;
+    let agree = compare(&town, &synced, screen).await?;
     if options.once {
         return Ok(agree);
     }
@@ -70,14 +94,16 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<bool>
 }
 
 async fn open(options: &Options, screen: &mut Screen) -> anyhow::Result<Town> {
-    let sandbox = Sandbox::start(SandboxOptions { seed: options.seed, ..SandboxOptions::default() })
-        .context("failed to start the simulator")?;
+    let manners = SandboxOptions { duplicates_percent: 0, disorder_percent: 0, ..SandboxOptions::default() };
+    let sandbox =
+        Sandbox::start(SandboxOptions { seed: options.seed, ..manners }).context("failed to start the simulator")?;
     for vendor in Vendor::ALL {
         screen.line(&format!("simulator: {} at {}", books::word(vendor), sandbox.url(vendor)));
     }
     let options =
         StackOptions { name: "demo".to_owned(), port: options.port, shows_progress: true, ..StackOptions::default() };
     let bakery = Bakery::open(sandbox, options).await?;
+    screen.line("the bakery connects its branches");
     let connections = bakery.connect_branches().await?;
     for (vendor, id) in &connections {
         screen.line(&format!("configuration: {id} of tenant {TENANT} is connected to {}", books::word(*vendor)));
@@ -120,8 +146,31 @@ impl Town {
     }
 }
 
-/// Shows the three counts until they agree and nothing moves any more, or until nothing has moved for a long time.
-async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<()> {
+/// Lets nobody's doorbell ring for a part of the morning, as when a vendor's deliveries stand still. One notification of
+/// ten that is lost is covered by the others of its sale; so whole sales go unheard.
+async fn fall_silent(sandbox: &Sandbox) {
+    loop {
+        let mut all_over = true;
+        for vendor in Vendor::ALL {
+            let progress = sandbox.at(vendor).progress();
+            let percent = progress.rung_up * 100 / progress.planned.max(1);
+            let faults = sandbox.faults_of(vendor);
+            let usual = Faults::disorder().loss_percent;
+            let loss_percent = if SILENT_PERCENT.contains(&percent) { Some(100) } else { usual };
+            if faults.loss_percent != loss_percent {
+                sandbox.set_faults_of(vendor, Faults { loss_percent, ..faults });
+            }
+            all_over &= percent >= SILENT_PERCENT.end;
+        }
+        if all_over {
+            return;
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Shows the three counts until they agree and nothing moves any more, or until nothing has moved for so long.
+async fn watch_until_quiet(town: &Town, screen: &mut Screen, patience: Duration) -> anyhow::Result<()> {
     let mut last: Option<(Books, [Progress; 3])> = None;
     let mut moved = Instant::now();
     loop {
@@ -137,9 +186,11 @@ async fn watch_until_quiet(town: &Town, screen: &mut Screen) -> anyhow::Result<(
         if last.as_ref() != Some(&now) {
             moved = Instant::now();
             last = Some(now);
-        } else if moved.elapsed() > PATIENCE {
+        } else if moved.elapsed() > if all_sold { patience } else { PATIENCE } {
             screen.keep_status();
-            screen.line(&format!("nothing has moved for {} s", PATIENCE.as_secs()));
+            if !all_sold || patience == PATIENCE {
+                screen.line(&format!("nothing has moved for {} s", PATIENCE.as_secs()));
+            }
             return Ok(());
         }
         tokio::time::sleep(screen.pause()).await;
@@ -151,13 +202,10 @@ fn line_of(books: &Books) -> String {
     format!("till {till}  stored {stored}  received {received}")
 }
 
-async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
+async fn compare(town: &Town, synced: &[Synced], screen: &mut Screen) -> anyhow::Result<bool> {
+    screen.status("comparing the books");
     let books = town.books().await?;
-    let merchants = town.bakery.sandbox.merchants();
-    let grant = town.bakery.sandbox.grant(None, &[]).context("the simulator refuses a token")?;
-    let searched: Vec<Order> =
-        api::search_orders(&town.bakery.sandbox.square_url(), &grant.access_token, &merchants).await?;
-    let searched = books::of_orders(&searched);
+    let searched = searched(&town.bakery.sandbox).await?;
     let columns: [(&str, &Summary); 4] = [
         ("sold at the till", &books.ledger),
         ("SearchOrders", &searched),
@@ -171,22 +219,43 @@ async fn compare(town: &Town, screen: &mut Screen) -> anyhow::Result<bool> {
     let of_square: Summary =
         books.ledger.clone().into_iter().filter(|([provider, ..], _)| provider == "square").collect();
     let agree = books.agree() && searched == of_square && Vendor::ALL.iter().all(|it| books.has_sold(books::word(*it)));
+    screen.line("");
+    for synced in synced {
+        screen.line(&synced.line());
+    }
     let counts = town.sales_domain.counts();
+    let sum = |of: fn(&Progress) -> usize| town.progress().iter().map(of).sum::<usize>();
     screen.line(&format!(
-        "\nnotifications delivered {} (duplicates included), events received by the sales domain {} ({} repeated)",
-        town.progress().iter().map(|it| it.delivered).sum::<usize>(),
+        "\nnotifications: {} delivered (duplicates included), {} lost, {} given up; events received by the sales domain: \
+         {} ({} repeated)",
+        sum(|it| it.delivered),
+        sum(|it| it.lost),
+        sum(|it| it.given_up),
         counts.received,
         counts.duplicates
     ));
-    screen.line(if agree {
-        "VERDICT: equal. What the tills sold is stored and received, once, to the cent."
-    } else {
-        "VERDICT: the books differ."
+    let all_complete = synced.iter().all(Synced::is_complete);
+    screen.line(match (agree, all_complete) {
+        (true, true) => "VERDICT: equal. What the tills sold is stored and received, once, to the cent.",
+        (true, false) => "VERDICT: the books are equal, but a sync did not complete.",
+        (false, _) => "VERDICT: the books differ.",
     });
+    let agree = agree && all_complete;
     if !agree {
         screen.line(&format!("logs of the functions: {}", town.bakery.stack.folder().join("logs").display()));
     }
     Ok(agree)
+}
+
+/// What Square itself answers. Whoever checks the books is spared the faults, which are in force again afterwards.
+async fn searched(sandbox: &Sandbox) -> anyhow::Result<Summary> {
+    let merchants = sandbox.merchants();
+    let grant = sandbox.grant(None, &[]).context("the simulator refuses a token")?;
+    let faults = sandbox.faults();
+    sandbox.set_faults(Faults::default());
+    let orders = api::search_orders::<Order>(&sandbox.square_url(), &grant.access_token, &merchants).await;
+    sandbox.set_faults(faults);
+    Ok(books::of_orders(&orders?))
 }
 
 fn invite(town: &Town, screen: &mut Screen) {
@@ -200,6 +269,14 @@ fn invite(town: &Town, screen: &mut Screen) {
     screen.line(&format!("TOKEN={}\n", town.api.token()));
     screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" '{base}/transactions?limit=3'"));
     screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" {base}/configurations"));
+    let sync = format!("{base}/configurations/{}/sync", town.bakery.configuration_id);
+    screen.line(&format!("curl -s -H \"Authorization: Bearer $TOKEN\" '{sync}/status?limit=3'"));
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let week_ago = today.saturating_sub(jiff::ToSpan::days(7));
+    screen.line(&format!(
+        "curl -s -H \"Authorization: Bearer $TOKEN\" -H 'content-type: application/json' {sync} \\\n  \
+         -d '{{\"kind\": \"backfill\", \"from\": \"{week_ago}\", \"to\": \"{today}\"}}'"
+    ));
     screen.line(&format!("curl -s -X POST {square}/_admin/sales -d '{{\"kind\": \"everything\"}}'"));
     screen.line("\nThe shops stay open; Ctrl-C closes them.\n");
 }

@@ -1,29 +1,51 @@
 //! The whole service on this machine, selling bread: `make run`.
 //!
-//! It starts the simulator and the local stack, connects a bakery the way a customer would, plays a morning, and then
-//! compares what the tills sold with what we stored and with what the sales domain received, to the cent. With `--once`
-//! that comparison is the exit code; without, the shops stay open.
+//! It starts the simulator and the local stack, connects a bakery the way a customer would, plays a morning with all the
+//! disorder that vendors are capable of, lets one sync of each connection find what was never announced, and then compares
+//! what the tills sold with what we stored and with what the sales domain received, to the cent. With `--once` that
+//! comparison is the exit code; without, the shops stay open.
 
 mod demo;
+mod measure;
 
+use std::iter::Peekable;
 use std::process::ExitCode;
 
 use demo::{Options, Screen};
 
 const USAGE: &str = "\
-usage: local [--once] [--seed N] [--sales N] [--port N] [--exec COMMAND ...]
+usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND ...]
 
-  --once     end after the morning; exit code 1 if the books differ
+       local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
+                              [--page-millis N] [--minutes N]
+
+  --once     end after the morning; exit code 1 if the books differ or a sync does not complete
+  --calm     vendors that behave: nothing is lost, doubled, late, out of order or refused
   --seed N   another morning (default 7)
   --sales N  sales of the morning (default 40)
   --port N   port of the local AWS (default 4566, or a free one if that is taken)
   --exec C   after the morning, run the command C (the rest of the line) with API_URL, TENANT, CONFIGURATION_ID and
-             TOKEN in its environment, and end as it ends";
+             TOKEN in its environment, and end as it ends
+
+measure-backfill prints what a backfill costs, and what it does to the sales of others
+  --orders N         orders of the past (default 50000)
+  --counted N        orders whose AWS calls are counted (default 1000)
+  --rate N           live sales in a second (default 2)
+  --quiet SECONDS    of live sales before the backfill (default 60)
+  --page-millis N    that the vendor takes for a page (default 1000)
+  --minutes N        that the backfill may take; then it is cancelled (default 12)";
+
+/// What is wanted.
+#[derive(Debug)]
+enum Wanted {
+    Demo(Options),
+    Measure(measure::Options),
+}
 
 fn main() -> ExitCode {
     let mut screen = Screen::new();
-    let options = match options(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
+    let wanted = match wanted(std::env::args().skip(1).peekable()) {
+        Ok(Some(wanted)) => wanted,
         Ok(None) => {
             screen.line(USAGE);
             return ExitCode::SUCCESS;
@@ -41,8 +63,14 @@ fn main() -> ExitCode {
         }
     };
     let outcome = runtime.block_on(async {
+        let work = async {
+            match &wanted {
+                Wanted::Demo(options) => demo::run(options, &mut screen).await,
+                Wanted::Measure(options) => measure::run(options, &mut screen).await.map(|()| true),
+            }
+        };
         tokio::select! {
-            outcome = demo::run(&options, &mut screen) => Some(outcome),
+            outcome = work => Some(outcome),
             _ = tokio::signal::ctrl_c() => None,
         }
     });
@@ -57,12 +85,38 @@ fn main() -> ExitCode {
         None => {
             screen.line("\nclosed");
             // Ended on request, which is no failure unless a verdict was asked for.
-            if options.once { ExitCode::from(130) } else { ExitCode::SUCCESS }
+            let is_demo = matches!(wanted, Wanted::Demo(Options { once: false, .. }));
+            if is_demo { ExitCode::SUCCESS } else { ExitCode::from(130) }
         }
     }
 }
 
 /// `None` when only the usage is wanted.
+fn wanted(mut arguments: Peekable<impl Iterator<Item = String>>) -> Result<Option<Wanted>, String> {
+    if arguments.next_if(|first| first == "measure-backfill").is_some() {
+        return Ok(measure_options(arguments)?.map(Wanted::Measure));
+    }
+    Ok(options(arguments)?.map(Wanted::Demo))
+}
+
+fn measure_options(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::Options>, String> {
+    let mut options = measure::Options::default();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--orders" => options.orders = number(&name, &value()?)?,
+            "--counted" => options.counted = number(&name, &value()?)?,
+            "--rate" => options.rate = number(&name, &value()?)?,
+            "--quiet" => options.quiet = number(&name, &value()?)?,
+            "--page-millis" => options.page_millis = number(&name, &value()?)?,
+            "--minutes" => options.minutes = number(&name, &value()?)?,
+            _ => return Err(format!("measure-backfill has no option {name}")),
+        }
+    }
+    Ok(Some(options))
+}
+
 fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
     let mut options = Options::default();
     while let Some(name) = arguments.next() {
@@ -70,6 +124,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         match name.as_str() {
             "--help" | "-h" => return Ok(None),
             "--once" => options.once = true,
+            "--calm" => options.calm = true,
             "--seed" => options.seed = number(&name, &value()?)?,
             "--sales" => options.sales = number(&name, &value()?)?,
             "--exec" => {
@@ -100,7 +155,8 @@ mod tests {
     #[test]
     fn options_are_read_and_mistakes_are_named() {
         let options = parsed("--once --seed 3 --port 0").unwrap().unwrap();
-        assert!(options.once);
+        assert!(options.once && !options.calm);
+        assert!(parsed("--calm").unwrap().unwrap().calm);
         assert_eq!((options.seed, options.port), (3, Some(0)));
         let options = parsed("--sales 2 --exec st run --once").unwrap().unwrap();
         assert_eq!((options.command.join(" ").as_str(), options.once), ("st run --once", false));
@@ -108,6 +164,8 @@ mod tests {
         assert!(parsed("--help").unwrap().is_none());
         assert_eq!(parsed("--seed").unwrap_err(), "--seed needs a value");
         assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");
+        let measured = wanted(["measure-backfill", "--orders", "9"].map(str::to_owned).into_iter().peekable());
+        assert!(matches!(measured, Ok(Some(Wanted::Measure(measure::Options { orders: 9, .. })))));
         assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
     }
 }

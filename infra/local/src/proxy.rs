@@ -22,6 +22,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -46,6 +47,8 @@ pub struct Call {
     pub service: String,
     /// `PutItem`, `SendMessage`, … or method and path where a protocol has no operation names.
     pub operation: String,
+    /// Name of the table or queue that it is about, the first of several; empty for anything else.
+    pub resource: String,
     /// What was done to it.
     pub fault: Option<Fault>,
     /// The emulator's answer; nothing if the call was not executed.
@@ -202,9 +205,10 @@ async fn pass(
     let (mut head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let (service, operation) = name_of(&head.headers, head.method.as_str(), head.uri.path(), &body);
+    let resource = resource_of(&body);
     let (index, fault, upstream) = {
         let mut state = lock(&state);
-        let call = Call { service, operation, fault: None, status: None };
+        let call = Call { service, operation, resource, fault: None, status: None };
         let fault = state.next_fault(&call.name());
         state.calls.push(Call { fault, ..call });
         (state.calls.len() - 1, fault, state.upstream.clone())
@@ -276,6 +280,20 @@ fn name_of(headers: &HeaderMap, method: &str, path: &str, body: &[u8]) -> (Strin
     (service.to_owned(), operation)
 }
 
+/// Tables are named, of queues the URL is.
+fn resource_of(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let in_batch = || body.get("RequestItems")?.as_object()?.keys().next().cloned();
+    let in_transaction = || {
+        let action = body.get("TransactItems")?.get(0)?.as_object()?.values().next()?;
+        action.get("TableName")?.as_str().map(str::to_owned)
+    };
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let queue = || text("QueueUrl").and_then(|url| url.rsplit('/').next()).map(str::to_owned);
+    let table = text("TableName").map(str::to_owned);
+    table.or_else(queue).or_else(in_batch).or_else(in_transaction).unwrap_or_default()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -306,5 +324,18 @@ mod tests {
         assert_eq!(name_of(&headers, "POST", "/", form).1, "GetCallerIdentity");
         assert_eq!(name_of(&headers, "PUT", "/bucket/key", b"").1, "PUT /bucket/key");
         assert_eq!(name_of(&HeaderMap::new(), "GET", "/", b"").0, "unsigned");
+    }
+
+    #[test]
+    fn calls_name_their_table_or_queue() {
+        for (body, name) in [
+            (r#"{"TableName": "orders", "Item": {}}"#, "orders"),
+            (r#"{"QueueUrl": "http://127.0.0.1/1/intake", "Entries": []}"#, "intake"),
+            (r#"{"RequestItems": {"orders": {"Keys": []}}}"#, "orders"),
+            (r#"{"TransactItems": [{"Put": {"TableName": "orders"}}]}"#, "orders"),
+            ("Action=GetCallerIdentity", ""),
+        ] {
+            assert_eq!(resource_of(body.as_bytes()), name, "{body}");
+        }
     }
 }

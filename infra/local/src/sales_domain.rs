@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_sqs::{Client, types::Message};
+use aws_sdk_sqs::{
+    Client,
+    types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry},
+};
 use aws_types::SdkConfig;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -78,11 +81,15 @@ pub struct KnownTransaction {
     pub event: Value,
     /// When that came.
     pub received_at: Timestamp,
+    /// When this was first known to be completed.
+    pub completed_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Default)]
 struct Ledger {
     counts: Counts,
+    /// `None` keeps everybody's.
+    kept_tenant: Option<String>,
     seen: BTreeSet<String>,
     known: BTreeMap<String, KnownTransaction>,
 }
@@ -100,7 +107,17 @@ impl SalesDomain {
     /// Starts to consume the stack's sales queue, on a thread of its own: it outlives the runtime of a single test.
     #[must_use]
     pub fn start(stack: &Stack, answers: Answers) -> Self {
-        let ledger = Arc::new(Mutex::new(Ledger::default()));
+        Self::start_with(stack, answers, Ledger::default())
+    }
+
+    /// The same, but it answers all and keeps what it hears of one tenant only: of the others there may be too much.
+    #[must_use]
+    pub fn start_for(stack: &Stack, answers: Answers, tenant: &str) -> Self {
+        Self::start_with(stack, answers, Ledger { kept_tenant: Some(tenant.to_owned()), ..Ledger::default() })
+    }
+
+    fn start_with(stack: &Stack, answers: Answers, ledger: Ledger) -> Self {
+        let ledger = Arc::new(Mutex::new(ledger));
         let answers = Arc::new(Mutex::new(answers));
         let (stop, stopped) = watch::channel(false);
         let consumer = Consumer {
@@ -227,47 +244,66 @@ impl Consumer {
                 received = receive => received,
             };
             match received {
-                Ok(batch) => {
-                    for message in batch.messages() {
-                        self.take(&client, message).await;
-                    }
-                }
+                Ok(batch) => self.take(&client, batch.messages()).await,
                 // The emulator may be gone already, or a test may be breaking the wire on purpose.
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }
     }
 
-    async fn take(&self, client: &Client, message: &Message) {
-        let body = serde_json::from_str::<Value>(message.body().unwrap_or_default()).unwrap_or_default();
-        let Ok(event) = Event::deserialize(&body) else {
-            lock(&self.ledger).counts.unreadable += 1;
-            return;
-        };
-        let reply = acceptance(&event);
-        lock(&self.ledger).record(event, body);
+    /// Ten at a time, as a consumer that has to keep up does.
+    async fn take(&self, client: &Client, messages: &[Message]) {
         let answers = *lock(&self.answers);
-        let send = client.send_message().queue_url(&self.replies).message_body(reply.to_string());
+        let mut taken: Vec<(&Message, Value)> = Vec::new();
+        for message in messages {
+            let body = serde_json::from_str::<Value>(message.body().unwrap_or_default()).unwrap_or_default();
+            let Ok(event) = Event::deserialize(&body) else {
+                lock(&self.ledger).counts.unreadable += 1;
+                continue;
+            };
+            taken.push((message, acceptance(&event)));
+            lock(&self.ledger).record(event, body);
+        }
+        if taken.is_empty() {
+            return;
+        }
+        let replies = taken.iter().enumerate().filter_map(|(index, (_, reply))| {
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(reply.to_string());
+            entry.build().ok()
+        });
+        let replies: Vec<_> = replies.collect();
+        let send = client.send_message_batch().queue_url(&self.replies).set_entries(Some(replies));
         match answers {
             Answers::AtOnce => {
-                if send.send().await.is_err() {
-                    return; // not deleted: the queue brings the event again, as it would with a real consumer
-                }
-                lock(&self.ledger).counts.answered += 1;
+                let sent = send.send().await;
+                let is_sent = |index: usize| {
+                    sent.as_ref()
+                        .is_ok_and(|sent| sent.successful().iter().any(|entry| entry.id() == index.to_string()))
+                };
+                // What was not answered is not deleted: the queue brings it again, as it would with a real consumer.
+                let mut index = 0..;
+                taken.retain(|_| index.next().is_some_and(is_sent));
+                lock(&self.ledger).counts.answered += u64::try_from(taken.len()).unwrap_or_default();
             }
             Answers::After(delay) => {
-                let ledger = Arc::clone(&self.ledger);
+                let (ledger, count) = (Arc::clone(&self.ledger), u64::try_from(taken.len()).unwrap_or_default());
                 tokio::spawn(async move {
                     tokio::time::sleep(delay).await;
                     if send.send().await.is_ok() {
-                        lock(&ledger).counts.answered += 1;
+                        lock(&ledger).counts.answered += count;
                     }
                 });
             }
             Answers::Never => {}
         }
-        let delete = client.delete_message().queue_url(&self.sales);
-        let _ = delete.set_receipt_handle(message.receipt_handle().map(str::to_owned)).send().await;
+        let done = taken.iter().enumerate().filter_map(|(index, (message, _))| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
+            entry.receipt_handle(message.receipt_handle()?).build().ok()
+        });
+        let done: Vec<_> = done.collect();
+        if !done.is_empty() {
+            let _ = client.delete_message_batch().queue_url(&self.sales).set_entries(Some(done)).send().await;
+        }
     }
 }
 
@@ -278,12 +314,19 @@ impl Ledger {
             self.counts.duplicates += 1;
             return;
         }
+        if self.kept_tenant.as_ref().is_some_and(|kept| *kept != event.tenantid) {
+            return;
+        }
         let revision = event.data.revision;
+        let is_completed = event.data.transaction.status == "completed";
         if self.known.get(&event.subject).is_some_and(|known| known.revision >= revision) {
             self.counts.stale += 1;
             return;
         }
-        self.known.insert(event.subject, KnownTransaction { revision, event: body, received_at: Timestamp::now() });
+        let received_at = Timestamp::now();
+        let before = self.known.get(&event.subject).and_then(|known| known.completed_at);
+        let completed_at = before.or_else(|| is_completed.then_some(received_at));
+        self.known.insert(event.subject, KnownTransaction { revision, event: body, received_at, completed_at });
     }
 }
 
