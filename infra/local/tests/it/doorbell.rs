@@ -204,7 +204,8 @@ fn large_event(body: &str, id: &str, bytes: usize) -> Vec<u8> {
 async fn a_large_order_is_taken_and_worked_on() {
     let town = quiet_town().await;
     let (bell, tables) = (Doorbell::of(&town.bakery).await, Tables::of(&town.bakery));
-    let sale = town.bakery.sandbox.ring_up(SaleKind::Simple).unwrap();
+    let shop = &town.bakery.sandbox.merchants()[0].locations[0].id;
+    let sale = town.bakery.sandbox.ring_up_at(SaleKind::Simple, shop).unwrap();
     let paid = eventually("the sale's event", async || {
         let events = town.bakery.sandbox.events();
         events.into_iter().find(|event| event.order_id == sale.order_id && event.event_type == "payment.updated")
@@ -227,7 +228,7 @@ async fn a_delivery_that_comes_again_is_counted_and_changes_nothing() {
     let (bell, tables) = (Doorbell::of(&town.bakery).await, Tables::of(&town.bakery));
     let connected = owner(&town.bakery);
     let sandbox = &town.bakery.sandbox;
-    let sale = sandbox.ring_up(SaleKind::Tip).unwrap();
+    let sale = sandbox.ring_up_at(SaleKind::Tip, &sandbox.merchants()[0].locations[0].id).unwrap();
     // The last of a card sale's events is about the fee.
     let events = eventually("the sale's events", async || {
         let mut events = sandbox.events();

@@ -18,7 +18,8 @@ fn days_ago(days: i64) -> jiff::civil::Date {
 /// Orders at the tills of a merchant, those included that came to nothing.
 fn orders(till: &Till<'_>) -> u64 {
     let ledger = till.desk().ledger();
-    ledger.iter().filter(|entry| entry.merchant_id == till.merchant.id).count() as u64
+    let own = ledger.iter().filter(|entry| entry.merchant_id == till.merchant.id).count();
+    own.try_into().unwrap()
 }
 
 fn created(run: &Value) -> u64 {
@@ -75,7 +76,7 @@ async fn a_first_connection_reads_the_past_by_itself_the_newest_first() {
         );
         let progress = &backfill["progress"];
         assert_eq!(progress["pages"], progress["pages_done"], "{backfill:#}");
-        let shops = till.merchant.locations.len() as u64;
+        let shops: u64 = till.merchant.locations.len().try_into().unwrap();
         assert!(progress["windows"].as_u64().unwrap() >= 25 * shops, "{backfill:#}");
         let books = till.assert_balanced(&town.sales).await;
         if till.vendor == Vendor::Square {

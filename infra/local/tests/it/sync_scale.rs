@@ -15,7 +15,7 @@ use crate::sync_town::{PATIENCE, Till, patiently};
 use crate::town::Answer;
 
 /// Beyond that a sale is late, on the busiest of machines.
-const SLOW: SignedDuration = SignedDuration::from_secs(60);
+const SLOW: SignedDuration = SignedDuration::from_secs(30);
 
 /// How long sales take from the till, the shortest first. The simulator's own pauses are in it: some hundredths of a
 /// second.
@@ -37,7 +37,7 @@ impl Taken {
     }
 
     fn longest(&self) -> SignedDuration {
-        self.received.last().copied().unwrap_or_default()
+        self.sent.last().copied().unwrap_or_default()
     }
 }
 

@@ -95,6 +95,17 @@ pub async fn patiently<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     panic!("waited {PATIENCE:?} for {what}");
 }
 
+/// Waits until what a connection begins by itself is over.
+pub async fn idle(api: &Api, id: &str) {
+    let path = format!("/configurations/{id}/sync/status?limit=1");
+    let look = async || {
+        let status = Answer::to(api.request(Method::GET, &path)).await;
+        assert_eq!(status.status, 200, "{status:?}");
+        status.json()["current"].as_array().unwrap().is_empty().then_some(())
+    };
+    patiently("the runs of a first connection", look).await;
+}
+
 /// A tenant's connection to a merchant.
 pub struct Till<'b> {
     pub bakery: &'b Bakery,
@@ -188,8 +199,7 @@ impl<'b> Till<'b> {
 
     /// Waits until nothing is under way.
     pub async fn idle(&self) {
-        let look = async || self.status("?limit=1").await["current"].as_array().unwrap().is_empty().then_some(());
-        patiently("the runs of a first connection", look).await;
+        idle(&self.api, &self.id).await;
     }
 
     /// Ended runs of a kind, the newest first.
