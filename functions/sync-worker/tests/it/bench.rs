@@ -148,7 +148,10 @@ impl Bench {
             "kind": run.request.kind(), "run_id": run.id,
         });
         let records = json!({ "Records": [{ "messageId": "1", "body": job.to_string() }] });
-        let event: SqsEvent = serde_json::from_value(records).unwrap();
+        self.invoke(app, serde_json::from_value(records).unwrap(), time).await;
+    }
+
+    pub async fn invoke(&self, app: &App, event: SqsEvent, time: Duration) {
         let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + time;
         let mut context = Context::default();
         context.deadline = u64::try_from(deadline.as_millis()).unwrap();

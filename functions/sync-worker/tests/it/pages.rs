@@ -172,6 +172,16 @@ async fn a_worker_whose_time_runs_out_hands_the_run_on() {
 }
 
 #[tokio::test]
+async fn the_recorded_job_of_a_run_that_is_gone_is_done_with() {
+    let bench = bench().await;
+    let (proxy, event) = (Proxy::start().unwrap(), include_str!("../../../../events/sync-worker.json"));
+    let calls = bench.bakery.sandbox.calls(Vendor::Square).api_calls;
+    bench.invoke(&bench.app(Some(&proxy)), serde_json::from_str(event).unwrap(), Duration::from_secs(60)).await;
+    assert_eq!(bench.bakery.sandbox.calls(Vendor::Square).api_calls, calls);
+    assert_eq!(proxy.calls().len(), 1, "{:?}", proxy.calls());
+}
+
+#[tokio::test]
 async fn the_catalogue_is_kept_and_written_once() {
     let bench = bench().await;
     let ended = run(&bench, SyncRange::Catalog).await;

@@ -67,8 +67,7 @@ async fn a_first_connection_reads_the_past_by_itself_the_newest_first() {
         for run in [backfill, catalog] {
             assert_eq!(run["trigger"], "first_connection", "{run:#}");
         }
-        // Square's catalogue may not be simulated yet.
-        assert!(catalog["state"] == "completed" || till.vendor == Vendor::Square, "{catalog:#}");
+        assert_eq!(catalog["state"], "completed", "{catalog:#}");
         assert_eq!(
             (&backfill["state"], &backfill["progress"]["percent"]),
             (&json!("completed"), &json!(100)),
