@@ -25,6 +25,8 @@ use crate::work::Later;
 
 /// Each write waits for the table some milliseconds, and a page has a hundred.
 const WRITES_AT_ONCE: usize = 8;
+/// The past has time: what is being sold waits behind fewer of its writes.
+const PAST_WRITES_AT_ONCE: usize = 2;
 /// DynamoDB reads no more at once.
 const READS_AT_ONCE: usize = 100;
 /// All orders that could not be taken are counted, and so many are named.
@@ -51,13 +53,13 @@ impl Batch<'_> {
             let result = catch_panic(async { provider.normalize_order(order, &found.configuration) }).await;
             reading.add(order, result, || provider.name_order(order));
         }
-        let outcomes = store(app, &found, reading.copies, &cause).await?;
+        let (urgency, writes_at_once) = match page.kind {
+            SyncKind::Incremental => (Urgency::Live, WRITES_AT_ONCE),
+            SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => (Urgency::Past, PAST_WRITES_AT_ONCE),
+        };
+        let outcomes = store(app, &found, reading.copies, &cause, writes_at_once).await?;
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
-        let urgency = match page.kind {
-            SyncKind::Incremental => Urgency::Live,
-            SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => Urgency::Past,
-        };
         let refused = app.sales.send_many(&to_send, urgency, trace).await?;
         for refused in &refused {
             tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
@@ -163,6 +165,7 @@ async fn store(
     found: &SealedConfiguration,
     copies: Vec<Copy>,
     cause: &EventId,
+    writes_at_once: usize,
 ) -> Result<Vec<(usize, PutOutcome)>, StoreError> {
     let key = |copy: &Copy| TransactionKey {
         scope: found.scope.clone(),
@@ -183,7 +186,7 @@ async fn store(
             Ok((order, put.await?))
         }
     });
-    stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
+    stream::iter(writes).buffer_unordered(writes_at_once).try_collect().await
 }
 
 /// What this page has written; when it comes again, also what it wrote before and may not have sent. The work of others
