@@ -82,7 +82,8 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     screen.line(&format!("a vendor that takes {} ms for a page:\n  {}", options.page_millis, throughput(&run)?));
     screen.line(&format!("a vendor that answers at once:\n  {}", throughput(&fast_run)?));
     screen.line(&format!("\n{:<44}{}", "", live::Figures::HEAD));
-    let rows: [(&str, fn(&live::Phase) -> &live::Figures); 3] = [
+    type Part = fn(&live::Phase) -> &live::Figures;
+    let rows: [(&str, Part); 3] = [
         ("till to sales domain", |phase| &phase.sales),
         ("of that, till to stored", |phase| &phase.stored),
         ("one call of the local AWS", |phase| &phase.call),
@@ -116,8 +117,8 @@ async fn backfill(
     let (mut is_cancelled, mut waiting) = (false, String::new());
     while !run.has_ended() {
         let took = connected.elapsed();
-        live.go_on(screen, || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run))).await?;
-        if live.is_time_to_look() {
+        let line = || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run));
+        if live.go_on(screen, line).await? {
             run = api.run(&id, &run.id).await?;
             waiting = town.waiting().await;
         }
