@@ -117,8 +117,8 @@ async fn backfill(
     let (mut is_cancelled, mut waiting) = (false, String::new());
     while !run.has_ended() {
         let took = connected.elapsed();
-        live.go_on(screen, || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run))).await?;
-        if live.is_time_to_look() {
+        let line = || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run));
+        if live.go_on(screen, line).await? {
             run = api.run(&id, &run.id).await?;
             waiting = town.waiting().await;
         }

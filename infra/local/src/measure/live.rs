@@ -77,8 +77,8 @@ impl<'a> Live<'a> {
         self.due = Instant::now();
     }
 
-    /// Sells what is due, and shows how it goes from time to time.
-    pub async fn go_on(&mut self, screen: &mut Screen, shown: impl FnOnce() -> String) -> anyhow::Result<()> {
+    /// Sells what is due, and shows how it goes from time to time: then it is true, and time for another look.
+    pub async fn go_on(&mut self, screen: &mut Screen, shown: impl FnOnce() -> String) -> anyhow::Result<bool> {
         while Instant::now() >= self.due {
             let shop = self.shops.get(self.sold.len() % self.shops.len().max(1)).context("a merchant has no shops")?;
             self.sold.push(self.sandbox.ring_up_at(SaleKind::Simple, shop)?.order_id);
@@ -89,17 +89,13 @@ impl<'a> Live<'a> {
             self.aws.get_queue_attributes().queue_url(&self.queue).send().await.context("the local AWS is away")?;
             self.asked.push(self.asked_at.elapsed().as_secs_f64());
         }
-        if self.looked_at.elapsed() >= LOOK_EVERY {
+        let is_time = self.looked_at.elapsed() >= LOOK_EVERY;
+        if is_time {
             self.looked_at = Instant::now();
             screen.status(&format!("{}; {} live sales", shown(), self.sold.len()));
         }
         tokio::time::sleep(GLANCE).await;
-        Ok(())
-    }
-
-    /// True right after something was shown.
-    pub fn is_time_to_look(&self) -> bool {
-        self.looked_at.elapsed() <= GLANCE * 2
+        Ok(is_time)
     }
 
     /// Waits for the last sale of the phase.
