@@ -175,14 +175,14 @@ impl Work<'_> {
         Ok(Step::On)
     }
 
-    /// Leaves a shop to the next run: its watermark stays where it is, and the other shops go on.
+    /// Reads a shop no further: its watermark stays where it is, and the other shops go on.
     pub fn fail(&mut self, index: usize, code: &str) {
         let Some(progress) = self.run.locations.get_mut(index) else { return };
         progress.failed = Some(code.to_owned());
         (progress.window, progress.halves) = (None, Vec::new());
         let location = progress.location_id.clone();
         tracing::warn!(run.id = %self.run.id, location.id = %location, code, "a shop cannot be read on");
-        self.run.note(Some(&location), code, "not read to the end; the next run reads it from where it was complete");
+        self.run.note(Some(&location), code, "not read to the end");
     }
 
     /// Rare orders take more than one request: the budget pays for those afterwards.

@@ -200,7 +200,7 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
         None
     };
     if let Some((code, detail)) = suspicious {
-        let halves = if window.halvings < MOST_HALVINGS { halve(&window, code) } else { None };
+        let halves = if window.halvings < MOST_HALVINGS { halve(&window) } else { None };
         let what = if halves.is_some() { "read again in halves" } else { "too short to be divided" };
         findings.push(Finding { code, detail: format!("{}: {detail}; {what}", shown(window.span)) });
         if let Some(halves) = halves {
@@ -223,6 +223,7 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
         if let Some(theirs) = theirs.filter(|theirs| *theirs != day) {
             let detail = format!("{}: {}, read twice", shown(suspicion.span), difference(day, theirs));
             findings.push(Finding { code: "totals_still_disagree", detail });
+            progress.disagrees = true;
         }
         carry(progress, suspicion.span, (read, day));
     }
@@ -254,7 +255,7 @@ fn is_one_of_equals(progress: &mut LocationProgress, orders: u64) -> bool {
 }
 
 /// The two halves of a window, the newer one last: it is read first.
-fn halve(window: &Window, code: &str) -> Option<[Window; 2]> {
+fn halve(window: &Window) -> Option<[Window; 2]> {
     let Span { from, to } = window.span;
     let length = to.duration_since(from);
     if length < SHORTEST {
@@ -264,13 +265,7 @@ fn halve(window: &Window, code: &str) -> Option<[Window; 2]> {
     let middle = Timestamp::from_millisecond(middle.as_millisecond()).unwrap_or(middle);
     let half = |span| Window {
         halvings: window.halvings + 1,
-        suspicion: Some(Suspicion {
-            code: code.to_owned(),
-            span: window.span,
-            orders: window.orders,
-            read: 0,
-            day: DayCount::default(),
-        }),
+        suspicion: Some(Suspicion { span: window.span, orders: window.orders, read: 0, day: DayCount::default() }),
         ..Window::new(span)
     };
     Some([half(Span { from, to: middle }), half(Span { from: middle, to })])

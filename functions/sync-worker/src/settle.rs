@@ -96,12 +96,13 @@ impl Work<'_> {
 /// How a run that was read to its end has ended.
 fn outcome(run: &Run) -> (RunState, Option<String>) {
     let failed: Vec<&str> = run.locations.iter().filter_map(|progress| progress.failed.as_deref()).collect();
-    let is_note_of_loss = |code: &str| matches!(code, "pages_missing" | "totals_still_disagree");
     if !failed.is_empty() && failed.len() == run.locations.len() {
         return (RunState::Failed, failed.first().map(|code| (*code).to_owned()));
     }
-    let is_partial =
-        !failed.is_empty() || run.counts.failed > 0 || run.notes.iter().any(|note| is_note_of_loss(&note.code));
+    let is_partial = !failed.is_empty()
+        || run.counts.failed > 0
+        || run.counted_pages < run.pages
+        || run.locations.iter().any(|progress| progress.disagrees);
     (if is_partial { RunState::Partial } else { RunState::Completed }, None)
 }
 
@@ -188,9 +189,11 @@ mod tests {
         assert_eq!(ends(|run| run.locations[0].failed = Some("x".into())), (RunState::Partial, None));
         let all = |run: &mut Run| run.locations.iter_mut().for_each(|it| it.failed = Some("page_cap".into()));
         assert_eq!(ends(all), (RunState::Failed, Some("page_cap".into())));
-        let note = |code: &str| RunNote { location_id: None, code: code.into(), detail: String::new() };
-        assert_eq!(outcome(&Run { notes: vec![note("pages_missing")], ..run() }).0, RunState::Partial);
-        assert_eq!(outcome(&Run { notes: vec![note("silent_cap")], ..run() }).0, RunState::Completed);
+        assert_eq!(ends(|run| run.pages = 1), (RunState::Partial, None), "its page has no row");
+        assert_eq!(ends(|run| run.locations[1].disagrees = true), (RunState::Partial, None));
+        // Notes are for people, and bounded: nothing hangs on them.
+        let note = RunNote { location_id: None, code: "silent_cap".into(), detail: String::new() };
+        assert_eq!(outcome(&Run { notes: vec![note], ..run() }).0, RunState::Completed);
     }
 
     #[test]

@@ -275,8 +275,6 @@ impl Window {
 /// Why a stretch is read in halves. The second half carries it, with what the first had shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suspicion {
-    /// Stable word.
-    pub code: String,
     /// The whole stretch.
     pub span: Span,
     /// Orders that the whole stretch had shown.
@@ -310,6 +308,9 @@ pub struct LocationProgress {
     pub last_page: u32,
     /// Why it is read no further.
     pub failed: Option<String>,
+    /// Whether the provider counts another sum to a day than we have read, twice.
+    #[serde(default)]
+    pub disagrees: bool,
 }
 
 impl LocationProgress {
@@ -325,6 +326,7 @@ impl LocationProgress {
             recent: Vec::new(),
             last_page: 0,
             failed: None,
+            disagrees: false,
         }
     }
 

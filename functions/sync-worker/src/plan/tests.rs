@@ -182,6 +182,7 @@ fn totals_that_disagree_are_read_twice_and_said_if_they_stay() {
         }
         assert_eq!(codes.first(), Some(&"totals_disagree"));
         assert_eq!(codes.contains(&"totals_still_disagree"), stays, "{codes:?}");
+        assert_eq!(run.locations[0].disagrees, stays);
     }
 }
 
