@@ -14,6 +14,7 @@ pub mod webhook_logs;
 use sha2::{Digest, Sha256};
 
 use crate::aws::AwsError;
+use crate::domain::{ConfigurationId, TenantScope};
 
 /// A table did not do what we asked, or holds what we cannot read.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,17 @@ pub struct Purged {
     pub removed: u64,
     /// Whether nothing is left.
     pub is_done: bool,
+}
+
+/// The partition of everything that belongs to a configuration.
+fn configuration_key(scope: &TenantScope, configuration: ConfigurationId) -> String {
+    format!("{}#{configuration}", scope.tenant_id())
+}
+
+/// Whose partition it is. A tenant's id holds no `#`.
+fn parse_configuration_key(key: &str) -> Option<(TenantScope, ConfigurationId)> {
+    let (tenant, configuration) = key.split_once('#')?;
+    Some((TenantScope::new(tenant.parse().ok()?), configuration.parse().ok()?))
 }
 
 /// How long to give way to others: longer each time, and never as long as they do.

@@ -6,12 +6,10 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 
 use super::StoreError;
-use super::item::{Attributes, Item, is_made, number, text};
+use super::item::{Attributes, Item, is_made, number, refused_with, text};
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Environment, ProviderKind};
 
@@ -178,8 +176,9 @@ impl Budgets {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match made(result, OPERATION)? {
-            Ok(item) => {
+        match refused_with(result, OPERATION)? {
+            Ok(taken) => {
+                let item = taken.attributes.unwrap_or_default();
                 let next: Micros = Attributes { table: TABLE, item: &item }.number(lane)?;
                 Ok(Ok(next.saturating_sub(take.cost)))
             }
@@ -271,7 +270,7 @@ impl Budgets {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match made(result, "try an open breaker")? {
+        match refused_with(result, "try an open breaker")? {
             Ok(_) => Ok(Ok(())),
             Err(item) => Ok(Err(read_opening(&item)?)),
         }
@@ -311,19 +310,4 @@ fn read_opening(item: &Item) -> Result<Option<Opening>, StoreError> {
     let item = Attributes { table: TABLE, item };
     let Some(until) = item.optional_number("open_until")? else { return Ok(None) };
     Ok(Some(Opening { until, failed_probes: item.optional_number("failed_probes")?.unwrap_or_default() }))
-}
-
-/// What an update returns, or what stood there when its condition was refused.
-fn made(
-    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
-    operation: &'static str,
-) -> Result<Result<Item, Item>, StoreError> {
-    let error = match result {
-        Ok(output) => return Ok(Ok(output.attributes.unwrap_or_default())),
-        Err(error) => error,
-    };
-    if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() {
-        return Ok(Err(refused.item.clone().unwrap_or_default()));
-    }
-    Err(AwsError::new(operation, error).into())
 }

@@ -25,7 +25,7 @@ pub use credentials::{Lease, NewCredentials};
 pub use door::{Door, SealedWebhookSecret};
 pub use sealed::{SealedPosition, SealedSecret};
 
-use super::item::{Attributes, Item, is_made, number, text, time, unreadable};
+use super::item::{Attributes, Item, due_shard, is_made, number, text, time, unreadable};
 use super::{Page, StoreError};
 use crate::aws::AwsError;
 use crate::domain::{
@@ -185,7 +185,7 @@ impl Configurations {
     ) -> Result<(), StoreError> {
         if wants_look {
             let update = "SET health.last_webhook_at = :at, due_shard = :shard, due_at = :at";
-            return self.note(scope, id, update, [(":at", time(at)), (":shard", due_shard(id))]).await;
+            return self.note(scope, id, update, [(":at", time(at)), (":shard", due_shard(id, DUE_SHARDS))]).await;
         }
         self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
     }
@@ -205,7 +205,8 @@ impl Configurations {
     ) -> Result<(), StoreError> {
         let update = "SET health.last_signature_failure_at = :at, due_shard = :shard, due_at = :at, \
                       health.signature_failures = if_not_exists(health.signature_failures, :zero) + :count";
-        let values = [(":at", time(at)), (":count", number(count)), (":zero", number(0)), (":shard", due_shard(id))];
+        let values =
+            [(":at", time(at)), (":count", number(count)), (":zero", number(0)), (":shard", due_shard(id, DUE_SHARDS))];
         self.note(scope, id, update, values).await
     }
 
@@ -226,7 +227,7 @@ impl Configurations {
             .expression_attribute_values(":seen", number(seen.version));
         if let Some(due_at) = due {
             request = request
-                .expression_attribute_values(":shard", due_shard(seen.id))
+                .expression_attribute_values(":shard", due_shard(seen.id, DUE_SHARDS))
                 .expression_attribute_values(":due_at", time(due_at));
         }
         is_made(request.send().await, "correct when a configuration is due").map(drop)
@@ -307,12 +308,6 @@ fn key(scope: &TenantScope, id: ConfigurationId) -> Item {
 fn claim_key(provider: ProviderKind, environment: Environment, account: &str) -> Item {
     let account = format!("merchant#{provider}#{}#{account}", environment.as_str());
     Item::from([("tenant_id".into(), text(account)), ("configuration_id".into(), text("claim"))])
-}
-
-fn due_shard(id: ConfigurationId) -> AttributeValue {
-    // The last digits of such an id are random.
-    let digit = id.to_string().bytes().last().unwrap_or_default();
-    text(digit % DUE_SHARDS)
 }
 
 fn read(item: &Item) -> Result<SealedConfiguration, StoreError> {

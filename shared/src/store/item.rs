@@ -5,17 +5,18 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
-use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, WriteRequest};
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteRequest, KeysAndAttributes, WriteRequest};
 use jiff::fmt::temporal::DateTimePrinter;
 use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Purged, StoreError};
+use super::{Purged, StoreError, jitter};
 use crate::aws::AwsError;
+use crate::domain::ConfigurationId;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -36,6 +37,13 @@ pub(super) fn time(at: Timestamp) -> AttributeValue {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
     let at = at.round(Unit::Millisecond).unwrap_or(at);
     AttributeValue::S(PRINTER.timestamp_to_string(&at))
+}
+
+/// In which of `shards` partitions an index of what is due has this configuration.
+pub(super) fn due_shard(configuration: ConfigurationId, shards: u8) -> AttributeValue {
+    // The last digits of such an id are random.
+    let digit = configuration.to_string().bytes().last().unwrap_or_default();
+    text(digit % shards)
 }
 
 /// Compressed JSON: line items repeat themselves, and a write is paid by the kilobyte.
@@ -103,28 +111,73 @@ pub(super) fn unreadable(table: &'static str, error: impl ToString) -> StoreErro
     StoreError::Unreadable { table, why: error.to_string() }
 }
 
-/// Whether an update was made: `false` if its condition was refused.
-pub(super) fn is_made(
-    result: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
-    operation: &'static str,
-) -> Result<bool, StoreError> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
-        Err(error) => Err(AwsError::new(operation, error).into()),
+/// Why a write with a condition was not made.
+pub(super) trait Conditional: std::error::Error + Send + Sync + 'static {
+    /// What stands there, if the condition was refused. Empty: nothing does, or the write has not asked for it.
+    fn refusal(&self) -> Option<Item>;
+}
+
+impl Conditional for UpdateItemError {
+    fn refusal(&self) -> Option<Item> {
+        let Self::ConditionalCheckFailedException(refused) = self else { return None };
+        Some(refused.item.clone().unwrap_or_default())
     }
 }
 
-/// Whether an item was put: `false` if its condition was refused.
-pub(super) fn is_put(
-    result: Result<PutItemOutput, SdkError<PutItemError>>,
+impl Conditional for PutItemError {
+    fn refusal(&self) -> Option<Item> {
+        let Self::ConditionalCheckFailedException(refused) = self else { return None };
+        Some(refused.item.clone().unwrap_or_default())
+    }
+}
+
+/// Tells a refused condition, and what stands there instead, from a failure.
+pub(super) fn refused_with<T, E: Conditional>(
+    result: Result<T, SdkError<E>>,
+    operation: &'static str,
+) -> Result<Result<T, Item>, StoreError> {
+    let error = match result {
+        Ok(answer) => return Ok(Ok(answer)),
+        Err(error) => error,
+    };
+    match error.as_service_error().and_then(Conditional::refusal) {
+        Some(there) => Ok(Err(there)),
+        None => Err(AwsError::new(operation, error).into()),
+    }
+}
+
+/// Whether a write was made: `false` if its condition was refused.
+pub(super) fn is_made<T, E: Conditional>(
+    result: Result<T, SdkError<E>>,
     operation: &'static str,
 ) -> Result<bool, StoreError> {
-    match result {
-        Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(false),
-        Err(error) => Err(AwsError::new(operation, error).into()),
+    Ok(refused_with(result, operation)?.is_ok())
+}
+
+/// The items of these keys, in any order; those that are gone are left out. At most a hundred keys, none of them twice.
+pub(super) async fn batch_get(
+    client: &Client,
+    table: &str,
+    mut keys: Vec<Item>,
+    is_consistent: bool,
+    operation: &'static str,
+) -> Result<Vec<Item>, StoreError> {
+    let (mut found, mut attempt) = (Vec::with_capacity(keys.len()), 0);
+    while !keys.is_empty() {
+        if attempt > 0 {
+            tokio::time::sleep(jitter(attempt)).await;
+        }
+        attempt += 1;
+        let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(is_consistent).build();
+        let wanted = wanted.map_err(|error| AwsError::new(operation, error))?;
+        let answer = client.batch_get_item().request_items(table, wanted).send().await;
+        let answer = answer.map_err(|error| AwsError::new(operation, error))?;
+        found.extend(answer.responses.and_then(|mut tables| tables.remove(table)).unwrap_or_default());
+        // DynamoDB hands back what it had no time for.
+        let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
+        keys = rest.map(|rest| rest.keys).unwrap_or_default();
     }
+    Ok(found)
 }
 
 /// Removes every item of a partition, or as many as there is time for.

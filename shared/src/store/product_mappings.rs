@@ -7,11 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use jiff::Timestamp;
 
-use super::item::{Attributes, Item, is_made, number, purge, text, time};
-use super::{Page, Purged, StoreError};
+use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
+use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{CatalogItem, ConfigurationId, SyncCounts, TenantScope};
 
@@ -141,24 +140,11 @@ impl ProductMappings {
         configuration: ConfigurationId,
         items: &[&CatalogItem],
     ) -> Result<HashMap<String, KnownItem>, StoreError> {
-        const OPERATION: &str = "read a catalogue";
-        let mut found = HashMap::new();
-        let mut open: Vec<Item> = items.iter().map(|item| key(scope, configuration, &item.item_id)).collect();
-        while !open.is_empty() {
-            // What was written a moment ago, before a crash, must not count as new once more.
-            let keys = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();
-            let keys = keys.map_err(|error| AwsError::new(OPERATION, error))?;
-            let request = self.client.batch_get_item().request_items(&self.table, keys);
-            let answer = request.send().await.map_err(|error| AwsError::new(OPERATION, error))?;
-            for item in answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default() {
-                let known = read(&item)?;
-                found.insert(known.item.item_id.clone(), known);
-            }
-            // DynamoDB hands back what it had no time for.
-            let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
-            open = rest.map(|rest| rest.keys).unwrap_or_default();
-        }
-        Ok(found)
+        let keys = items.iter().map(|item| key(scope, configuration, &item.item_id)).collect();
+        // Consistent: what was written a moment ago, before a crash, must not count as new once more.
+        let found = batch_get(&self.client, &self.table, keys, true, "read a catalogue").await?;
+        let known = found.iter().map(|item| read(item).map(|known| (known.item.item_id.clone(), known)));
+        known.collect()
     }
 
     async fn write(
@@ -195,10 +181,6 @@ impl ProductMappings {
         }
         is_made(request.update_expression(set).send().await, "write an item of a catalogue")
     }
-}
-
-fn configuration_key(scope: &TenantScope, configuration: ConfigurationId) -> String {
-    format!("{}#{configuration}", scope.tenant_id())
 }
 
 fn key(scope: &TenantScope, configuration: ConfigurationId, item_id: &str) -> Item {

@@ -16,8 +16,8 @@ use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, is_put, number, pack, purge, text};
-use super::{Page, Purged, StoreError};
+use super::item::{Attributes, Item, is_made, number, pack, purge, text};
+use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
 
@@ -88,7 +88,7 @@ impl SyncLogs {
             .condition_expression("attribute_not_exists(entry)")
             .send()
             .await;
-        is_put(result, "write a page's row")
+        is_made(result, "write a page's row")
     }
 
     /// The rows of a run's pages after the page `after`, in order, as long as none is missing; at most `limit`.
@@ -177,10 +177,6 @@ impl SyncLogs {
         let request = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
         Ok(request.send().await.map_err(|error| AwsError::new("read a sync log", error))?.item)
     }
-}
-
-fn configuration_key(scope: &TenantScope, configuration: ConfigurationId) -> String {
-    format!("{}#{configuration}", scope.tenant_id())
 }
 
 fn key(scope: &TenantScope, configuration: ConfigurationId, entry: &str) -> Item {

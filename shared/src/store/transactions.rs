@@ -10,18 +10,17 @@ mod row;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, number, purge, text, time};
-use super::{Page, Purged, StoreError};
+use super::item::{Attributes, Item, batch_get, is_made, number, purge, refused_with, text, time};
+use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
-use row::{configuration_key, day_key, key, last_id, order_key, read, read_key};
+use row::{day_key, key, last_id, order_key, read, read_key, read_refusal};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
@@ -179,23 +178,9 @@ impl Transactions {
 
     /// Some transactions, in the order of their keys; those that are gone are left out. At most a hundred keys.
     pub async fn find_many(&self, at: &[TransactionKey]) -> Result<Vec<Stored>, StoreError> {
-        if at.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut found = Vec::with_capacity(at.len());
-        let mut open: Vec<Item> = at.iter().map(key).collect();
-        while !open.is_empty() {
-            let keys = KeysAndAttributes::builder().set_keys(Some(open)).build();
-            let keys = keys.map_err(|error| AwsError::new("read transactions", error))?;
-            let request = self.client.batch_get_item().request_items(&self.table, keys);
-            let answer = request.send().await.map_err(|error| AwsError::new("read transactions", error))?;
-            for item in answer.responses.and_then(|mut tables| tables.remove(&self.table)).unwrap_or_default() {
-                found.push(read(&item)?);
-            }
-            // DynamoDB hands back what it had no time for.
-            let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(&self.table));
-            open = rest.map(|rest| rest.keys).unwrap_or_default();
-        }
+        let keys = at.iter().map(key).collect();
+        let items = batch_get(&self.client, &self.table, keys, false, "read transactions").await?;
+        let mut found = items.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         found.sort_by_key(|stored| at.iter().position(|key| *key == stored.key));
         Ok(found)
     }
@@ -300,18 +285,11 @@ impl Transactions {
             .expression_attribute_values(":revision", number(revision))
             .expression_attribute_values(":record", text(sales_record_id))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let refused = refused_with(request.send().await, "acknowledge a transaction", |error| {
-            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
-                Some(refused.item.clone())
-            } else {
-                None
-            }
-        })?;
-        match refused {
-            Ok(()) => Ok(Acknowledged::Current),
-            Err(Some(there)) if read(&there)?.revision > revision => Ok(Acknowledged::Superseded),
-            Err(_) => Ok(Acknowledged::Unknown),
-        }
+        let Err(there) = refused_with(request.send().await, "acknowledge a transaction")? else {
+            return Ok(Acknowledged::Current);
+        };
+        let is_newer = read_refusal(&there)?.is_some_and(|stored| stored.revision > revision);
+        Ok(if is_newer { Acknowledged::Superseded } else { Acknowledged::Unknown })
     }
 
     /// Transactions of one shard whose acknowledgement is overdue at `now`, longest first, from after `start_after`.
@@ -367,27 +345,6 @@ impl Transactions {
             .expression_attribute_values(":due", time(due_at))
             .expression_attribute_values(":attempts", number(attempts))
             .expression_attribute_values(":sent", number(sent.revision));
-        refused_with(request.send().await, "postpone a transaction", |error| {
-            error.is_conditional_check_failed_exception().then_some(None)
-        })
-        .map(drop)
-    }
-}
-
-/// Tells a refused condition (and what lies there instead) from a failure.
-fn refused_with<T, E>(
-    result: Result<T, aws_sdk_dynamodb::error::SdkError<E>>,
-    operation: &'static str,
-    refused: impl FnOnce(&E) -> Option<Option<Item>>,
-) -> Result<Result<(), Option<Item>>, StoreError>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    match result {
-        Ok(_) => Ok(Ok(())),
-        Err(error) => match error.as_service_error().and_then(refused) {
-            Some(there) => Ok(Err(there)),
-            None => Err(AwsError::new(operation, error).into()),
-        },
+        is_made(request.send().await, "postpone a transaction").map(drop)
     }
 }

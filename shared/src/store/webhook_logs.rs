@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
-use super::item::{Item, bytes, is_made, is_put, number, purge, text, time};
-use super::{Purged, StoreError};
+use super::item::{Item, bytes, is_made, number, purge, text, time};
+use super::{Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
 
@@ -154,7 +154,11 @@ impl WebhookLogs {
             .condition_expression("attribute_not_exists(event_id)")
             .send()
             .await;
-        if is_put(result, "write the webhook log")? { Ok(()) } else { self.count_repeat(row.owner, row.event_id).await }
+        if is_made(result, "write the webhook log")? {
+            Ok(())
+        } else {
+            self.count_repeat(row.owner, row.event_id).await
+        }
     }
 
     /// Removes every row of a configuration, or as many as there is time for.
@@ -213,7 +217,7 @@ fn key(owner: &LogOwner, event: &EventId) -> Item {
 
 fn owner_key(owner: &LogOwner) -> String {
     match owner {
-        LogOwner::Configuration(scope, id) => format!("{}#{id}", scope.tenant_id()),
+        LogOwner::Configuration(scope, id) => configuration_key(scope, *id),
         // No tenant has this key: a tenant's id holds no `#`, and no configuration is called like a provider.
         LogOwner::Unmatched(provider) => format!("unmatched#{provider}"),
     }

@@ -10,12 +10,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::door::SealedWebhookSecret;
-use super::{Configurations, FORMAT, Item, Row, SEALED, StoreError, TABLE, claim_key, due_shard, key};
+use super::{Configurations, DUE_SHARDS, FORMAT, Item, Row, SEALED, StoreError, TABLE, claim_key, key};
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Run, SyncKind, TenantScope};
 use crate::store::audit::{Actor, AuditLog};
 use crate::store::coordination::{Coordination, Remembered};
-use crate::store::item::{bytes, number, text, time, unreadable};
+use crate::store::item::{bytes, due_shard, number, text, time, unreadable};
 use crate::store::sync_logs::SyncLogs;
 
 /// DynamoDB's limit for one transaction, less the two writes of the audit log.
@@ -233,7 +233,7 @@ impl Changes {
         };
         let mut item: Item = serde_dynamo::to_item(row).map_err(|error| unreadable(TABLE, error))?;
         if let Some(due_at) = after.due_at() {
-            item.insert("due_shard".into(), due_shard(after.id));
+            item.insert("due_shard".into(), due_shard(after.id, DUE_SHARDS));
             item.insert("due_at".into(), time(due_at));
         }
         if let Some(sealed) = &change.credentials {

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Configurations, SEALED, StoreError, TABLE, due_shard, key};
+use super::{Configurations, DUE_SHARDS, SEALED, StoreError, TABLE, key};
 use crate::domain::{ConfigurationId, ConfigurationStatus, CredentialsSummary, TenantScope};
-use crate::store::item::{bytes, is_made, text, time, unreadable};
+use crate::store::item::{bytes, due_shard, is_made, text, time, unreadable};
 
 /// The right to renew a configuration's credentials, until it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl Configurations {
         let summary: aws_sdk_dynamodb::types::AttributeValue =
             serde_dynamo::to_attribute_value(&new.summary).map_err(|error| unreadable(TABLE, error))?;
         let due = match new.summary.refresh_due_at {
-            Some(due_at) => [(":due_shard", due_shard(id)), (":due_at", time(due_at))].to_vec(),
+            Some(due_at) => [(":due_shard", due_shard(id, DUE_SHARDS)), (":due_at", time(due_at))].to_vec(),
             None => Vec::new(),
         };
         let expression = if due.is_empty() {
@@ -118,7 +118,7 @@ impl Configurations {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":deleting", text(ConfigurationStatus::Deleting.as_str()))
             .expression_attribute_values(":me", text(lease.owner))
-            .expression_attribute_values(":due_shard", due_shard(id))
+            .expression_attribute_values(":due_shard", due_shard(id, DUE_SHARDS))
             .expression_attribute_values(":due_at", time(look_again_at))
             .expression_attribute_values(":again", text(look_again_at))
             .send()

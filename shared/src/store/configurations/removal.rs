@@ -5,12 +5,12 @@ use jiff::Timestamp;
 
 use super::change::Part;
 use super::door::door_key;
-use super::{Changes, CommitError, Configurations, Item, StoreError, TABLE, claim_key, due_shard, key};
+use super::{Changes, CommitError, Configurations, DUE_SHARDS, Item, StoreError, TABLE, claim_key, key};
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
 use crate::store::audit::Actor;
 use crate::store::budget::BudgetKey;
-use crate::store::item::{is_made, number, text, time, unreadable};
+use crate::store::item::{due_shard, is_made, number, text, time, unreadable};
 
 impl Configurations {
     /// Notes how far a removal is, if nobody else has moved it on. `false`: somebody has.
@@ -33,7 +33,7 @@ impl Configurations {
             .condition_expression("deletion.due_at = :seen AND deletion.#step = :step")
             .expression_attribute_names("#step", "step")
             .expression_attribute_values(":next", value)
-            .expression_attribute_values(":shard", due_shard(id))
+            .expression_attribute_values(":shard", due_shard(id, DUE_SHARDS))
             .expression_attribute_values(":due_at", time(next.due_at))
             .expression_attribute_values(":seen", text(seen.due_at))
             .expression_attribute_values(":step", step)

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use jiff::{SignedDuration, Timestamp};
@@ -15,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{DUE_SHARDS, FORMAT, Item, KEPT_FOR, SyncLogs, TABLE, configuration_key, key, lane_entry, run_entry};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, Run, SyncKind, TenantScope};
-use crate::store::StoreError;
-use crate::store::item::{Attributes, is_made, is_put, number, pack, text, time};
+use crate::store::item::{Attributes, due_shard, is_made, number, pack, refused_with, text, time};
+use crate::store::{StoreError, parse_configuration_key};
 
 /// How long a run that was asked for may wait for its worker before another job is sent.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(90);
@@ -156,7 +155,7 @@ impl SyncLogs {
             .expression_attribute_values(":format", number(FORMAT))
             .expression_attribute_values(":run_id", text(run.id))
             .expression_attribute_values(":run", pack(run)?)
-            .expression_attribute_values(":shard", due_shard(configuration))
+            .expression_attribute_values(":shard", due_shard(configuration, DUE_SHARDS))
             .expression_attribute_values(":due", time(Timestamp::now() + PATIENCE))
             .expression_attribute_values(":zero", number(0));
         let update = match seen_due_at {
@@ -180,7 +179,7 @@ impl SyncLogs {
             let mut item = key(scope, configuration, &lane_entry(kind));
             item.insert("format".into(), number(FORMAT));
             item.insert("fence".into(), number(0));
-            item.insert("due_shard".into(), due_shard(configuration));
+            item.insert("due_shard".into(), due_shard(configuration, DUE_SHARDS));
             item.insert("due_at".into(), time(due_at));
             if let Some(run) = run {
                 item.insert("run_id".into(), text(run.id));
@@ -216,8 +215,9 @@ impl SyncLogs {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        let Some(item) = made_with(result, "take a run")? else { return Ok(None) };
-        Ok(Some(Held { scope: scope.clone(), configuration_id: configuration, lane: read(&item)? }))
+        let Ok(taken) = refused_with(result, "take a run")? else { return Ok(None) };
+        let lane = read(&taken.attributes.unwrap_or_default())?;
+        Ok(Some(Held { scope: scope.clone(), configuration_id: configuration, lane }))
     }
 
     /// Stores how far a run is, and holds its lease on for so long from now.
@@ -253,9 +253,13 @@ impl SyncLogs {
                 .expression_attribute_values(":until", time(until)),
             None => request.update_expression("SET #run = :run, due_at = :due REMOVE lease_until"),
         };
-        let Some(item) = made_with(request.send().await, "keep how far a run is")? else { return Ok(Checkpoint::Lost) };
-        let is_cancelled = item.contains_key("is_cancelled");
-        Ok(if is_cancelled { Checkpoint::Cancelled } else { Checkpoint::Kept })
+        Ok(match refused_with(request.send().await, "keep how far a run is")? {
+            Ok(kept) if kept.attributes().is_some_and(|item| item.contains_key("is_cancelled")) => {
+                Checkpoint::Cancelled
+            }
+            Ok(_) => Checkpoint::Kept,
+            Err(_) => Checkpoint::Lost,
+        })
     }
 
     /// Ends a run: its row first, then the lane is free, with the watermarks moved and the next run due at `next_at`. A
@@ -279,7 +283,7 @@ impl SyncLogs {
             .set_item(Some(row))
             .condition_expression("attribute_not_exists(fence) OR fence <= :mine")
             .expression_attribute_values(":mine", number(held.lane.fence));
-        if !is_put(put.send().await, "write a run's end")? {
+        if !is_made(put.send().await, "write a run's end")? {
             return Ok(false);
         }
         let mut expression = String::from("SET ");
@@ -366,10 +370,9 @@ impl SyncLogs {
             .map_err(|error| AwsError::new("list due lanes", error))?;
         let found = answer.items().iter().map(|item| {
             let item = Attributes { table: TABLE, item };
-            let parts = item.text("configuration_key")?.split_once('#');
-            let ids = parts.and_then(|(tenant, id)| Some((tenant.parse().ok()?, id.parse().ok()?)));
-            let (tenant, id) = ids.ok_or_else(|| item.unreadable("configuration_key"))?;
-            Ok((TenantScope::new(tenant), id, kind_of(&item)?))
+            let owner = parse_configuration_key(item.text("configuration_key")?);
+            let (scope, id) = owner.ok_or_else(|| item.unreadable("configuration_key"))?;
+            Ok((scope, id, kind_of(&item)?))
         });
         found.collect()
     }
@@ -378,12 +381,6 @@ impl SyncLogs {
         let key = key(scope, configuration, &lane_entry(kind));
         self.client.update_item().table_name(&self.table).set_key(Some(key))
     }
-}
-
-fn due_shard(configuration: ConfigurationId) -> AttributeValue {
-    // The last digits of such an id are random.
-    let digit = configuration.to_string().bytes().last().unwrap_or_default();
-    text(digit % DUE_SHARDS)
 }
 
 fn kind_of(item: &Attributes<'_>) -> Result<SyncKind, StoreError> {
@@ -413,19 +410,4 @@ fn read(item: &Item) -> Result<Lane, StoreError> {
         watermarks,
         due_at: when("due_at")?,
     })
-}
-
-/// What an update has made of its item; `None` if its condition was refused.
-fn made_with(
-    result: Result<
-        aws_sdk_dynamodb::operation::update_item::UpdateItemOutput,
-        aws_sdk_dynamodb::error::SdkError<UpdateItemError>,
-    >,
-    operation: &'static str,
-) -> Result<Option<Item>, StoreError> {
-    match result {
-        Ok(answer) => Ok(Some(answer.attributes.unwrap_or_default())),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(None),
-        Err(error) => Err(AwsError::new(operation, error).into()),
-    }
 }

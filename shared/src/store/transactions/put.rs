@@ -1,17 +1,13 @@
 //! The one way in.
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{SignedDuration, Timestamp};
 
 use super::decide::{Decision, content_hash, decide};
-use super::row::{key, read, to_item};
-use super::{
-    Candidate, Item, OutboxMark, PutOutcome, Revision, StoreError, Stored, TransactionKey, Transactions, refused_with,
-};
+use super::row::{key, read_refusal, to_item};
+use super::{Candidate, Item, OutboxMark, PutOutcome, Revision, StoreError, Stored, TransactionKey, Transactions};
 use crate::domain::TenantScope;
-use crate::store::item::{number, time};
+use crate::store::item::{number, refused_with, time};
 
 /// Attempts before somebody has changed the item each time is no longer bad luck.
 const MAX_ATTEMPTS: usize = 6;
@@ -42,28 +38,27 @@ impl Transactions {
         first_resend_after: SignedDuration,
     ) -> Result<PutOutcome, StoreError> {
         for _ in 0..MAX_ATTEMPTS {
-            let there = match (decide(known.as_ref(), &candidate), known) {
+            known = match (decide(known.as_ref(), &candidate), known) {
                 (Decision::Stale, Some(stored)) => return Ok(PutOutcome::Stale(Box::new(stored))),
                 (Decision::Unchanged, Some(stored)) => return Ok(unchanged(stored)),
                 (Decision::Touch, Some(stored)) => match self.touch(&stored, &candidate).await? {
                     Ok(()) => return Ok(unchanged(stored)),
-                    Err(there) => there,
+                    Err(there) => read_refusal(&there)?,
                 },
                 (Decision::Revise, known) | (Decision::Stale | Decision::Unchanged | Decision::Touch, known @ None) => {
                     let next = next_revision(candidate.key(scope), known.as_ref(), &candidate);
                     match self.write(&next, known.as_ref(), first_resend_after).await? {
                         Ok(()) => return Ok(PutOutcome::Recorded(Box::new(next))),
-                        Err(there) => match there.as_ref().map(read).transpose()? {
+                        Err(there) => match read_refusal(&there)? {
                             // The answer to our own write was lost, and the client has repeated the write.
                             Some(stored) if is_written_by(&stored, &next) => {
                                 return Ok(PutOutcome::Recorded(Box::new(stored)));
                             }
-                            _ => there,
+                            there => there,
                         },
                     }
                 }
             };
-            known = there.as_ref().map(read).transpose()?;
         }
         Err(StoreError::Contended)
     }
@@ -74,7 +69,7 @@ impl Transactions {
         next: &Stored,
         seen: Option<&Stored>,
         first_resend_after: SignedDuration,
-    ) -> Result<Result<(), Option<Item>>, StoreError> {
+    ) -> Result<Result<(), Item>, StoreError> {
         let due_at = Timestamp::now() + first_resend_after;
         let request = self
             .client
@@ -90,17 +85,11 @@ impl Transactions {
                 .expression_attribute_values(":seen_version", number(seen.source_version.0)),
             None => request.condition_expression("attribute_not_exists(transaction_id)"),
         };
-        refused_with(request.send().await, "write a transaction", |error| {
-            if let PutItemError::ConditionalCheckFailedException(refused) = error {
-                Some(refused.item.clone())
-            } else {
-                None
-            }
-        })
+        Ok(refused_with(request.send().await, "write a transaction")?.map(drop))
     }
 
     /// The same content with a newer version: noted, so that an older copy that arrives late is known to be older.
-    async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Option<Item>>, StoreError> {
+    async fn touch(&self, stored: &Stored, candidate: &Candidate<'_>) -> Result<Result<(), Item>, StoreError> {
         let update = match candidate.observed_at {
             Some(_) => "SET source_version = :version, observed_at = :observed",
             None => "SET source_version = :version REMOVE observed_at",
@@ -119,13 +108,7 @@ impl Transactions {
             Some(at) => request.expression_attribute_values(":observed", time(at)),
             None => request,
         };
-        refused_with(request.send().await, "touch a transaction", |error| {
-            if let UpdateItemError::ConditionalCheckFailedException(refused) = error {
-                Some(refused.item.clone())
-            } else {
-                None
-            }
-        })
+        Ok(refused_with(request.send().await, "touch a transaction")?.map(drop))
     }
 }
 

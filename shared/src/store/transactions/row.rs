@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{OUTBOX_SHARDS, OutboxMark, Revision, Stored, TABLE, TransactionKey};
 use crate::domain::{ConfigurationId, ExternalOrderId, SourceVersion, TenantScope, Transaction, TransactionId};
-use crate::store::StoreError;
 use crate::store::item::{Attributes, Item, bytes, number, pack, text, time};
+use crate::store::{StoreError, configuration_key, parse_configuration_key};
 
 const FORMAT: u8 = 1;
 
@@ -21,10 +21,6 @@ impl Stored {
     fn shard(&self) -> u8 {
         self.content_hash.first().map_or(0, |byte| byte % OUTBOX_SHARDS)
     }
-}
-
-pub(super) fn configuration_key(scope: &TenantScope, configuration_id: ConfigurationId) -> String {
-    format!("{}#{configuration_id}", scope.tenant_id())
 }
 
 pub(super) fn order_key(scope: &TenantScope, configuration_id: ConfigurationId, order: &ExternalOrderId) -> String {
@@ -70,20 +66,18 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
 
 pub(super) fn read_key(item: &Item) -> Result<TransactionKey, StoreError> {
     let item = Attributes { table: TABLE, item };
-    let (tenant, configuration) = item
-        .text("configuration_key")?
-        .split_once('#')
-        .and_then(|(tenant, configuration)| Some((tenant.parse().ok()?, configuration.parse().ok()?)))
-        .ok_or_else(|| item.unreadable("configuration_key"))?;
-    Ok(TransactionKey {
-        scope: TenantScope::new(tenant),
-        configuration_id: configuration,
-        transaction_id: item.parsed("transaction_id")?,
-    })
+    let owner = parse_configuration_key(item.text("configuration_key")?);
+    let (scope, configuration_id) = owner.ok_or_else(|| item.unreadable("configuration_key"))?;
+    Ok(TransactionKey { scope, configuration_id, transaction_id: item.parsed("transaction_id")? })
 }
 
 pub(super) fn last_id(key: Option<&Item>) -> Result<Option<TransactionId>, StoreError> {
     key.map(|item| Attributes { table: TABLE, item }.parsed("transaction_id")).transpose()
+}
+
+/// What stands where a write was refused, if anything does.
+pub(super) fn read_refusal(there: &Item) -> Result<Option<Stored>, StoreError> {
+    if there.is_empty() { Ok(None) } else { read(there).map(Some) }
 }
 
 pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
