@@ -13,7 +13,7 @@ use shared::store::audit::Actor;
 use shared::store::configurations::{Change, CommitError};
 use uuid::Uuid;
 
-use crate::{App, connect, find_to_change};
+use crate::{App, connect, find_to_change, sync};
 
 const ATTEMPTS: u32 = 5;
 const PURPOSE: &[&str] = &["oauth-state"];
@@ -105,7 +105,7 @@ pub async fn callback(app: &App, question: &Question) -> Result<Answer, Problem>
         };
         match app.changes.commit(&scope, &change).await {
             Ok(begun) => {
-                connect::begin_reading(app, &scope, after.id, &begun).await;
+                sync::call_workers(app, &scope, after.id, &begun).await;
                 break;
             }
             Err(CommitError::Moved) if attempt < ATTEMPTS => {

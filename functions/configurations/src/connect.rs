@@ -3,10 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use shared::access::seal_context;
-use shared::domain::{Configuration, ConfigurationId, CredentialsSummary, LocationId, ProviderKind, Run, TenantScope};
+use shared::domain::{Configuration, CredentialsSummary, LocationId, ProviderKind, TenantScope};
 use shared::problem::{FieldError, Problem};
 use shared::providers::{Access, AccessToken, Credentials, MerchantDescription, Renewal};
-use shared::queue::sync_jobs::SyncJob;
 use shared::rest::{Fields, is_token, refused_by_provider, unavailable};
 use zeroize::Zeroizing;
 
@@ -132,18 +131,6 @@ pub async fn exchange(
     let exchanged = provider.exchange_code(&application, configuration.environment, code, redirect_uri).await;
     let credentials = exchanged.map_err(|error| refused_by_provider(&error))?;
     connect(app, configuration, Brought { credentials, shops: Vec::new() }).await
-}
-
-/// Lets what a change has begun be read at once. If this fails, the schedule finds it in a minute or two.
-pub async fn begin_reading(app: &App, scope: &TenantScope, id: ConfigurationId, begun: &[Run]) {
-    let job = |run: &Run| {
-        let (kind, run_id) = (run.request.kind(), run.id);
-        SyncJob { scope: scope.clone(), configuration_id: id, kind, run_id }
-    };
-    let jobs: Vec<SyncJob> = begun.iter().map(job).collect();
-    if let Err(error) = app.jobs.send_many(&jobs).await {
-        tracing::warn!(configuration.id = %id, error = ?error, "the first runs wait for the schedule");
-    }
 }
 
 /// Seals credentials for their configuration and notes on it what may be known of them.

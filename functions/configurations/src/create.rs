@@ -13,7 +13,7 @@ use shared::problem::Problem;
 use shared::rest::{Answer, Call, Fields, is_line, refused_change};
 use shared::store::configurations::Change;
 
-use crate::{App, Repeat, connect, show};
+use crate::{App, Repeat, connect, show, sync};
 
 pub(crate) const MAX_NAME: usize = 100;
 /// A day: whoever wants it rarer can pause.
@@ -149,6 +149,6 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         uses_up: None,
     };
     let begun = app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
-    connect::begin_reading(app, &call.scope, configuration.id, &begun).await;
+    sync::call_workers(app, &call.scope, configuration.id, &begun).await;
     Ok(answer)
 }

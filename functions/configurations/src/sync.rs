@@ -9,7 +9,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use shared::domain::{
-    Configuration, ConfigurationStatus, LocationId, Run, RunId, SyncKind, SyncRange, SyncRequest, Trigger,
+    Configuration, ConfigurationId, ConfigurationStatus, LocationId, Run, RunId, SyncKind, SyncRange, SyncRequest,
+    TenantScope, Trigger,
 };
 use shared::problem::Problem;
 use shared::queue::sync_jobs::SyncJob;
@@ -121,7 +122,7 @@ pub async fn begin(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer,
         let remembered = answer.remembered(repeat);
         match app.changes.begin_run(&call.scope, &actor, &configuration, &run, remembered).await {
             Ok(()) => {
-                call_worker(app, call, &configuration, &run).await;
+                call_workers(app, &call.scope, configuration.id, [&run]).await;
                 return Ok(answer);
             }
             Err(CommitError::Busy) => {}
@@ -163,12 +164,16 @@ fn accepted(call: &Call, run: &RunView<'_>) -> Result<Answer, Problem> {
     Ok(Answer::json(StatusCode::ACCEPTED, run)?.header(LOCATION, location))
 }
 
-/// If the queue is away, the schedule finds the run in a minute or two.
-async fn call_worker(app: &App, call: &Call, configuration: &Configuration, run: &Run) {
-    let (configuration_id, kind, run_id) = (configuration.id, run.request.kind(), run.id);
-    let job = SyncJob { scope: call.scope.clone(), configuration_id, kind, run_id };
-    if let Err(error) = app.jobs.send(&job, 0).await {
-        tracing::warn!(run.id = %run.id, error = ?error, "a run waits for the schedule");
+/// Lets these runs be worked on at once. If the queue is away, the schedule finds them in a minute or two.
+pub async fn call_workers<'a>(
+    app: &App,
+    scope: &TenantScope,
+    id: ConfigurationId,
+    runs: impl IntoIterator<Item = &'a Run>,
+) {
+    let jobs: Vec<SyncJob> = runs.into_iter().map(|run| SyncJob::of(scope, id, run)).collect();
+    if let Err(error) = app.jobs.send_many(&jobs).await {
+        tracing::warn!(configuration.id = %id, error = ?error, "runs wait for the schedule");
     }
 }
 
@@ -310,9 +315,7 @@ pub async fn cancel(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         match done {
             Ok(()) => {
                 // One that waits for its turn, or for the provider's limit, need not wait any longer.
-                for run in unwanted {
-                    call_worker(app, call, &configuration, run).await;
-                }
+                call_workers(app, &call.scope, configuration.id, unwanted).await;
                 return Ok(answer);
             }
             Err(CommitError::Busy) => {}

@@ -105,11 +105,10 @@ async fn look(
     // The index may lag: somebody may have looked at it a moment ago.
     let Some(lane) = app.sync_logs.find_lane(scope, id, kind).await? else { return Ok(None) };
     let Some(due_at) = lane.due_at.filter(|due_at| *due_at <= now) else { return Ok(None) };
-    let job = |run: &Run| SyncJob { scope: scope.clone(), configuration_id: id, kind, run_id: run.id };
     if let Some(run) = &lane.run {
         let is_mine = app.sync_logs.revive(scope, id, &lane).await?;
         tracing::warn!(tenant.id = %scope.tenant_id(), configuration.id = %id, run.id = %run.id, is_mine, "nobody works on a run: calling another worker");
-        return Ok(is_mine.then(|| job(run)));
+        return Ok(is_mine.then(|| SyncJob::of(scope, id, run)));
     }
     let found = app.configurations.find(scope, id).await?;
     let wanted = found.and_then(|configuration| Some((range_of(&configuration, kind)?, configuration.epoch)));
@@ -118,7 +117,8 @@ async fn look(
         return Ok(None);
     };
     let run = Run::new(SyncRequest::of(range), Trigger::Schedule, epoch, now);
-    Ok(app.sync_logs.begin(scope, id, &run, Some(due_at)).await?.then(|| job(&run)))
+    let is_begun = app.sync_logs.begin(scope, id, &run, Some(due_at)).await?;
+    Ok(is_begun.then(|| SyncJob::of(scope, id, &run)))
 }
 
 /// What the schedule wants read of a configuration, if anything can be.

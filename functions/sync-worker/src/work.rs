@@ -283,9 +283,8 @@ impl Work<'_> {
         let delay = i32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(i32::MAX).min(900);
         let kept = self.app.connections.sync_logs.release(&self.held, &self.run, delay).await?;
         self.heed(kept)?;
-        let (kind, run_id) = (self.held.lane.kind, self.run.id);
-        let (scope, configuration_id) = (self.held.scope.clone(), self.held.configuration_id);
-        self.app.jobs.send(&SyncJob { scope, configuration_id, kind, run_id }, delay).await?;
+        let job = SyncJob::of(&self.held.scope, self.held.configuration_id, &self.run);
+        self.app.jobs.send(&job, delay).await?;
         Ok("continued")
     }
 }

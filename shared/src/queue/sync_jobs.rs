@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UnreadableMessage;
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, RunId, SyncKind, TenantId, TenantScope};
+use crate::domain::{ConfigurationId, Run, RunId, SyncKind, TenantId, TenantScope};
 
 /// The version of the message.
 const VERSION: u8 = 1;
@@ -35,6 +35,13 @@ pub struct SyncJob {
     pub kind: SyncKind,
     /// Which run; another one in its place is none of this job's business.
     pub run_id: RunId,
+}
+
+impl SyncJob {
+    /// For this run of a configuration.
+    pub fn of(scope: &TenantScope, configuration_id: ConfigurationId, run: &Run) -> Self {
+        Self { scope: scope.clone(), configuration_id, kind: run.request.kind(), run_id: run.id }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
