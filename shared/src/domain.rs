@@ -18,8 +18,8 @@ pub use configuration::{
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, RunId, TenantId, TenantScope,
-    TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, ProductId, RunId, TenantId,
+    TenantScope, TransactionId,
 };
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};

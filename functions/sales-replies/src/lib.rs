@@ -1,13 +1,14 @@
-//! Acknowledgements clear the outbox mark of the revision that they are for.
+//! Answers clear the outbox mark of the revision that they are for; a rejection says why the sales domain cannot take it.
 //!
 //! What cannot be taken (unreadable, or for a revision that we never sent) is parked with its reason: it means that
 //! one of the two sides is wrong, and a person must see it.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::queue::sales::{ParkedReplies, read_reply};
+use shared::queue::sales::{Acceptance, ParkedReplies, Rejection, Reply, read_reply};
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
-use shared::store::transactions::{Acknowledged, Transactions};
+use shared::store::transactions::{Answered, Rejected, Transactions};
 
 /// What a reply needs, made once per execution environment.
 pub struct App {
@@ -40,25 +41,34 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
 }
 
 async fn take(app: &App, message: &SqsMessage) -> Result<(), Again> {
-    let accepted = match read_reply(message) {
-        Ok(accepted) => accepted,
+    let (key, revision, answered, word) = match read_reply(message) {
+        Ok(Reply::Accepted(Acceptance { key, revision, sales_record_id })) => {
+            let answered = app.transactions.accept(&key, revision, &sales_record_id).await;
+            (key, revision, answered, "accepted".to_owned())
+        }
+        Ok(Reply::Rejected(Rejection { key, revision, code, reason })) => {
+            let why = Rejected { code, reason, at: Timestamp::now() };
+            let answered = app.transactions.reject(&key, revision, &why).await;
+            (key, revision, answered, why.code)
+        }
+        Ok(Reply::Availability(_)) => return park(app, message, "not taken yet").await,
         Err(unreadable) => return park(app, message, &unreadable.to_string()).await,
     };
-    let result = app.transactions.acknowledge(&accepted.key, accepted.revision, &accepted.sales_record_id).await;
-    let outcome = result.map_err(|error| {
+    let answered = answered.map_err(|error| {
         tracing::error!(message.id = message.message_id, error = ?error, "a reply could not be noted");
         Again
     })?;
     tracing::info!(
-        tenant.id = %accepted.key.scope.tenant_id(),
-        transaction.id = %accepted.key.transaction_id,
-        revision = accepted.revision,
-        outcome = ?outcome,
+        tenant.id = %key.scope.tenant_id(),
+        transaction.id = %key.transaction_id,
+        revision,
+        answer = word,
+        outcome = ?answered,
         "took a reply"
     );
-    match outcome {
-        Acknowledged::Current | Acknowledged::Superseded => Ok(()),
-        Acknowledged::Unknown => park(app, message, "no such revision was ever sent").await,
+    match answered {
+        Answered::Current | Answered::Repeat | Answered::Superseded => Ok(()),
+        Answered::Unknown => park(app, message, "no such revision was ever sent").await,
     }
 }
 
@@ -77,27 +87,8 @@ mod tests {
     #[test]
     fn the_recorded_event_is_read() {
         let event: SqsEvent = serde_json::from_str(include_str!("../../../events/sales-replies.json")).unwrap();
-        let accepted = read_reply(&event.records[0]).unwrap();
+        let Reply::Accepted(accepted) = read_reply(&event.records[0]).unwrap() else { panic!("no acceptance") };
         assert_eq!((accepted.revision, accepted.sales_record_id.as_str()), (1, "S-1001"));
         assert_eq!(accepted.key.scope.tenant_id().as_str(), "t_1");
-    }
-
-    #[test]
-    fn a_reply_of_another_kind_or_shape_is_unreadable() {
-        let reply = |body: &str| {
-            let mut message = SqsMessage::default();
-            message.body = Some(body.to_owned());
-            read_reply(&message).map(drop).map_err(|error| error.to_string())
-        };
-        let good = include_str!("../../../events/messages/accepted.json");
-        assert_eq!(reply(good), Ok(()));
-        for (body, complaint) in [
-            (String::new(), "unreadable message: unreadable"),
-            (good.replace(".accepted.", ".eaten."), "unreadable message: unknown type `sales.transaction.eaten.v1`"),
-            (good.replace("\"revision\": 1", "\"revision\": -1"), "unreadable message: unreadable at `data.revision`"),
-            (good.replace("t_1", "t#1"), "unreadable message: unreadable at `tenantid`"),
-        ] {
-            assert_eq!(reply(&body), Err(complaint.to_owned()));
-        }
     }
 }

@@ -1,31 +1,37 @@
-//! What a till sells, as the provider's catalogue says. What the tenant calls it will stand beside it.
+//! What a till sells: what the provider's catalogue says, and what the tenant calls it.
 
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::domain::ConfigurationId;
+use shared::domain::{ConfigurationId, ProductId};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
-use shared::store::product_mappings::KnownItem;
+use shared::store::product_mappings::ProductMapping;
 
 use crate::App;
 
 pub(crate) const DEFAULT_PAGE: i32 = 100;
 
-/// An item of the catalogue.
+/// An item of a till.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ProductMapping"))]
 pub struct ProductView<'a> {
     /// The till's id, as the line items of transactions name it.
     item_id: &'a str,
-    /// As the till shows it.
-    name: &'a str,
+    /// As the till shows it; null if the catalogue has not been read, or does not have it.
+    name: Option<&'a str>,
     /// The merchant's own number.
     sku: Option<&'a str>,
     /// The group it is in.
     category: Option<&'a str>,
     /// When we first read it like this.
-    changed_at: Timestamp,
+    changed_at: Option<Timestamp>,
+    /// What the tenant calls it.
+    product_id: Option<&'a ProductId>,
+    /// Since when.
+    mapped_at: Option<Timestamp>,
+    /// Who said so.
+    mapped_by: Option<&'a str>,
 }
 
 /// A page of a catalogue, by the items' ids.
@@ -46,13 +52,17 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
 }
 
 impl<'a> ProductView<'a> {
-    fn new(known: &'a KnownItem) -> Self {
+    fn new(row: &'a ProductMapping) -> Self {
+        let (known, mapped) = (row.known.as_ref(), row.mapped.as_ref());
         Self {
-            item_id: &known.item.item_id,
-            name: &known.item.name,
-            sku: known.item.sku.as_deref(),
-            category: known.item.category.as_deref(),
-            changed_at: known.changed_at,
+            item_id: &row.item_id,
+            name: known.map(|known| known.item.name.as_str()),
+            sku: known.and_then(|known| known.item.sku.as_deref()),
+            category: known.and_then(|known| known.item.category.as_deref()),
+            changed_at: known.map(|known| known.changed_at),
+            product_id: mapped.map(|mapped| &mapped.product_id),
+            mapped_at: mapped.map(|mapped| mapped.at),
+            mapped_by: mapped.map(|mapped| mapped.by.as_str()),
         }
     }
 }

@@ -106,6 +106,11 @@ text_id!(
     EventId, "event id", 256, fits_a_key, "^[!\"$-~]+$"
 );
 
+text_id!(
+    /// Something that the tenant sells, by the tenant's own id: what items of its tills are mapped to.
+    ProductId, "product id", 128, fits_a_key, "^[!\"$-~]+$"
+);
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -4,7 +4,8 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConfigurationId, Currency, ExternalOrderId, LocationId, Minor, MoneyError, ProviderKind, Quantity, TransactionId,
+    ConfigurationId, Currency, ExternalOrderId, LocationId, Minor, MoneyError, ProductId, ProviderKind, Quantity,
+    TransactionId,
 };
 
 /// One sale or one refund, whatever the till.
@@ -153,6 +154,9 @@ pub struct LineItem {
     /// The provider's id of the thing; absent for amounts typed in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item_id: Option<String>,
+    /// The tenant's own id of it, if it was mapped when this revision was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<ProductId>,
     /// How many, or how much.
     pub quantity: Quantity,
     /// What `quantity` counts, where it does not count pieces.

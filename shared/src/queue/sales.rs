@@ -3,21 +3,27 @@
 //! An event carries the full state of one revision under an id that repeats keep, so a consumer may see it twice, late
 //! or not at all and is still right in the end. It answers on the replies queue.
 
-use aws_lambda_events::sqs::SqsMessage;
+mod event;
+mod reply;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, UnreadableMessage, attribute};
+use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, attribute};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, TenantId, TenantScope, Transaction, TransactionId, TransactionStatus};
-use crate::store::transactions::{Stored, TransactionKey};
+use crate::domain::TransactionId;
+use crate::store::transactions::Stored;
 use crate::telemetry::TraceParent;
 
-const RECORDED: &str = "pos.transaction.recorded.v1";
-const VOIDED: &str = "pos.transaction.voided.v1";
-const ACCEPTED: &str = "sales.transaction.accepted.v1";
+pub use event::{
+    AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, AvailabilityVerdict, ConfigurationErased, DayEvent,
+    DayFigures, DayProduct, DayState, DayTender, ErasedEvent, Event, EventType, TransactionEvent,
+};
+pub use reply::{
+    Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, ParkedReplies, RejectedReply,
+    Rejection, Reply, Wanted, read_reply,
+};
 
 /// SQS takes no more messages in one call.
 const BATCH: usize = 10;
@@ -28,67 +34,6 @@ pub struct SalesQueue {
     url: String,
 }
 
-/// What the sales domain receives: <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TransactionEvent {
-    /// `1.0`
-    specversion: &'static str,
-    /// `transaction:revision`; a repeat has the same.
-    id: String,
-    /// `/pos/{provider}/{configuration}`
-    source: String,
-    /// `pos.transaction.recorded.v1`, or `pos.transaction.voided.v1` for one that was taken back before money moved.
-    #[serde(rename = "type")]
-    event_type: &'static str,
-    /// The transaction's id.
-    subject: TransactionId,
-    /// When this message was made.
-    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
-    time: Timestamp,
-    /// `application/json`
-    datacontenttype: &'static str,
-    /// Whose.
-    tenantid: TenantId,
-    /// The revision, ten digits, sorts as text.
-    sequence: String,
-    /// W3C trace context.
-    traceparent: String,
-    data: TransactionEventData,
-}
-
-/// The state of one revision.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TransactionEventData {
-    /// Counts from 1, without gaps. The highest is the truth.
-    revision: u64,
-    transaction: Transaction,
-}
-
-impl TransactionEvent {
-    /// The event of what is stored.
-    pub fn new(stored: &Stored, trace: &TraceParent) -> Self {
-        let Stored { transaction, revision, .. } = stored;
-        Self {
-            specversion: "1.0",
-            id: format!("{}:{revision}", transaction.id),
-            source: format!("/pos/{}/{}", transaction.provider, transaction.configuration_id),
-            event_type: match transaction.status {
-                TransactionStatus::Open | TransactionStatus::Completed => RECORDED,
-                TransactionStatus::Voided => VOIDED,
-            },
-            subject: transaction.id,
-            time: Timestamp::now(),
-            datacontenttype: "application/json",
-            tenantid: stored.key.scope.tenant_id().clone(),
-            sequence: format!("{revision:010}"),
-            traceparent: trace.to_string(),
-            data: TransactionEventData { revision: *revision, transaction: transaction.clone() },
-        }
-    }
-}
-
 impl SalesQueue {
     /// `url`: the queue's.
     pub fn new(client: Client, url: String) -> Self {
@@ -97,7 +42,12 @@ impl SalesQueue {
 
     /// Sends one revision in full.
     pub async fn send(&self, stored: &Stored, trace: &TraceParent) -> Result<(), SendError> {
-        let Outgoing { body, event_type, tenant, .. } = Outgoing::new(stored, trace)?.ok_or(SendError::TooLarge)?;
+        self.send_event(&TransactionEvent::of(stored, trace)).await
+    }
+
+    /// Sends an event that happens rarely.
+    pub async fn send_event<D: Serialize>(&self, event: &Event<D>) -> Result<(), SendError> {
+        let Outgoing { body, event_type, tenant } = Outgoing::new(event)?.ok_or(SendError::TooLarge)?;
         self.client
             .send_message()
             .queue_url(&self.url)
@@ -108,7 +58,7 @@ impl SalesQueue {
             .send()
             .await
             .map(drop)
-            .map_err(|error| AwsError::new("send a transaction", error).into())
+            .map_err(|error| AwsError::new("send an event", error).into())
     }
 
     /// Sends many revisions, as many at once as SQS takes. Answers those that it did not take: they stay marked as
@@ -123,18 +73,18 @@ impl SalesQueue {
         let mut refused = Vec::new();
         let mut events = Vec::with_capacity(revisions.len());
         for stored in revisions {
-            match Outgoing::new(stored, trace)? {
-                Some(event) => events.push(event),
+            match Outgoing::new(&TransactionEvent::of(stored, trace))? {
+                Some(event) => events.push((stored.transaction.id, event)),
                 None => refused.push(Refused { id: stored.transaction.id, code: "TooLarge".to_owned() }),
             }
         }
-        let sizes: Vec<usize> = events.iter().map(|event| event.body.len()).collect();
+        let sizes: Vec<usize> = events.iter().map(|(_, event)| event.body.len()).collect();
         let mut events = events.into_iter();
         for count in batches(&sizes) {
             let mut ids = Vec::with_capacity(count);
             let mut entries = Vec::with_capacity(count);
-            for (index, event) in events.by_ref().take(count).enumerate() {
-                ids.push(event.id);
+            for (index, (id, event)) in events.by_ref().take(count).enumerate() {
+                ids.push(id);
                 let entry = SendMessageBatchRequestEntry::builder()
                     .id(index.to_string())
                     .message_attributes("type", attribute(event.event_type)?)
@@ -181,7 +131,6 @@ pub struct Refused {
 
 /// An event, ready to be sent.
 struct Outgoing {
-    id: TransactionId,
     event_type: &'static str,
     tenant: String,
     body: String,
@@ -189,12 +138,11 @@ struct Outgoing {
 
 impl Outgoing {
     /// `None`: it is larger than SQS carries.
-    fn new(stored: &Stored, trace: &TraceParent) -> Result<Option<Self>, AwsError> {
-        let event = TransactionEvent::new(stored, trace);
-        let body = serde_json::to_string(&event).map_err(|error| AwsError::new("build an event", error))?;
-        let tenant = event.tenantid.as_str().to_owned();
+    fn new<D: Serialize>(event: &Event<D>) -> Result<Option<Self>, AwsError> {
+        let body = serde_json::to_string(event).map_err(|error| AwsError::new("build an event", error))?;
         let fits = body.len() <= MAX_MESSAGE - ROOM_FOR_ATTRIBUTES;
-        Ok(fits.then_some(Self { id: event.subject, event_type: event.event_type, tenant, body }))
+        let (event_type, tenant) = (event.event_type.as_str(), event.tenantid.as_str().to_owned());
+        Ok(fits.then_some(Self { event_type, tenant, body }))
     }
 }
 
@@ -229,81 +177,6 @@ fn not_taken(
         }
     }
     refused
-}
-
-/// What the sales domain answers. Unknown fields are allowed: it may say more than we need.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Reply {
-    /// `sales.transaction.accepted.v1`
-    #[serde(rename = "type")]
-    reply_type: String,
-    /// Whose.
-    tenantid: TenantId,
-    data: ReplyData,
-}
-
-/// Which revision is answered.
-#[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ReplyData {
-    configuration_id: ConfigurationId,
-    transaction_id: TransactionId,
-    /// As in the event.
-    revision: u64,
-    /// What the sales domain calls it.
-    sales_record_id: String,
-}
-
-/// "The sales domain has this revision."
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acceptance {
-    /// Of which transaction.
-    pub key: TransactionKey,
-    /// Which one.
-    pub revision: u64,
-    /// What the sales domain calls it.
-    pub sales_record_id: String,
-}
-
-/// Reads a message of the replies queue, to which only the sales domain may send.
-pub fn read_reply(message: &SqsMessage) -> Result<Acceptance, UnreadableMessage> {
-    let body = message.body.as_deref().unwrap_or_default();
-    let reply: Reply =
-        crate::providers::error::read_json(body.as_bytes()).map_err(|error| UnreadableMessage(format!("{error}")))?;
-    if reply.reply_type != ACCEPTED {
-        return Err(UnreadableMessage(format!("unknown type `{}`", reply.reply_type)));
-    }
-    Ok(Acceptance {
-        key: TransactionKey {
-            scope: TenantScope::new(reply.tenantid),
-            configuration_id: reply.data.configuration_id,
-            transaction_id: reply.data.transaction_id,
-        },
-        revision: reply.data.revision,
-        sales_record_id: reply.data.sales_record_id,
-    })
-}
-
-/// Where replies go that cannot be taken: kept, counted and looked at, never dropped.
-pub struct ParkedReplies {
-    client: Client,
-    url: String,
-}
-
-impl ParkedReplies {
-    /// `url`: the dead-letter queue of the replies.
-    pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
-    }
-
-    /// Keeps a reply with the reason why it could not be taken.
-    pub async fn park(&self, message: &SqsMessage, reason: &str) -> Result<(), AwsError> {
-        let body = message.body.as_deref().filter(|body| !body.is_empty()).unwrap_or("(empty)");
-        let request = self.client.send_message().queue_url(&self.url).message_body(body);
-        let sent = request.message_attributes("reason", attribute(reason)?).send().await;
-        sent.map(drop).map_err(|error| AwsError::new("park a reply", error))
-    }
 }
 
 #[cfg(test)]

@@ -3,21 +3,25 @@
 //! What the catalogue says of an item and what the tenant calls it stand side by side on one row. Each is written without
 //! touching the other, so a catalogue that is read every day never undoes a mapping.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
-use crate::domain::{CatalogItem, ConfigurationId, SyncCounts, TenantScope};
+use crate::domain::{CatalogItem, ConfigurationId, ProductId, SyncCounts, TenantScope};
 
 const TABLE: &str = "product-mappings";
 const FORMAT: u8 = 1;
 /// DynamoDB reads so many items at once.
 const BATCH: usize = 100;
+/// Each write waits for the table some milliseconds, and an import has thousands.
+const WRITES_AT_ONCE: usize = 16;
 /// DynamoDB's limit for such a key.
 const MAX_ITEM_ID: usize = 1024;
 
@@ -28,6 +32,17 @@ pub struct ProductMappings {
     table: String,
 }
 
+/// An item of a till: what its catalogue says, and what the tenant calls it. Either may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProductMapping {
+    /// The till's id of the item.
+    pub item_id: String,
+    /// What the catalogue says.
+    pub known: Option<KnownItem>,
+    /// What the tenant calls it.
+    pub mapped: Option<Mapped>,
+}
+
 /// An item as the catalogue has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownItem {
@@ -35,6 +50,26 @@ pub struct KnownItem {
     pub item: CatalogItem,
     /// Since when we know it like this.
     pub changed_at: Timestamp,
+}
+
+/// What the tenant calls an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its own id of the product.
+    pub product_id: ProductId,
+    /// Since when.
+    pub at: Timestamp,
+    /// Who said so.
+    pub by: String,
+}
+
+/// What somebody says of an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MappingChange {
+    /// The till's id of the item.
+    pub item_id: String,
+    /// What it is from now on; `None`: nothing of the tenant's.
+    pub product_id: Option<ProductId>,
 }
 
 impl ProductMappings {
@@ -81,9 +116,11 @@ impl ProductMappings {
         }
         let wanted: Vec<&CatalogItem> = wanted.into_values().collect();
         for batch in wanted.chunks(BATCH) {
-            let known = self.find_many(scope, configuration, batch).await?;
+            // What was written a moment ago, before a crash, must not count as new once more.
+            let ids = batch.iter().map(|item| item.item_id.as_str());
+            let known = self.find_many(scope, configuration, ids, true).await?;
             for item in batch {
-                let before = known.get(item.item_id.as_str());
+                let before = known.get(item.item_id.as_str()).and_then(|row| row.known.as_ref());
                 if before.is_some_and(|known| known.item == **item) {
                     counts.unchanged += 1;
                     continue;
@@ -99,14 +136,98 @@ impl ProductMappings {
         Ok(counts)
     }
 
-    /// The items of a configuration's catalogue by their ids, from after `start_after`.
+    /// What is known of some items, by their ids. At most a hundred; may lag by a moment.
+    pub async fn find(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        item_ids: &[&str],
+    ) -> Result<HashMap<String, ProductMapping>, StoreError> {
+        self.find_many(scope, configuration, item_ids.iter().copied(), false).await
+    }
+
+    /// The items that are mapped to a product. May lag by a moment.
+    pub async fn items_of(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        product: &ProductId,
+    ) -> Result<Vec<String>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-product")
+            .key_condition_expression("product_key = :product")
+            .expression_attribute_values(":product", text(product_key(scope, configuration, product)))
+            .send()
+            .await
+            .map_err(|error| AwsError::new("find a product's items", error))?;
+        answer.items().iter().map(|item| Attributes { table: TABLE, item }.parsed("item_id")).collect()
+    }
+
+    /// Says what items are from now on: the newest word on an item counts, by `at`. Answers how many rows have changed;
+    /// all of it may be cut off and said again.
+    pub async fn map(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        changes: &[MappingChange],
+        (by, at): (&str, Timestamp),
+    ) -> Result<u64, StoreError> {
+        let mut changed = 0;
+        for batch in changes.chunks(BATCH) {
+            let ids = batch.iter().map(|change| change.item_id.as_str()).collect::<BTreeSet<_>>();
+            let known = self.find_many(scope, configuration, ids.into_iter(), true).await?;
+            let is_news = |change: &&MappingChange| {
+                let mapped = known.get(&change.item_id).and_then(|row| row.mapped.as_ref());
+                mapped.map(|mapped| &mapped.product_id) != change.product_id.as_ref()
+            };
+            let writes =
+                batch.iter().filter(is_news).map(|change| self.write_mapping(scope, configuration, change, (by, at)));
+            let written: Vec<bool> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await?;
+            changed += u64::try_from(written.into_iter().filter(|is_written| *is_written).count()).unwrap_or(u64::MAX);
+        }
+        Ok(changed)
+    }
+
+    async fn write_mapping(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        change: &MappingChange,
+        (by, at): (&str, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(scope, configuration, &change.item_id)))
+            .condition_expression("attribute_not_exists(mapped_at) OR mapped_at <= :at")
+            .expression_attribute_names("#format", "format")
+            .expression_attribute_values(":format", number(FORMAT))
+            .expression_attribute_values(":at", time(at))
+            .expression_attribute_values(":by", text(by));
+        let said = "SET #format = :format, mapped_at = :at, mapped_by = :by";
+        let request = match &change.product_id {
+            Some(product) => request
+                .update_expression(format!("{said}, product_id = :product, product_key = :key"))
+                .expression_attribute_values(":product", text(product))
+                .expression_attribute_values(":key", text(product_key(scope, configuration, product))),
+            // The time stays: an older word must not come back.
+            None => request.update_expression(format!("{said} REMOVE product_id, product_key")),
+        };
+        is_made(request.send().await, "map an item")
+    }
+
+    /// The items of a configuration by their ids, from after `start_after`.
     pub async fn list(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
         limit: i32,
         start_after: Option<String>,
-    ) -> Result<Page<KnownItem, String>, StoreError> {
+    ) -> Result<Page<ProductMapping, String>, StoreError> {
         let answer = self
             .client
             .query()
@@ -117,7 +238,7 @@ impl ProductMappings {
             .limit(limit)
             .send()
             .await
-            .map_err(|error| AwsError::new("list a catalogue", error))?;
+            .map_err(|error| AwsError::new("list product mappings", error))?;
         let next = answer.last_evaluated_key().map(|item| Attributes { table: TABLE, item }.parsed("item_id"));
         let items = answer.items().iter().map(read);
         Ok(Page { items: items.collect::<Result<_, _>>()?, next: next.transpose()? })
@@ -138,13 +259,12 @@ impl ProductMappings {
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        items: &[&CatalogItem],
-    ) -> Result<HashMap<String, KnownItem>, StoreError> {
-        let keys = items.iter().map(|item| key(scope, configuration, &item.item_id)).collect();
-        // Consistent: what was written a moment ago, before a crash, must not count as new once more.
-        let found = batch_get(&self.client, &self.table, keys, true, "read a catalogue").await?;
-        let known = found.iter().map(|item| read(item).map(|known| (known.item.item_id.clone(), known)));
-        known.collect()
+        item_ids: impl Iterator<Item = &str>,
+        is_consistent: bool,
+    ) -> Result<HashMap<String, ProductMapping>, StoreError> {
+        let keys = item_ids.map(|id| key(scope, configuration, id)).collect();
+        let found = batch_get(&self.client, &self.table, keys, is_consistent, "read product mappings").await?;
+        found.iter().map(|item| read(item).map(|row| (row.item_id.clone(), row))).collect()
     }
 
     async fn write(
@@ -190,19 +310,31 @@ fn key(scope: &TenantScope, configuration: ConfigurationId, item_id: &str) -> It
     ])
 }
 
-fn read(item: &Item) -> Result<KnownItem, StoreError> {
+fn product_key(scope: &TenantScope, configuration: ConfigurationId, product: &ProductId) -> String {
+    format!("{}#{product}", configuration_key(scope, configuration))
+}
+
+fn read(item: &Item) -> Result<ProductMapping, StoreError> {
     let attributes = Attributes { table: TABLE, item };
     if attributes.number::<u8>("format")? != FORMAT {
         return Err(attributes.unreadable("format"));
     }
     let optional = |name: &str| attributes.optional_text(name).map(str::to_owned);
-    Ok(KnownItem {
-        item: CatalogItem {
-            item_id: attributes.text("item_id")?.to_owned(),
-            name: attributes.text("name")?.to_owned(),
-            sku: optional("sku"),
-            category: optional("category"),
-        },
-        changed_at: attributes.parsed("catalog_changed_at")?,
-    })
+    let item_id = attributes.text("item_id")?.to_owned();
+    let known = match optional("name") {
+        Some(name) => Some(KnownItem {
+            item: CatalogItem { item_id: item_id.clone(), name, sku: optional("sku"), category: optional("category") },
+            changed_at: attributes.parsed("catalog_changed_at")?,
+        }),
+        None => None,
+    };
+    let mapped = match attributes.optional_parsed("product_id")? {
+        Some(product_id) => Some(Mapped {
+            product_id,
+            at: attributes.parsed("mapped_at")?,
+            by: attributes.text("mapped_by")?.to_owned(),
+        }),
+        None => None,
+    };
+    Ok(ProductMapping { item_id, known, mapped })
 }

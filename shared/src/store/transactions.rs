@@ -3,6 +3,7 @@
 //! There is one way in: `put_if_newer` (and the same for who has read already), one conditional write. It keeps the newer of two copies, counts
 //! the revision and sets the outbox mark, all in the same item; whatever happens after it can be repeated.
 
+mod answers;
 mod decide;
 mod put;
 mod row;
@@ -10,17 +11,17 @@ mod row;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, batch_get, is_made, number, purge, refused_with, text, time};
+use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
-use row::{day_key, key, last_id, order_key, read, read_key, read_refusal};
+pub use answers::{Answered, Rejected, RejectedEntry, RejectedPosition};
+use row::{day_key, key, last_id, order_key, read, read_key};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
@@ -62,6 +63,8 @@ pub struct Stored {
     pub acknowledged_revision: Option<u64>,
     /// What the sales domain calls it.
     pub sales_record_id: Option<String>,
+    /// Why the sales domain has not taken this revision.
+    pub rejected: Option<Rejected>,
     source_version: SourceVersion,
     content_hash: Vec<u8>,
 }
@@ -126,17 +129,6 @@ impl PutOutcome {
 /// Where a listing of what is due goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DuePosition(Item);
-
-/// What became of an acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Acknowledged {
-    /// It was for the current revision; the mark is cleared.
-    Current,
-    /// A newer revision is waiting for its own.
-    Superseded,
-    /// We never sent such a revision.
-    Unknown,
-}
 
 /// A copy that the table has of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,33 +255,6 @@ impl Transactions {
             })
         };
         answer.items().iter().map(copy).collect()
-    }
-
-    /// Clears the outbox mark if the acknowledgement is for the current revision.
-    pub async fn acknowledge(
-        &self,
-        at: &TransactionKey,
-        revision: u64,
-        sales_record_id: &str,
-    ) -> Result<Acknowledged, StoreError> {
-        let request = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key(at)))
-            .update_expression(
-                "SET acknowledged_revision = :revision, sales_record_id = :record \
-                 REMOVE outbox_shard, outbox_due_at, outbox_attempts",
-            )
-            .condition_expression("revision = :revision")
-            .expression_attribute_values(":revision", number(revision))
-            .expression_attribute_values(":record", text(sales_record_id))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(there) = refused_with(request.send().await, "acknowledge a transaction")? else {
-            return Ok(Acknowledged::Current);
-        };
-        let is_newer = read_refusal(&there)?.is_some_and(|stored| stored.revision > revision);
-        Ok(if is_newer { Acknowledged::Superseded } else { Acknowledged::Unknown })
     }
 
     /// Transactions of one shard whose acknowledgement is overdue at `now`, longest first, from after `start_after`.

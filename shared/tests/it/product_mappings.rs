@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use shared::domain::{CatalogItem, ConfigurationId, SyncCounts};
-use shared::store::product_mappings::ProductMappings;
+use shared::store::product_mappings::{MappingChange, ProductMappings};
 
 use crate::stack::{scope, stack};
 
@@ -39,9 +39,15 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
     assert_eq!(record(&menu, 2).await, SyncCounts { seen: 230, unchanged: 230, ..SyncCounts::default() });
 
     let key = AttributeValue::S(format!("t_menu#{id}"));
-    let mapped = client().update_item().table_name(table_name()).key("configuration_key", key.clone());
-    let mapped = mapped.key("item_id", AttributeValue::S("ITEM-007".into())).update_expression("SET product_id = :it");
-    mapped.expression_attribute_values(":it", AttributeValue::S("P-1".into())).send().await.unwrap();
+    let is = |product: Option<&str>| {
+        vec![MappingChange { item_id: "ITEM-007".into(), product_id: product.map(|id| id.parse().unwrap()) }]
+    };
+    let map = async |product, second| all.map(&scope, id, &is(product), ("u_1", at(second))).await.unwrap();
+    assert_eq!([map(Some("P-1"), 10).await, map(Some("P-1"), 11).await], [1, 0], "the same word twice");
+    assert_eq!([map(Some("P-0"), 9).await, map(None, 9).await], [0, 0], "an older word");
+    let product = "P-1".parse().unwrap();
+    assert_eq!(all.items_of(&scope, id, &product).await.unwrap(), ["ITEM-007"]);
+    assert_eq!([map(None, 12).await, map(Some("P-1"), 12).await], [1, 1], "none, and back again");
 
     menu[7] = item("ITEM-007", "Roll", None);
     menu.extend([
@@ -74,9 +80,14 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
         }
     }
     assert_eq!(found.len(), 231);
-    assert!(found.is_sorted_by(|one, other| one.item.item_id < other.item.item_id));
-    assert_eq!((&found[7].item, found[7].changed_at), (&menu[7], at(3)));
-    assert_eq!((&found[8].item, found[8].changed_at), (&menu[8], at(1)));
+    assert!(found.is_sorted_by(|one, other| one.item_id < other.item_id));
+    for (place, since) in [(7, 3), (8, 1)] {
+        let known = found[place].known.as_ref().unwrap();
+        assert_eq!((&known.item, known.changed_at), (&menu[place], at(since)));
+    }
+    let mapped = found[7].mapped.as_ref().unwrap();
+    assert_eq!((&mapped.product_id, mapped.at, mapped.by.as_str()), (&product, at(12), "u_1"));
+    assert_eq!(found[8].mapped, None);
     let stranger = crate::stack::scope("t_stranger");
     assert!(all.list(&stranger, id, 50, None).await.unwrap().items.is_empty());
 

@@ -4,7 +4,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use local::Stack;
 use serde_json::json;
 use shared::domain::{ConfigurationId, TenantScope};
-use shared::queue::sales::{Acceptance, read_reply};
+use shared::queue::sales::{Acceptance, Reply, read_reply};
 
 pub fn stack() -> &'static Stack {
     Stack::shared().unwrap()
@@ -27,5 +27,6 @@ pub fn acceptance(tenant: &str, transaction: &str, revision: u64) -> Acceptance 
         },
     });
     let message: SqsMessage = serde_json::from_value(json!({ "body": body.to_string() })).unwrap();
-    read_reply(&message).unwrap()
+    let Reply::Accepted(acceptance) = read_reply(&message).unwrap() else { panic!("no acceptance") };
+    acceptance
 }

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use shared::domain::{ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction};
-use shared::store::transactions::{Acknowledged, Candidate, PutOutcome, Stored, TransactionKey, Transactions};
+use shared::store::transactions::{Answered, Candidate, PutOutcome, Rejected, Stored, TransactionKey, Transactions};
 
 use crate::stack::{scope, stack};
 
@@ -133,24 +133,121 @@ async fn a_pushed_copy_counts_by_its_version_and_gives_way_to_any_that_was_read(
     assert_eq!((total().await, order.stored().await.observed_at), (Minor(300), None));
 }
 
+impl Order {
+    async fn accept(&self, revision: u64) -> Answered {
+        self.table.accept(&self.key(), revision, &format!("S-{revision}")).await.unwrap()
+    }
+
+    async fn reject(&self, revision: u64) -> Answered {
+        let why = Rejected { code: "no_shop".into(), reason: "unknown shop".into(), at: Timestamp::now() };
+        self.table.reject(&self.key(), revision, &why).await.unwrap()
+    }
+
+    async fn rejected(&self) -> Vec<TransactionKey> {
+        let page = self.table.list_rejected(&self.scope, self.configuration, 10, None).await.unwrap();
+        page.items.into_iter().map(|entry| entry.key).collect()
+    }
+}
+
 #[tokio::test]
-async fn an_acknowledgement_clears_the_mark_of_its_revision_only() {
+async fn an_answer_clears_the_mark_of_its_revision_only() {
     let order = Order::new();
-    let acknowledge = async |revision| order.table.acknowledge(&order.key(), revision, "S-1").await.unwrap();
-    assert_eq!(acknowledge(1).await, Acknowledged::Unknown);
+    assert_eq!((order.accept(1).await, order.reject(1).await), (Answered::Unknown, Answered::Unknown));
     order.put(copy(1, 10, 500)).await;
-    assert_eq!(acknowledge(2).await, Acknowledged::Unknown);
+    assert_eq!((order.accept(2).await, order.reject(2).await), (Answered::Unknown, Answered::Unknown));
     assert!(order.stored().await.outbox.is_some());
-    assert_eq!(acknowledge(1).await, Acknowledged::Current);
-    assert_eq!(acknowledge(1).await, Acknowledged::Current);
+    assert_eq!(order.accept(1).await, Answered::Current);
+    assert_eq!((order.accept(1).await, order.reject(1).await), (Answered::Repeat, Answered::Repeat));
     let stored = order.stored().await;
-    assert_eq!((stored.outbox, stored.sales_record_id.as_deref()), (None, Some("S-1")));
+    assert_eq!((stored.outbox, stored.sales_record_id.as_deref(), stored.rejected), (None, Some("S-1"), None));
     assert!(matches!(order.put(copy(1, 11, 500)).await, PutOutcome::Unchanged(_)));
 
     order.put(copy(2, 12, 600)).await;
-    assert_eq!(acknowledge(1).await, Acknowledged::Superseded);
+    assert_eq!((order.accept(1).await, order.reject(1).await), (Answered::Superseded, Answered::Superseded));
     let stored = order.stored().await;
-    assert!(stored.outbox.is_some() && stored.acknowledged_revision == Some(1));
+    assert!(stored.outbox.is_some() && stored.acknowledged_revision == Some(1) && stored.rejected.is_none());
+}
+
+#[tokio::test]
+async fn answers_in_any_order_come_to_the_same() {
+    const ANSWERS: [(bool, u64); 4] = [(true, 1), (false, 1), (true, 2), (false, 2)];
+    for skipped in [None, Some((true, 2)), Some((true, 1))] {
+        let mut said: Vec<(bool, u64)> = ANSWERS.into_iter().filter(|answer| Some(*answer) != skipped).collect();
+        for turn in 0..said.len() {
+            said.rotate_left(1);
+            said.swap(0, turn);
+            let order = Order::new();
+            order.put(copy(1, 10, 500)).await;
+            order.put(copy(2, 12, 600)).await;
+            for (is_accepted, revision) in said.iter().chain(&said).copied() {
+                if is_accepted {
+                    order.accept(revision).await
+                } else {
+                    order.reject(revision).await
+                };
+            }
+            let stored = order.stored().await;
+            let (acknowledged, is_rejected) =
+                if skipped == Some((true, 2)) { (Some(1), true) } else { (Some(2), false) };
+            assert_eq!(
+                (stored.outbox, stored.acknowledged_revision, stored.rejected.is_some()),
+                (None, acknowledged, is_rejected),
+                "{said:?}"
+            );
+            assert_eq!(order.rejected().await.is_empty(), !is_rejected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_rejected_is_listed_until_it_is_sent_again_or_changes() {
+    let order = Order::new();
+    order.put(copy(1, 10, 500)).await;
+    assert!(!order.table.send_again(&order.key()).await.unwrap(), "it was not rejected");
+    order.reject(1).await;
+    assert_eq!(order.rejected().await, [order.key()]);
+    assert!(order.table.send_again(&order.key()).await.unwrap());
+    let stored = order.stored().await;
+    assert_eq!((stored.rejected, stored.outbox.map(|mark| mark.attempts)), (None, Some(0)));
+    // It is due at once, and may be rejected again.
+    let mut is_due = false;
+    for shard in Transactions::outbox_shards() {
+        is_due |= order.table.list_due(shard, Timestamp::now(), 1000, None).await.unwrap().items.contains(&order.key());
+    }
+    assert!(is_due);
+    assert_eq!(order.reject(1).await, Answered::Current);
+    order.put(copy(2, 12, 600)).await;
+    let stored = order.stored().await;
+    assert!(stored.rejected.is_none() && stored.outbox.is_some() && order.rejected().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_between_reading_and_writing_is_not_lost() {
+    let order = Order::new();
+    order.put(copy(1, 10, 500)).await;
+    let seen = order.stored().await;
+    order.accept(1).await;
+    let cause = EventId::new("event").unwrap();
+    let transaction = transaction(order.configuration, "ORDER", 2, 600);
+    let candidate = Candidate { transaction, observed_at: Some(Timestamp::now()), cause: &cause };
+    order.table.put_if_newer_than(Some(seen), &order.scope, candidate, RESEND).await.unwrap();
+    let stored = order.stored().await;
+    assert_eq!(
+        (stored.revision, stored.acknowledged_revision, stored.sales_record_id.as_deref()),
+        (2, Some(1), Some("S-1"))
+    );
+}
+
+#[tokio::test]
+async fn where_nobody_answers_what_was_sent_is_done() {
+    let order = Order::new();
+    order.put(copy(1, 10, 500)).await;
+    let sent = order.stored().await;
+    order.table.settle_sent(&sent).await.unwrap();
+    assert_eq!(order.stored().await.outbox, None);
+    order.put(copy(2, 12, 600)).await;
+    order.table.settle_sent(&sent).await.unwrap();
+    assert!(order.stored().await.outbox.is_some(), "that was an older one");
 }
 
 #[tokio::test]
@@ -170,7 +267,7 @@ async fn what_is_not_acknowledged_becomes_due_and_can_be_postponed() {
     order.table.postpone(&order.stored().await, 1, later + RESEND).await.unwrap();
     assert!(!is_due(later).await);
     assert_eq!(order.stored().await.outbox.unwrap().attempts, 1);
-    order.table.acknowledge(&order.key(), 1, "S-1").await.unwrap();
+    order.accept(1).await;
     order.table.postpone(&order.stored().await, 2, later).await.unwrap();
     assert!(!is_due(later + RESEND + RESEND).await);
 }

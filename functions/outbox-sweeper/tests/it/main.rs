@@ -1,7 +1,7 @@
 //! The crash between every two steps of a sweep: it is cut off at its n-th AWS call, for every n, before the call is
 //! executed and after it (the answer lost); the next sweep must find and send what is due all the same.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use local::{Answers, Fault, Proxy, SalesDomain, Stack};
 use outbox_sweeper::{App, sweep};
 use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, EventId, TenantScope, Transaction, TransactionId, TransactionKind};
-use shared::queue::sales::{SalesQueue, read_reply};
+use shared::queue::sales::{Reply, SalesQueue, read_reply};
 use shared::store::transactions::{Candidate, TransactionKey, Transactions};
 
 /// Due at once when it is stored, and not again for longer than the test takes.
@@ -38,14 +38,16 @@ fn context() -> Context {
 
 /// A scope comes only from somewhere that proves it; here from a reply of the sales domain.
 fn scope() -> TenantScope {
-    let body = include_str!("../../../../events/messages/accepted.json");
-    read_reply(&serde_json::from_value(json!({ "body": body })).unwrap()).unwrap().key.scope
+    let body = include_str!("../../../../schemas/samples/sales.transaction.accepted.v1/full.json");
+    let reply = read_reply(&serde_json::from_value(json!({ "body": body })).unwrap());
+    let Ok(Reply::Accepted(accepted)) = reply else { panic!("{reply:?}") };
+    accepted.key.scope
 }
 
 /// A sale that was stored and never sent.
 async fn unsent(app: &App) -> TransactionKey {
     let event: Value =
-        serde_json::from_str(include_str!("../../../../events/messages/transaction-recorded.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../schemas/samples/pos.transaction.v1/minimal.json")).unwrap();
     let mut transaction: Transaction = serde_json::from_value(event["data"]["transaction"].clone()).unwrap();
     transaction.configuration_id = ConfigurationId::generate();
     let order = &transaction.external_order_id;

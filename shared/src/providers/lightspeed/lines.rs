@@ -147,6 +147,7 @@ impl Family<'_> {
             kind: LineItemKind::Item,
             name: name(line),
             item_id: kept(&line.sku),
+            product_id: None,
             quantity: Quantity::new(quantity * sign),
             unit: None,
             // Both carry the sign, so the price does not.

@@ -262,6 +262,7 @@ impl<'a> Context<'a> {
             },
             name: display_name(line.name.as_deref(), line.variation_name.as_deref()),
             item_id: kept(&line.catalog_object_id),
+            product_id: None,
             quantity,
             unit: line.quantity_unit.as_ref().and_then(unit_name),
             unit_price,

@@ -264,6 +264,7 @@ impl<'a> Context<'a> {
             kind: kind(selection),
             name: kept_or_empty(&selection.display_name),
             item_id: item_id(selection),
+            product_id: None,
             quantity,
             unit: unit(selection),
             unit_price: self.unit_price(selection, quantity)?,

@@ -78,9 +78,18 @@ impl Transactions {
             .set_item(Some(to_item(next, due_at)?))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match seen {
-            // A touch changes the version and leaves the revision.
+            // A touch changes the version and leaves the revision; an answer leaves both, and must not be lost.
             Some(seen) => request
-                .condition_expression("revision = :seen AND source_version = :seen_version")
+                .condition_expression(format!(
+                    "revision = :seen AND source_version = :seen_version AND {}",
+                    match seen.acknowledged_revision {
+                        Some(_) => "acknowledged_revision = :answered",
+                        None => "attribute_not_exists(acknowledged_revision)",
+                    }
+                ))
+                .set_expression_attribute_values(
+                    seen.acknowledged_revision.map(|answered| Item::from([(":answered".into(), number(answered))])),
+                )
                 .expression_attribute_values(":seen", number(seen.revision))
                 .expression_attribute_values(":seen_version", number(seen.source_version.0)),
             None => request.condition_expression("attribute_not_exists(transaction_id)"),
@@ -158,6 +167,8 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         outbox: Some(OutboxMark { attempts: 0 }),
         acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
         sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
+        // Whatever was said of an earlier one: this one has not been judged.
+        rejected: None,
         source_version: candidate.transaction.source_version,
         content_hash: hash,
     }

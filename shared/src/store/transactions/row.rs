@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{OUTBOX_SHARDS, OutboxMark, Revision, Stored, TABLE, TransactionKey};
+use super::{OUTBOX_SHARDS, OutboxMark, Rejected, Revision, Stored, TABLE, TransactionKey};
 use crate::domain::{ConfigurationId, ExternalOrderId, SourceVersion, TenantScope, Transaction, TransactionId};
 use crate::store::item::{Attributes, Item, bytes, number, pack, text, time};
 use crate::store::{StoreError, configuration_key, parse_configuration_key};
@@ -17,9 +17,11 @@ struct Body {
     history: Vec<Revision>,
 }
 
-impl Stored {
-    fn shard(&self) -> u8 {
-        self.content_hash.first().map_or(0, |byte| byte % OUTBOX_SHARDS)
+impl TransactionKey {
+    /// Its partition of the index of what is not acknowledged.
+    pub(super) fn shard(&self) -> u8 {
+        // The last digits of such an id are those of a hash.
+        self.transaction_id.to_string().bytes().last().map_or(0, |digit| digit % OUTBOX_SHARDS)
     }
 }
 
@@ -52,7 +54,7 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     }
     set("revision", number(stored.revision));
     set("content_hash", bytes(stored.content_hash.clone()));
-    set("outbox_shard", text(stored.shard()));
+    set("outbox_shard", text(at.shard()));
     set("outbox_due_at", time(due_at));
     set("body", pack(&Body { transaction: transaction.clone(), history: stored.history.clone() })?);
     if let Some(revision) = stored.acknowledged_revision {
@@ -100,6 +102,13 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
         },
         acknowledged_revision: item.optional_number("acknowledged_revision")?,
         sales_record_id: item.optional_text("sales_record_id").map(str::to_owned),
+        rejected: match item.optional_parsed("rejected_at")? {
+            Some(at) => {
+                let word = |name| item.text(name).map(str::to_owned);
+                Some(Rejected { code: word("rejected_code")?, reason: word("rejected_reason")?, at })
+            }
+            None => None,
+        },
         source_version: transaction.source_version,
         content_hash: item.bytes("content_hash")?.to_vec(),
         transaction,

@@ -1,0 +1,348 @@
+//! What the sales domain receives:
+//! <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md>.
+//!
+//! Fields are added, never taken away or given another meaning; that would be a type of another version.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Serialize, Serializer};
+
+use crate::domain::{
+    Amounts, ConfigurationId, Currency, LocationId, Minor, ProductId, ProviderKind, Quantity, TenantId, TenantScope,
+    Tender, Transaction, TransactionId, TransactionStatus,
+};
+use crate::store::transactions::Stored;
+use crate::telemetry::TraceParent;
+
+/// A CloudEvent in JSON.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Event<D> {
+    /// `1.0`
+    specversion: &'static str,
+    /// A repeat has the same.
+    id: String,
+    /// `/pos/{provider}/{configuration}`
+    source: String,
+    /// What has happened.
+    #[serde(rename = "type")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    pub(super) event_type: EventType,
+    /// To what.
+    subject: String,
+    /// When this message was made.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
+    time: Timestamp,
+    /// `application/json`
+    datacontenttype: &'static str,
+    /// The JSON Schema of this event; the first ones did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dataschema: Option<String>,
+    /// Whose.
+    pub(super) tenantid: TenantId,
+    /// Counts what became of the subject, ten digits, sorts as text.
+    sequence: String,
+    /// W3C trace context.
+    traceparent: String,
+    data: D,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventType {
+    /// A transaction is new or has changed.
+    Recorded,
+    /// A transaction was taken back before money moved.
+    Voided,
+    /// A shop's business day is complete.
+    DayClosed,
+    /// A day that was closed has changed.
+    DayRestated,
+    /// A connection and all that came through it is gone.
+    Erased,
+    /// A sold-out command has been carried out, or not.
+    AvailabilityAnswered,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 6] =
+        [Self::Recorded, Self::Voided, Self::DayClosed, Self::DayRestated, Self::Erased, Self::AvailabilityAnswered];
+
+    /// The word in the events, and in the message attribute `type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "pos.transaction.recorded.v1",
+            Self::Voided => "pos.transaction.voided.v1",
+            Self::DayClosed => "pos.day.closed.v1",
+            Self::DayRestated => "pos.day.restated.v1",
+            Self::Erased => "pos.configuration.erased.v1",
+            Self::AvailabilityAnswered => "pos.availability.answered.v1",
+        }
+    }
+
+    /// The file below `schemas/` that describes it.
+    pub const fn schema(self) -> &'static str {
+        match self {
+            Self::Recorded | Self::Voided => "pos.transaction.v1.json",
+            Self::DayClosed | Self::DayRestated => "pos.day.v1.json",
+            Self::Erased => "pos.configuration.erased.v1.json",
+            Self::AvailabilityAnswered => "pos.availability.answered.v1.json",
+        }
+    }
+}
+
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What an event is about.
+struct About<'e> {
+    scope: &'e TenantScope,
+    provider: ProviderKind,
+    configuration_id: ConfigurationId,
+    subject: String,
+    sequence: u64,
+}
+
+impl<D> Event<D> {
+    fn new(event_type: EventType, about: About<'_>, trace: &TraceParent, data: D) -> Self {
+        let About { scope, provider, configuration_id, subject, sequence } = about;
+        Self {
+            specversion: "1.0",
+            id: format!("{subject}:{sequence}"),
+            source: format!("/pos/{provider}/{configuration_id}"),
+            event_type,
+            subject,
+            time: Timestamp::now(),
+            datacontenttype: "application/json",
+            dataschema: Some(format!("https://pos-integration.dev/schemas/{}", event_type.schema())),
+            tenantid: scope.tenant_id().clone(),
+            sequence: format!("{sequence:010}"),
+            traceparent: trace.to_string(),
+            data,
+        }
+    }
+}
+
+/// One revision of a transaction in full. Its id is `transaction:revision`.
+pub type TransactionEvent = Event<TransactionData>;
+
+/// The state of one revision.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TransactionData {
+    /// Counts from 1, without gaps. The highest is the truth.
+    revision: u64,
+    transaction: Transaction,
+}
+
+impl TransactionEvent {
+    /// The event of what is stored.
+    pub fn of(stored: &Stored, trace: &TraceParent) -> Self {
+        let Stored { key, transaction, revision, .. } = stored;
+        let event_type = match transaction.status {
+            TransactionStatus::Open | TransactionStatus::Completed => EventType::Recorded,
+            TransactionStatus::Voided => EventType::Voided,
+        };
+        let about = About {
+            scope: &key.scope,
+            provider: transaction.provider,
+            configuration_id: transaction.configuration_id,
+            subject: transaction.id.to_string(),
+            sequence: *revision,
+        };
+        Self::new(event_type, about, trace, TransactionData { revision: *revision, transaction: transaction.clone() })
+    }
+}
+
+/// A connection is gone, with all that came through it. Its id is `configuration:erased`, and it is the last event of it.
+pub type ErasedEvent = Event<ConfigurationErased>;
+
+/// What was erased.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConfigurationErased {
+    /// Everything that named it may go.
+    pub configuration_id: ConfigurationId,
+    /// How many transactions we had of it.
+    pub transactions: u64,
+}
+
+impl ErasedEvent {
+    /// The event of a removal.
+    pub fn of(scope: &TenantScope, provider: ProviderKind, erased: ConfigurationErased, trace: &TraceParent) -> Self {
+        let configuration_id = erased.configuration_id;
+        let about = About { scope, provider, configuration_id, subject: configuration_id.to_string(), sequence: 1 };
+        Self::new(EventType::Erased, about, trace, erased)
+    }
+}
+
+/// What has become of a sold-out command. Its id is `command:1`: a command is answered once, and a repeat says the same.
+pub type AvailabilityEvent = Event<AvailabilityAnswered>;
+
+/// The answer to a command, shop by shop and item by item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AvailabilityAnswered {
+    /// The `id` of the command.
+    pub command_id: String,
+    /// As in the command.
+    pub configuration_id: ConfigurationId,
+    /// As in the command.
+    pub product_id: ProductId,
+    /// Empty if nothing is mapped to the product, or the tenant does not want it: then `reason` says so.
+    pub results: Vec<AvailabilityResult>,
+    /// Why nothing was tried at all: `not_enabled`, `not_mapped`, `not_connected`, `unsupported`, `superseded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of one item in one shop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AvailabilityResult {
+    /// The shop.
+    pub location_id: LocationId,
+    /// The till's id of the item.
+    pub item_id: String,
+    /// What became of it.
+    pub verdict: AvailabilityVerdict,
+}
+
+/// What became of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AvailabilityVerdict {
+    /// The till shows it.
+    Applied,
+    /// The till showed it already.
+    Unchanged,
+    /// Somebody at the till has said otherwise since our last command, and knows better.
+    Overridden,
+    /// A newer command had been carried out before.
+    Superseded,
+    /// The provider, or this item there, cannot be told.
+    Unsupported,
+    /// The provider knows no such item.
+    UnknownItem,
+    /// The provider refused.
+    Failed,
+}
+
+impl AvailabilityEvent {
+    /// The answer to a command.
+    pub fn of(
+        scope: &TenantScope,
+        provider: ProviderKind,
+        answered: AvailabilityAnswered,
+        trace: &TraceParent,
+    ) -> Self {
+        let (subject, configuration_id) = (answered.command_id.clone(), answered.configuration_id);
+        let about = About { scope, provider, configuration_id, subject, sequence: 1 };
+        Self::new(EventType::AvailabilityAnswered, about, trace, answered)
+    }
+}
+
+/// A shop's business day: closed, or closed once and changed since. Its id is `configuration/location/date:revision`.
+pub type DayEvent = Event<DayFigures>;
+
+/// What a shop's business day came to. All amounts are positive and in the smallest unit of `currency`.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DayFigures {
+    /// Counts from 1, without gaps. The highest is the truth.
+    pub revision: u64,
+    /// Through which connection.
+    pub configuration_id: ConfigurationId,
+    /// The shop.
+    pub location_id: LocationId,
+    /// Its accounting day.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
+    pub business_date: Date,
+    /// Of every amount in here.
+    pub currency: Currency,
+    /// How sure we are.
+    pub state: DayState,
+    /// Completed sales.
+    pub sale_count: u64,
+    /// What they came to.
+    pub sales: Amounts,
+    /// Completed refunds.
+    pub refund_count: u64,
+    /// What they gave back.
+    pub refunds: Amounts,
+    /// Sales less refunds, by means of payment.
+    pub tenders: Vec<DayTender>,
+    /// Sales less refunds, by product.
+    pub products: Vec<DayProduct>,
+}
+
+/// How sure we are that nothing is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum DayState {
+    /// Equal to what the provider says.
+    Proven,
+    /// The provider has these, and we do not.
+    Short {
+        /// They are being read again.
+        missing: Vec<TransactionId>,
+    },
+    /// We have these, and the provider does not.
+    Over {
+        /// Somebody should look at them.
+        surplus: Vec<TransactionId>,
+    },
+    /// The provider's own figures are not final.
+    Pending {
+        /// When we look again.
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
+        until: Timestamp,
+    },
+    /// Nothing to compare with.
+    NotProvable {
+        /// Stable word.
+        reason: String,
+    },
+}
+
+/// What came in by one means of payment.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DayTender {
+    /// The means.
+    pub tender: Tender,
+    /// Received less given back.
+    #[serde(rename = "amount_minor")]
+    pub amount: Minor,
+}
+
+/// What was sold of one product.
+#[derive(Debug, Clone, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DayProduct {
+    /// The tenant's own, if the till's item is mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<ProductId>,
+    /// The till's item, unless it was typed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub item_id: Option<String>,
+    /// As the till prints it.
+    pub name: String,
+    /// Sold less taken back.
+    pub quantity: Quantity,
+    /// Sold less taken back, discounts taken off.
+    #[serde(rename = "total_minor")]
+    pub total: Minor,
+    /// In a restatement: by how much `quantity` has changed since the revision before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantity_change: Option<Quantity>,
+    /// In a restatement: by how much `total_minor` has changed since the revision before.
+    #[serde(rename = "total_change_minor", skip_serializing_if = "Option::is_none")]
+    pub total_change: Option<Minor>,
+}

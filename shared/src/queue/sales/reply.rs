@@ -1,0 +1,285 @@
+//! What the sales domain says. Unknown fields are allowed: it may say more than we need.
+
+use aws_lambda_events::sqs::SqsMessage;
+use aws_sdk_sqs::Client;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::super::{UnreadableMessage, attribute};
+use crate::aws::AwsError;
+use crate::domain::{ConfigurationId, LocationId, ProductId, Quantity, TenantId, TenantScope, TransactionId};
+use crate::providers::error::read_json;
+use crate::store::transactions::TransactionKey;
+
+const ACCEPTED: &str = "sales.transaction.accepted.v1";
+const REJECTED: &str = "sales.transaction.rejected.v1";
+const SOLD_OUT: &str = "sales.product.sold_out.v1";
+const AVAILABLE: &str = "sales.product.available.v1";
+
+/// A reason that is longer is cut: it is for people.
+const MAX_REASON: usize = 500;
+/// What the sales domain may call something.
+const MAX_NAME: usize = 256;
+
+/// The parts of a CloudEvent that we read.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReplyEvent<D> {
+    /// Which kind of reply.
+    #[serde(rename = "type")]
+    #[expect(dead_code, reason = "a part of the schema; it has been read before the rest")]
+    reply_type: String,
+    /// Whose.
+    tenantid: TenantId,
+    /// Which one: commands are known by it, so it must be there with them.
+    #[serde(default)]
+    id: Option<String>,
+    /// When it was said; must be there with commands, of which the newest counts.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
+    time: Option<Timestamp>,
+    data: D,
+}
+
+/// As `sales.transaction.accepted.v1` arrives.
+pub type AcceptedReply = ReplyEvent<AcceptedData>;
+/// As `sales.transaction.rejected.v1` arrives.
+pub type RejectedReply = ReplyEvent<RejectedData>;
+/// As `sales.product.sold_out.v1` and `sales.product.available.v1` arrive.
+pub type AvailabilityReply = ReplyEvent<AvailabilityData>;
+
+/// As `sales.transaction.accepted.v1` carries it.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AcceptedData {
+    configuration_id: ConfigurationId,
+    transaction_id: TransactionId,
+    /// As in the event.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    revision: u64,
+    /// What the sales domain calls it.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_NAME)))]
+    sales_record_id: String,
+}
+
+/// As `sales.transaction.rejected.v1` carries it.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RejectedData {
+    configuration_id: ConfigurationId,
+    transaction_id: TransactionId,
+    /// As in the event.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    revision: u64,
+    /// Stable word, for programs.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_NAME)))]
+    code: String,
+    /// For people.
+    reason: String,
+}
+
+/// As `sales.product.sold_out.v1` and `sales.product.available.v1` carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AvailabilityData {
+    /// At which till.
+    pub configuration_id: ConfigurationId,
+    /// Of what: the product that items of the till are mapped to.
+    pub product_id: ProductId,
+    /// In which shops; empty or absent: in all of them.
+    #[serde(default)]
+    pub location_ids: Vec<LocationId>,
+    /// Sold out until then; absent: until it is said to be available.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
+    pub until: Option<Timestamp>,
+    /// Available again: how many there are. Tills that count cannot be told without.
+    #[serde(default)]
+    pub quantity: Option<Quantity>,
+    /// For people.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// A message of the replies queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// "I have this revision."
+    Accepted(Acceptance),
+    /// "I cannot take this revision."
+    Rejected(Rejection),
+    /// "Tell the till what there is."
+    Availability(AvailabilityCommand),
+}
+
+/// "The sales domain has this revision."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acceptance {
+    /// Of which transaction.
+    pub key: TransactionKey,
+    /// Which one.
+    pub revision: u64,
+    /// What the sales domain calls it.
+    pub sales_record_id: String,
+}
+
+/// "The sales domain cannot take this revision."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Of which transaction.
+    pub key: TransactionKey,
+    /// Which one.
+    pub revision: u64,
+    /// Stable word, for programs.
+    pub code: String,
+    /// For people, in one line.
+    pub reason: String,
+}
+
+/// "Tell the till what there is."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AvailabilityCommand {
+    /// Whose till.
+    pub scope: TenantScope,
+    /// The same for every repeat of the command.
+    pub id: String,
+    /// When it was given: the newest counts.
+    pub given_at: Timestamp,
+    /// What the till shall show.
+    pub wanted: Wanted,
+    /// Of what and where.
+    pub data: AvailabilityData,
+}
+
+/// What a till shall show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// No more of it.
+    SoldOut,
+    /// There is some again.
+    Available,
+}
+
+/// Reads a message of the replies queue, to which only the sales domain may send.
+pub fn read_reply(message: &SqsMessage) -> Result<Reply, UnreadableMessage> {
+    #[derive(Deserialize)]
+    struct Kind {
+        #[serde(rename = "type")]
+        reply_type: String,
+    }
+    let body = message.body.as_deref().unwrap_or_default().as_bytes();
+    match read::<Kind>(body)?.reply_type.as_str() {
+        ACCEPTED => accepted(read(body)?).map(Reply::Accepted),
+        REJECTED => rejected(read(body)?).map(Reply::Rejected),
+        SOLD_OUT => command(read(body)?, Wanted::SoldOut).map(Reply::Availability),
+        AVAILABLE => command(read(body)?, Wanted::Available).map(Reply::Availability),
+        other => Err(UnreadableMessage(format!("unknown type `{other}`"))),
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, UnreadableMessage> {
+    read_json(body).map_err(|error| UnreadableMessage(error.to_string()))
+}
+
+fn accepted(reply: AcceptedReply) -> Result<Acceptance, UnreadableMessage> {
+    let AcceptedData { configuration_id, transaction_id, revision, sales_record_id } = reply.data;
+    let scope = TenantScope::new(reply.tenantid);
+    let sales_record_id = name(sales_record_id, "data.sales_record_id")?;
+    Ok(Acceptance { key: TransactionKey { scope, configuration_id, transaction_id }, revision, sales_record_id })
+}
+
+fn rejected(reply: RejectedReply) -> Result<Rejection, UnreadableMessage> {
+    let RejectedData { configuration_id, transaction_id, revision, code, reason } = reply.data;
+    let scope = TenantScope::new(reply.tenantid);
+    let key = TransactionKey { scope, configuration_id, transaction_id };
+    Ok(Rejection { key, revision, code: name(code, "data.code")?, reason: line(&reason) })
+}
+
+fn command(reply: AvailabilityReply, wanted: Wanted) -> Result<AvailabilityCommand, UnreadableMessage> {
+    let ReplyEvent { tenantid, id, time, mut data, .. } = reply;
+    let given_at = time.ok_or_else(|| UnreadableMessage("no `time`".to_owned()))?;
+    let id = name(id.unwrap_or_default(), "id")?;
+    data.reason = data.reason.as_deref().map(line);
+    Ok(AvailabilityCommand { scope: TenantScope::new(tenantid), id, given_at, wanted, data })
+}
+
+fn name(text: String, place: &str) -> Result<String, UnreadableMessage> {
+    let fits = (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control);
+    if fits { Ok(text) } else { Err(UnreadableMessage(format!("`{place}` is not 1 to {MAX_NAME} plain characters"))) }
+}
+
+/// What a person can be shown: one line, no longer than a person reads.
+fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect()
+}
+
+/// Where replies go that cannot be taken: kept, counted and looked at, never dropped.
+pub struct ParkedReplies {
+    client: Client,
+    url: String,
+}
+
+impl ParkedReplies {
+    /// `url`: the dead-letter queue of the replies.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Keeps a reply with the reason why it could not be taken.
+    pub async fn park(&self, message: &SqsMessage, reason: &str) -> Result<(), AwsError> {
+        let body = message.body.as_deref().filter(|body| !body.is_empty()).unwrap_or("(empty)");
+        let request = self.client.send_message().queue_url(&self.url).message_body(body);
+        let sent = request.message_attributes("reason", attribute(reason)?).send().await;
+        sent.map(drop).map_err(|error| AwsError::new("park a reply", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(body: &str) -> Result<Reply, String> {
+        let mut message = SqsMessage::default();
+        message.body = Some(body.to_owned());
+        read_reply(&message).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_kind_of_reply_is_read() {
+        let accepted = reply(include_str!("../../../../schemas/samples/sales.transaction.accepted.v1/full.json"));
+        assert!(matches!(accepted, Ok(Reply::Accepted(it)) if it.revision == 1 && it.sales_record_id == "S-1001"));
+        let rejected = reply(include_str!("../../../../schemas/samples/sales.transaction.rejected.v1/full.json"));
+        assert!(matches!(rejected, Ok(Reply::Rejected(it)) if it.code == "unknown_location" && it.revision == 1));
+        for (body, wanted) in [
+            (include_str!("../../../../schemas/samples/sales.product.availability.v1/sold-out.json"), Wanted::SoldOut),
+            (
+                include_str!("../../../../schemas/samples/sales.product.availability.v1/available.json"),
+                Wanted::Available,
+            ),
+        ] {
+            let Ok(Reply::Availability(command)) = reply(body) else { panic!("{:?}", reply(body)) };
+            assert_eq!((command.wanted, command.data.product_id.as_str()), (wanted, "croissant"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_reply_says_where() {
+        let good = include_str!("../../../../schemas/samples/sales.transaction.rejected.v1/full.json");
+        for (body, complaint) in [
+            (String::new(), "unreadable message: unreadable"),
+            (good.replace(".rejected.", ".eaten."), "unreadable message: unknown type `sales.transaction.eaten.v1`"),
+            (good.replace("\"revision\": 1", "\"revision\": -1"), "unreadable message: unreadable at `data.revision`"),
+            (good.replace("t_1", "t#1"), "unreadable message: unreadable at `tenantid`"),
+            (good.replace("unknown_location", ""), "unreadable message: `data.code` is not 1 to 256 plain characters"),
+        ] {
+            assert_eq!(reply(&body), Err(complaint.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_reason_is_one_line_that_a_person_can_read() {
+        assert_eq!(line("no such\nshop"), "no such shop");
+        assert_eq!(line(&"x".repeat(2000)).len(), MAX_REASON);
+    }
+}

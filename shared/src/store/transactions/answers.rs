@@ -1,0 +1,226 @@
+//! What the sales domain has answered, and what is still waited for.
+//!
+//! Answers come late, twice and in any order. Each is one conditional write, and the newest revision's counts: an answer
+//! to an older one is noted if nothing newer has been answered, and an acceptance is never taken back.
+
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use jiff::Timestamp;
+
+use super::row::{key, read_key, read_refusal};
+use super::{Item, OutboxMark, StoreError, Stored, TABLE, TransactionKey, Transactions};
+use crate::aws::AwsError;
+use crate::domain::{ConfigurationId, TenantScope};
+use crate::store::item::{Attributes, is_made, number, refused_with, text, time};
+use crate::store::{Page, configuration_key};
+
+/// What an answer clears: nothing is waited for any more.
+const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts";
+/// What an acceptance or a new attempt clears.
+const CLEAR_REJECTION: &str = "rejected_key, rejected_at, rejected_code, rejected_reason";
+
+/// What became of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It was for the current revision, and is noted.
+    Current,
+    /// It was noted before, or an acceptance had come before it.
+    Repeat,
+    /// A newer revision is waiting for its own.
+    Superseded,
+    /// We never sent such a revision.
+    Unknown,
+}
+
+/// Why the sales domain has not taken a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Stable word, for programs.
+    pub code: String,
+    /// For people.
+    pub reason: String,
+    /// When we heard it.
+    pub at: Timestamp,
+}
+
+/// A rejected transaction, as the index has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedEntry {
+    /// Which one.
+    pub key: TransactionKey,
+    /// The sales domain's word.
+    pub code: String,
+    /// Of which business day.
+    pub business_date: jiff::civil::Date,
+}
+
+/// Where a listing of what was rejected goes on: after whom, and when that was rejected.
+pub type RejectedPosition = (crate::domain::TransactionId, Timestamp);
+
+impl OutboxMark {
+    /// After so many attempts a person should look at the sales domain.
+    pub const OVERDUE_AFTER: u32 = 5;
+
+    /// Whether it was sent again so often that it is no longer only late.
+    pub fn is_overdue(&self) -> bool {
+        self.attempts >= Self::OVERDUE_AFTER
+    }
+}
+
+impl Transactions {
+    /// The sales domain has this revision.
+    pub async fn accept(&self, at: &TransactionKey, revision: u64, record_id: &str) -> Result<Answered, StoreError> {
+        let set = "SET acknowledged_revision = :revision, sales_record_id = :record";
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(at)))
+            .update_expression(format!("{set} REMOVE {CLEAR}, {CLEAR_REJECTION}"))
+            .condition_expression(format!("revision = :revision AND {NOT_ACCEPTED}"))
+            .expression_attribute_values(":revision", number(revision))
+            .expression_attribute_values(":record", text(record_id))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Err(there) = refused_with(request.send().await, "accept a transaction")? else {
+            return Ok(Answered::Current);
+        };
+        let answered = judge(&there, revision)?;
+        if answered == Answered::Superseded {
+            // It shows how far the two have agreed, though the newer one is still waited for.
+            let request = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .set_key(Some(key(at)))
+                .update_expression(set)
+                .condition_expression(format!("revision > :revision AND {NOT_ACCEPTED}"))
+                .expression_attribute_values(":revision", number(revision))
+                .expression_attribute_values(":record", text(record_id));
+            is_made(request.send().await, "accept an older revision")?;
+        }
+        Ok(answered)
+    }
+
+    /// The sales domain cannot take this revision: it is sent again when somebody asks for it, or when it changes.
+    pub async fn reject(&self, at: &TransactionKey, revision: u64, why: &Rejected) -> Result<Answered, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(at)))
+            .update_expression(format!(
+                "SET rejected_key = :key, rejected_at = :at, rejected_code = :code, rejected_reason = :reason \
+                 REMOVE {CLEAR}"
+            ))
+            .condition_expression(format!(
+                "revision = :revision AND attribute_not_exists(rejected_key) AND {NOT_ACCEPTED}"
+            ))
+            .expression_attribute_values(":revision", number(revision))
+            .expression_attribute_values(":key", text(configuration_key(&at.scope, at.configuration_id)))
+            .expression_attribute_values(":at", time(why.at))
+            .expression_attribute_values(":code", text(&why.code))
+            .expression_attribute_values(":reason", text(&why.reason))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match refused_with(request.send().await, "reject a transaction")? {
+            Ok(_) => Ok(Answered::Current),
+            Err(there) => judge(&there, revision),
+        }
+    }
+
+    /// Nobody will answer: what was sent is done.
+    pub async fn settle_sent(&self, sent: &Stored) -> Result<(), StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(&sent.key)))
+            .update_expression(format!("REMOVE {CLEAR}"))
+            .condition_expression("revision = :revision AND attribute_exists(outbox_shard)")
+            .expression_attribute_values(":revision", number(sent.revision));
+        is_made(request.send().await, "settle a transaction").map(drop)
+    }
+
+    /// Lets a rejected transaction be sent again: the sweeper finds it due. `false`: it is not rejected any more.
+    pub async fn send_again(&self, at: &TransactionKey) -> Result<bool, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(at)))
+            .update_expression(format!("SET outbox_shard = :shard, outbox_due_at = :now REMOVE {CLEAR_REJECTION}"))
+            .condition_expression("attribute_exists(rejected_key)")
+            .expression_attribute_values(":shard", text(at.shard()))
+            .expression_attribute_values(":now", time(Timestamp::now()));
+        is_made(request.send().await, "send a transaction again")
+    }
+
+    /// What the sales domain has rejected of a configuration, the longest ago first, from after `start_after`.
+    ///
+    /// ```compile_fail,E0061
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, id: ConfigurationId) {
+    /// let _ = all.list_rejected(id, 10, None).await; // whose?
+    /// # }
+    /// ```
+    ///
+    /// ```
+    /// # use shared::{domain::*, store::transactions::*};
+    /// # async fn of(all: &Transactions, id: ConfigurationId, scope: TenantScope) {
+    /// let _ = all.list_rejected(&scope, id, 10, None).await;
+    /// # }
+    /// ```
+    pub async fn list_rejected(
+        &self,
+        scope: &TenantScope,
+        configuration_id: ConfigurationId,
+        limit: i32,
+        start_after: Option<RejectedPosition>,
+    ) -> Result<Page<RejectedEntry, RejectedPosition>, StoreError> {
+        let configuration = configuration_key(scope, configuration_id);
+        let start = start_after.map(|(transaction_id, at)| {
+            let mut start = key(&TransactionKey { scope: scope.clone(), configuration_id, transaction_id });
+            start.insert("rejected_key".into(), text(&configuration));
+            start.insert("rejected_at".into(), time(at));
+            start
+        });
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("rejected")
+            .key_condition_expression("rejected_key = :configuration")
+            .expression_attribute_values(":configuration", text(&configuration))
+            .set_exclusive_start_key(start)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("list rejected transactions", error))?;
+        let next = answer.last_evaluated_key().map(|item| {
+            let item = Attributes { table: TABLE, item };
+            Ok::<_, StoreError>((item.parsed("transaction_id")?, item.parsed("rejected_at")?))
+        });
+        Ok(Page { items: answer.items().iter().map(entry).collect::<Result<_, _>>()?, next: next.transpose()? })
+    }
+}
+
+/// Nothing that is as new has been accepted.
+const NOT_ACCEPTED: &str = "(attribute_not_exists(acknowledged_revision) OR acknowledged_revision < :revision)";
+
+/// What a refused answer was.
+fn judge(there: &Item, revision: u64) -> Result<Answered, StoreError> {
+    Ok(match read_refusal(there)? {
+        Some(stored) if stored.revision > revision => Answered::Superseded,
+        Some(stored) if stored.revision == revision => Answered::Repeat,
+        _ => Answered::Unknown,
+    })
+}
+
+fn entry(item: &Item) -> Result<RejectedEntry, StoreError> {
+    let key = read_key(item)?;
+    let item = Attributes { table: TABLE, item };
+    let day = item.text("day_key")?.split('#').next().and_then(|date| date.parse().ok());
+    Ok(RejectedEntry {
+        key,
+        code: item.text("rejected_code")?.to_owned(),
+        business_date: day.ok_or_else(|| item.unreadable("day_key"))?,
+    })
+}
