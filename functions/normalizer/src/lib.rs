@@ -5,6 +5,7 @@
 
 mod batch;
 mod page;
+mod products;
 mod put;
 mod work;
 
@@ -21,10 +22,12 @@ use shared::queue::intake::IntakeQueue;
 use shared::queue::sales::SalesQueue;
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
 use shared::settings::Reader;
+use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 
 use batch::Batch;
+use products::Products;
 use work::Later;
 
 /// What is left of the time for telling SQS which messages to deliver again.
@@ -34,6 +37,7 @@ const RESERVE: Duration = Duration::from_millis(700);
 pub struct Settings {
     connections: ConnectionSettings,
     transactions_table: String,
+    product_mappings_table: String,
     webhook_logs_table: String,
     webhook_log_retention_days: u32,
     intake_queue_url: String,
@@ -48,6 +52,7 @@ impl Settings {
         Self {
             connections: ConnectionSettings::read(r, config),
             transactions_table: r.text("TRANSACTIONS_TABLE"),
+            product_mappings_table: r.text("PRODUCT_MAPPINGS_TABLE"),
             webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
@@ -63,6 +68,7 @@ pub struct App {
     connections: Connections,
     tokens: Tokens,
     transactions: Transactions,
+    products: Products,
     logs: WebhookLogs,
     intake: IntakeQueue,
     intake_backfill: IntakeQueue,
@@ -80,6 +86,7 @@ impl App {
             tokens: connections.tokens("normalizer"),
             connections,
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
+            products: Products::new(ProductMappings::new(dynamodb.clone(), settings.product_mappings_table)),
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
             intake_backfill: IntakeQueue::new(sqs.clone(), settings.intake_backfill_queue_url),

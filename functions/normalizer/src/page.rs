@@ -17,7 +17,7 @@ use shared::queue::{Panicked, catch_panic};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::PageRow;
-use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey};
+use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey, is_news};
 
 use crate::App;
 use crate::batch::{Batch, Lead};
@@ -178,11 +178,17 @@ async fn store(
         let stored = app.transactions.find_many(keys).await?;
         known.extend(stored.into_iter().map(|stored| (stored.key.transaction_id, stored)));
     }
-    let writes = copies.into_iter().map(|Copy { order, transaction, observed_at }| {
-        let known = known.remove(&transaction.id);
-        let candidate = Candidate { transaction, observed_at: Some(observed_at), cause };
+    let candidate = |Copy { order, transaction, observed_at }: Copy| {
+        (order, Candidate { transaction, observed_at: Some(observed_at), cause })
+    };
+    let mut candidates: Vec<(usize, Candidate<'_>)> = copies.into_iter().map(candidate).collect();
+    let news = candidates.iter_mut().filter(|(_, it)| is_news(known.get(&it.transaction.id), it));
+    let news = news.map(|(_, candidate)| &mut candidate.transaction);
+    app.products.assign(&found.scope, found.configuration.id, news).await?;
+    let writes = candidates.into_iter().map(|(order, candidate)| {
+        let known = known.remove(&candidate.transaction.id);
         async move {
-            let put = app.transactions.put_if_newer_than(known, &found.scope, candidate, app.first_resend_after);
+            let put = app.transactions.put_if_newer(known, &found.scope, candidate, app.first_resend_after);
             Ok((order, put.await?))
         }
     });

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use shared::domain::{EventId, LocationId, Transaction, TransactionId};
 use shared::providers::RawOrder;
 use shared::store::configurations::SealedConfiguration;
-use shared::store::transactions::{Candidate, PutOutcome};
+use shared::store::transactions::{Candidate, PutOutcome, is_news};
 use shared::store::webhook_logs::Outcome;
 use shared::telemetry::TraceParent;
 
@@ -42,8 +42,13 @@ impl Errand<'_> {
     ) -> Result<Put, Stop> {
         let mut put = Put::Settled;
         for transaction in transactions {
-            let candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
-            match app.transactions.put_if_newer(&self.found.scope, candidate, app.first_resend_after).await? {
+            let SealedConfiguration { scope, configuration, .. } = self.found;
+            let mut candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
+            let known = app.transactions.find(&candidate.key(scope)).await?;
+            if is_news(known.as_ref(), &candidate) {
+                app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
+            }
+            match app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await? {
                 PutOutcome::Recorded(stored) => app.sales.send(&stored, self.trace).await?,
                 // Work that was begun before may have ended between the write and the sending.
                 PutOutcome::Unanswered(stored) if self.attempt > 1 => app.sales.send(&stored, self.trace).await?,

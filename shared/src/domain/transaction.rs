@@ -319,6 +319,29 @@ pub enum DiscrepancyKind {
 }
 
 impl Transaction {
+    /// The provider's ids of what was sold, those of modifiers left out: some may stand here twice.
+    pub fn item_ids(&self) -> impl Iterator<Item = &str> {
+        self.line_items.iter().filter_map(|line| line.item_id.as_deref())
+    }
+
+    /// Says of every line that names an item which product that is.
+    pub fn assign_products(&mut self, product_of: impl Fn(&str) -> Option<ProductId>) {
+        for line in &mut self.line_items {
+            line.product_id = line.item_id.as_deref().and_then(&product_of);
+        }
+    }
+
+    /// Takes over what an earlier revision said of the items that it has, too: what was counted as one product is not
+    /// counted as another because a tip was added.
+    pub fn keep_products(&mut self, earlier: &Self) {
+        for line in self.line_items.iter_mut().filter(|line| line.item_id.is_some()) {
+            let same = earlier.line_items.iter().find(|known| known.item_id == line.item_id);
+            if let Some(product) = same.and_then(|known| known.product_id.clone()) {
+                line.product_id = Some(product);
+            }
+        }
+    }
+
     /// Whether the payments come to the total or more.
     pub fn is_paid(&self) -> bool {
         let paid = Minor::sum(self.payments.iter().map(|payment| payment.amount));

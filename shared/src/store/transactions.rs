@@ -1,7 +1,7 @@
 //! The transactions table: tenant#configuration / transaction.
 //!
-//! There is one way in: `put_if_newer` (and the same for who has read already), one conditional write. It keeps the newer of two copies, counts
-//! the revision and sets the outbox mark, all in the same item; whatever happens after it can be repeated.
+//! There is one way in: `put_if_newer`, one conditional write. It keeps the newer of two copies, counts the revision and
+//! sets the outbox mark, all in the same item; whatever happens after it can be repeated.
 
 mod answers;
 mod decide;
@@ -21,6 +21,7 @@ use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
 pub use answers::{Answered, Rejected, RejectedEntry, RejectedPosition};
+pub use decide::is_news;
 use row::{day_key, key, last_id, order_key, read, read_key};
 
 const TABLE: &str = "transactions";

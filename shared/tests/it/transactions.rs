@@ -60,7 +60,8 @@ impl Order {
             observed_at: copy.read_at.map(|at| Timestamp::from_second(1_770_000_000 + at).unwrap()),
             cause: &cause,
         };
-        self.table.put_if_newer(&self.scope, candidate, RESEND).await.unwrap()
+        let known = self.table.find(&self.key()).await.unwrap();
+        self.table.put_if_newer(known, &self.scope, candidate, RESEND).await.unwrap()
     }
 
     fn key(&self) -> TransactionKey {
@@ -230,7 +231,7 @@ async fn an_answer_between_reading_and_writing_is_not_lost() {
     let cause = EventId::new("event").unwrap();
     let transaction = transaction(order.configuration, "ORDER", 2, 600);
     let candidate = Candidate { transaction, observed_at: Some(Timestamp::now()), cause: &cause };
-    order.table.put_if_newer_than(Some(seen), &order.scope, candidate, RESEND).await.unwrap();
+    order.table.put_if_newer(Some(seen), &order.scope, candidate, RESEND).await.unwrap();
     let stored = order.stored().await;
     assert_eq!(
         (stored.revision, stored.acknowledged_revision, stored.sales_record_id.as_deref()),
@@ -279,7 +280,7 @@ async fn a_day_and_an_order_are_found_and_listed_by_page() {
     for number in 0..7 {
         let transaction = transaction(configuration, &format!("ORDER{number}"), 1, number);
         let candidate = Candidate { transaction, observed_at: Some(Timestamp::UNIX_EPOCH), cause: &cause };
-        table.put_if_newer(&scope, candidate, RESEND).await.unwrap();
+        table.put_if_newer(None, &scope, candidate, RESEND).await.unwrap();
     }
     for date in [None, Some("2026-02-14".parse().unwrap())] {
         let mut found = Vec::new();

@@ -39,9 +39,9 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             }
             calls = nth;
         }
-        // The claim, the configuration, the log, the known copies, the key, the budget, the transaction twice, the queue,
-        // the log.
-        assert_eq!(calls, 10, "{fault:?}");
+        // The claim, the configuration, the log, the known copies, the key, the budget, the transaction, its products, the
+        // transaction, the queue, the log.
+        assert_eq!(calls, 11, "{fault:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use local::{Answers, Fault, Proxy, SalesDomain};
 use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, SourceVersion};
 use shared::queue::intake::{self, IntakeMessage, IntakeQueue};
+use shared::store::product_mappings::{MappingChange, ProductMappings};
 
 use crate::bench::{Bench, PATIENCE, bench, work};
 use crate::sync_page::Page;
@@ -37,7 +38,8 @@ async fn a_page_costs_one_read_a_write_for_each_new_order_and_a_send_for_ten_of_
     let app = bench.app(&proxy);
     let mut page = Page::of(bench, bench.orders("a-page", 25));
     assert_eq!(work(&app, page.event(1)).await, NOTHING);
-    assert_eq!(calls(&proxy), [1, 1, 26, 0, 0, 3]);
+    // The second batch is what the tenant calls the things: asked once, and then known for a while.
+    assert_eq!(calls(&proxy), [1, 2, 26, 0, 0, 3]);
     assert_eq!(page.counts(bench).await, Some([25, 25, 0, 0, 0]));
     let stored = page.stored(bench).await;
     assert_eq!((stored.len(), stored.iter().filter(|stored| stored.revision == 1).count()), (25, 25));
@@ -193,8 +195,8 @@ async fn a_page_that_is_cut_off_anywhere_is_stored_sent_and_counted_once() {
             }
             calls = nth;
         }
-        // The configuration, what is known, twelve transactions, the queue twice, the row.
-        assert_eq!(calls, 17, "{fault:?}");
+        // The configuration, what is known, the products, twelve transactions, the queue twice, the row.
+        assert_eq!(calls, 18, "{fault:?}");
     }
 }
 
@@ -212,4 +214,40 @@ fn the_recorded_page_is_read() {
     assert_eq!(page.orders[1].paid_offline_at, Some("2026-02-13T17:40:00Z".parse().unwrap()));
     let order: Value = serde_json::from_slice(&page.orders[1].body).unwrap();
     assert_eq!(order["id"], json!("OFFLINE"));
+}
+
+#[tokio::test]
+async fn a_sale_is_of_the_product_that_its_item_was_mapped_to_when_it_was_first_read() {
+    let bench = bench();
+    let mut page = Page::of(bench, bench.orders("mapped", 1));
+    let message = page.message();
+    let client = aws_sdk_dynamodb::Client::new(&bench.bakery.stack.config());
+    let table = bench.bakery.stack.output("ProductMappingsTable").unwrap().to_owned();
+    let mappings = ProductMappings::new(client, table);
+    page.orders[0]["line_items"][0]["catalog_object_id"] = "MAPPED-ITEM".into();
+    let map = async |product: &str| {
+        let change = MappingChange { item_id: "MAPPED-ITEM".into(), product_id: product.parse().ok() };
+        let said = ("somebody", Timestamp::now());
+        mappings.map(&message.scope, message.configuration_id, &[change], said).await.unwrap();
+    };
+    let product = async |page: &Page| {
+        let stored = page.stored(bench).await.remove(0);
+        (stored.revision, stored.transaction.line_items[0].product_id.clone().map(String::from))
+    };
+    map("croissant").await;
+    // A fresh environment each time: nothing is remembered.
+    let read = async |page: &Page| assert_eq!(work(&bench.app(&Proxy::start().unwrap()), page.event(1)).await, NOTHING);
+    read(&page).await;
+    assert_eq!(product(&page).await, (1, Some("croissant".into())));
+
+    map("brioche").await;
+    page.number = 2;
+    read(&page).await;
+    assert_eq!(product(&page).await, (1, Some("croissant".into())), "the same sale, read again");
+
+    raise(&mut page.orders[0]);
+    page.orders[0]["line_items"][0]["name"] = "Renamed".into();
+    page.number = 3;
+    read(&page).await;
+    assert_eq!(product(&page).await, (2, Some("croissant".into())), "changed, but still the same thing");
 }

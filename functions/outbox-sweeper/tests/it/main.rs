@@ -1,7 +1,12 @@
 //! The crash between every two steps of a sweep: it is cut off at its n-th AWS call, for every n, before the call is
 //! executed and after it (the answer lost); the next sweep must find and send what is due all the same.
 
-#![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -60,7 +65,7 @@ async fn unsent(app: &App) -> TransactionKey {
     };
     let cause = EventId::new("event").unwrap();
     let candidate = Candidate { transaction, observed_at: Some(Timestamp::now()), cause: &cause };
-    app.transactions.put_if_newer(&key.scope, candidate, NOW).await.unwrap();
+    app.transactions.put_if_newer(None, &key.scope, candidate, NOW).await.unwrap();
     key
 }
 

@@ -33,9 +33,16 @@ pub(super) fn decide(stored: Option<&Stored>, candidate: &Candidate<'_>) -> Deci
     }
 }
 
-/// A hash over everything but the version: providers count versions for changes that are none to us (a fee).
+/// Whether a copy would be a new revision of what the table is known to have.
+pub fn is_news(known: Option<&Stored>, candidate: &Candidate<'_>) -> bool {
+    decide(known, candidate) == Decision::Revise
+}
+
+/// A hash over what the till says, without its version: providers count versions for changes that are none to us (a fee).
+/// What the tenant calls the things is no part of it: a copy that is read again does not bring in a new mapping.
 pub(super) fn content_hash(transaction: &Transaction) -> Vec<u8> {
-    let content = Transaction { source_version: SourceVersion(0), ..transaction.clone() };
+    let mut content = Transaction { source_version: SourceVersion(0), ..transaction.clone() };
+    content.assign_products(|_| None);
     // Serializing our own plain structs cannot fail; if it did, the empty text would differ from every content.
     Sha256::digest(serde_json::to_vec(&content).unwrap_or_default()).to_vec()
 }

@@ -16,21 +16,9 @@ impl Transactions {
     /// Stores a copy if it is newer than what the table has, as the next revision, marked as unacknowledged.
     ///
     /// The newer (source version, observed at) wins; the same content is written only if its version has grown, and
-    /// then as no revision of its own. Reads may be outdated: the write is conditional on what was read, and a refused
-    /// write answers with what is there.
+    /// then as no revision of its own. `known`, what was read of it, may be outdated: the write is conditional on it, and
+    /// a refused write answers with what is there.
     pub async fn put_if_newer(
-        &self,
-        scope: &TenantScope,
-        candidate: Candidate<'_>,
-        first_resend_after: SignedDuration,
-    ) -> Result<PutOutcome, StoreError> {
-        let known = self.find(&candidate.key(scope)).await?;
-        self.put_if_newer_than(known, scope, candidate, first_resend_after).await
-    }
-
-    /// The same, for whoever has read already what the table has. If it has something else by now, nothing is lost but
-    /// a write.
-    pub async fn put_if_newer_than(
         &self,
         mut known: Option<Stored>,
         scope: &TenantScope,
@@ -158,9 +146,13 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         total: candidate.transaction.amounts.total,
         hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
     });
+    let mut transaction = candidate.transaction.clone();
+    if let Some(known) = known {
+        transaction.keep_products(&known.transaction);
+    }
     Stored {
         key,
-        transaction: candidate.transaction.clone(),
+        transaction,
         revision,
         observed_at: candidate.observed_at,
         history,
