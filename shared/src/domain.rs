@@ -6,6 +6,7 @@ mod business_day;
 mod catalog;
 mod configuration;
 mod ids;
+mod mapping;
 mod money;
 mod quantity;
 mod sync;
@@ -18,9 +19,10 @@ pub use configuration::{
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MerchantId, ProductId, RunId, TenantId,
-    TenantScope, TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, RunId,
+    TenantId, TenantScope, TransactionId,
 };
+pub use mapping::{Import, ProductChange, RemappedDay, RemappedDayOutcome, Remapping, RemappingState};
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
 pub use sync::{

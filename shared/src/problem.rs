@@ -197,6 +197,17 @@ impl Problem {
         Self { errors, ..Self::new(Kind::InvalidFields, "one or more fields are not acceptable") }
     }
 
+    /// 422: rows of a table that are wrong, the first of them by their places; of a table nobody reads a longer list.
+    pub fn invalid_rows(mut errors: Vec<FieldError>) -> Self {
+        const NAMED: usize = 100;
+        let more = errors.len().saturating_sub(NAMED);
+        errors.truncate(NAMED);
+        if more > 0 {
+            errors.push(FieldError::new("", format!("and {more} more")));
+        }
+        Self { errors, ..Self::new(Kind::InvalidFields, "some rows are not acceptable: nothing was changed") }
+    }
+
     /// 401: nobody we know.
     pub fn unauthorized(detail: &str) -> Self {
         Self::new(Kind::Unauthorized, detail)
@@ -259,7 +270,7 @@ impl Problem {
 
     /// 415.
     pub fn unsupported_media_type() -> Self {
-        Self::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`")
+        Self::new(Kind::UnsupportedMediaType, "send a `Content-Type` that is taken here: `application/json` always is")
     }
 
     /// 409: the provider does not take the credentials.

@@ -130,13 +130,18 @@ impl Question {
 
     /// The fields of the body, a JSON object.
     pub fn fields(&self) -> Result<Fields, Problem> {
+        self.fields_of(MAX_BODY)
+    }
+
+    /// The fields of the body, a JSON object of at most so many bytes.
+    pub fn fields_of(&self, most: usize) -> Result<Fields, Problem> {
         let media_type = self.header(CONTENT_TYPE);
         if !media_type.is_some_and(is_json) {
             return Err(Problem::unsupported_media_type());
         }
         let body = self.body();
-        if body.len() > MAX_BODY {
-            return Err(Problem::body_too_large(MAX_BODY));
+        if body.len() > most {
+            return Err(Problem::body_too_large(most));
         }
         Fields::new(serde_json::from_slice(body).map_err(|_| Problem::malformed_json())?)
     }
@@ -232,6 +237,11 @@ impl Answer {
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_string(body).map_err(|_| Problem::internal())?;
         Ok(Self { status: status.as_u16(), headers: Vec::new(), media_type: "application/json", body })
+    }
+
+    /// A table for a spreadsheet.
+    pub fn csv(body: String) -> Self {
+        Self { status: 200, headers: Vec::new(), media_type: "text/csv; charset=utf-8", body }
     }
 
     /// A page for a person's browser. `text` is ours: nothing of a request may be in it.

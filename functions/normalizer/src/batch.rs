@@ -64,6 +64,11 @@ impl<'a> Batch<'a> {
         Self { app, deadline, configurations: HashMap::new(), orders: HashMap::new(), noted: HashMap::new() }
     }
 
+    /// When work is cut off.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// Takes one message to its end, or says that it must come again. One log line each.
     pub async fn work(&mut self, message: &SqsMessage) -> Result<(), Later> {
         let decoded = intake::decode(message).map_err(|error| {
@@ -73,6 +78,7 @@ impl<'a> Batch<'a> {
         })?;
         match decoded {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
+            IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, attempt(message)).await,
             IntakeMessage::Orders(page) => {
                 let taken = self.take_page(&page, attempt(message)).await;
                 taken.inspect_err(|later| {

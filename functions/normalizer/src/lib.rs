@@ -4,6 +4,7 @@
 //! all of them are done, and each of them does nothing the second time.
 
 mod batch;
+mod mapping_jobs;
 mod page;
 mod products;
 mod put;
@@ -16,15 +17,16 @@ use jiff::SignedDuration;
 use lambda_runtime::LambdaEvent;
 use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
-use shared::aws::SdkConfig;
+use shared::aws::{AwsError, SdkConfig};
 use shared::providers::ProviderError;
 use shared::queue::intake::IntakeQueue;
-use shared::queue::sales::SalesQueue;
+use shared::queue::sales::{SalesQueue, Urgency};
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
 use shared::settings::Reader;
 use shared::store::product_mappings::ProductMappings;
-use shared::store::transactions::Transactions;
+use shared::store::transactions::{Stored, Transactions};
 use shared::store::webhook_logs::WebhookLogs;
+use shared::telemetry::TraceParent;
 
 use batch::Batch;
 use products::Products;
@@ -93,6 +95,22 @@ impl App {
             sales: SalesQueue::new(sqs, settings.sales_queue_url),
             first_resend_after: settings.first_resend_after,
         })
+    }
+}
+
+impl App {
+    /// Sends revisions that were written. Answers how many of them the queue did not take: the sweeper sends those.
+    async fn send_sales(
+        &self,
+        revisions: &[&Stored],
+        urgency: Urgency,
+        trace: &TraceParent,
+    ) -> Result<usize, AwsError> {
+        let refused = self.sales.send_many(revisions, urgency, trace).await?;
+        for refused in &refused {
+            tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
+        }
+        Ok(refused.len())
     }
 }
 

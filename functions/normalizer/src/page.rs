@@ -26,7 +26,7 @@ use crate::work::Later;
 /// Each write waits for the table some milliseconds, and a page has a hundred.
 const WRITES_AT_ONCE: usize = 8;
 /// The past has time: what is being sold waits behind fewer of its writes.
-const PAST_WRITES_AT_ONCE: usize = 2;
+pub(crate) const PAST_WRITES_AT_ONCE: usize = 2;
 /// DynamoDB reads no more at once.
 const READS_AT_ONCE: usize = 100;
 /// All orders that could not be taken are counted, and so many are named.
@@ -60,10 +60,7 @@ impl Batch<'_> {
         let outcomes = store(app, &found, reading.copies, &cause, writes_at_once).await?;
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
-        let refused = app.sales.send_many(&to_send, urgency, trace).await?;
-        for refused in &refused {
-            tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
-        }
+        let refused = app.send_sales(&to_send, urgency, trace).await?;
         let row =
             PageRow { counts: count(reading.orders, reading.failed, &outcomes, &cause), failed_orders: reading.named };
         let logs = &app.connections.sync_logs;
@@ -82,7 +79,7 @@ impl Batch<'_> {
             updated,
             unchanged,
             failed,
-            sent = to_send.len() - refused.len(),
+            sent = to_send.len() - refused,
             attempt,
             age_ms = orders.first().map(|order| milliseconds(Timestamp::now().duration_since(order.observed_at).as_millis())),
             duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -197,7 +194,7 @@ async fn store(
 
 /// What this page has written; when it comes again, also what it wrote before and may not have sent. The work of others
 /// is sent by them.
-fn to_be_sent<'o>(outcome: &'o PutOutcome, cause: &EventId, attempt: u32) -> Option<&'o Stored> {
+pub(crate) fn to_be_sent<'o>(outcome: &'o PutOutcome, cause: &EventId, attempt: u32) -> Option<&'o Stored> {
     match outcome {
         PutOutcome::Recorded(stored) => Some(stored),
         PutOutcome::Unanswered(stored) => {

@@ -28,6 +28,11 @@ impl Products {
         Self { mappings, known: Mutex::default() }
     }
 
+    /// Where the words are kept.
+    pub fn mappings(&self) -> &ProductMappings {
+        &self.mappings
+    }
+
     /// Gives the lines of new copies the products that they are mapped to.
     pub async fn assign<'t>(
         &self,

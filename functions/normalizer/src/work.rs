@@ -31,9 +31,17 @@ impl Later {
         Self { code, after: None }
     }
 
+    /// Nothing is wrong: it goes on as soon as the queue brings it.
+    pub fn at_once(code: &'static str) -> Self {
+        Self { code, after: Some(Duration::ZERO) }
+    }
+
     /// 5 s, 15 s, 45 s ... 15 min, and never sooner than the provider asked for. The queue allows a hundred attempts: a
     /// day's outage is survived here.
     pub fn delay(&self, attempt: u32) -> Duration {
+        if self.after == Some(Duration::ZERO) {
+            return Duration::ZERO;
+        }
         let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
         own.max(self.after.unwrap_or_default()).min(LONGEST_DELAY)
     }

@@ -10,10 +10,12 @@ use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response};
 use shared::domain::{ConfigurationId, TenantScope, TransactionId};
 use shared::problem::Problem;
+use shared::queue::intake::IntakeQueue;
 use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
 use shared::secrets::Secret;
 use shared::store::configurations::{Configurations, Filter};
 use shared::store::product_mappings::ProductMappings;
+use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::{TransactionKey, Transactions};
 use view::TransactionView;
 
@@ -29,6 +31,26 @@ pub enum Operation {
     Get,
     /// Lists what a till sells.
     ListProductMappings,
+    /// Takes mappings that were sent together.
+    ImportProductMappings,
+    /// Shows how far an import is.
+    GetImport,
+    /// Shows one item of a till.
+    GetProductMapping,
+    /// Says what one item is.
+    PutProductMapping,
+    /// Lists what is sold and not mapped.
+    ListUnmapped,
+    /// Lists what items may be.
+    ListSuggestions,
+    /// Finds out what a mapping changes of the past.
+    BeginRemapping,
+    /// Shows how far that is.
+    GetRemapping,
+    /// Shows what changes, day by day.
+    ListRemappedDays,
+    /// Does what was shown.
+    ApplyRemapping,
 }
 
 /// All routes.
@@ -51,6 +73,66 @@ pub const ROUTES: &[Route<Operation>] = &[
         role: Some(Role::Read),
         operation: Operation::ListProductMappings,
     },
+    Route {
+        method: "PUT",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings",
+        role: Some(Role::Write),
+        operation: Operation::ImportProductMappings,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/imports/{import_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetImport,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/items/{item_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetProductMapping,
+    },
+    Route {
+        method: "PUT",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/items/{item_id}",
+        role: Some(Role::Write),
+        operation: Operation::PutProductMapping,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/unmapped",
+        role: Some(Role::Read),
+        operation: Operation::ListUnmapped,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/suggestions",
+        role: Some(Role::Read),
+        operation: Operation::ListSuggestions,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/remappings",
+        role: Some(Role::Write),
+        operation: Operation::BeginRemapping,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/remappings/{remapping_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetRemapping,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/remappings/{remapping_id}/days",
+        role: Some(Role::Read),
+        operation: Operation::ListRemappedDays,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/product-mappings/remappings/{remapping_id}/apply",
+        role: Some(Role::Write),
+        operation: Operation::ApplyRemapping,
+    },
 ];
 
 /// Everything that the work needs, made once per execution environment.
@@ -58,6 +140,8 @@ pub struct App {
     configurations: Configurations,
     transactions: Transactions,
     product_mappings: ProductMappings,
+    sync_logs: SyncLogs,
+    jobs: IntakeQueue,
     cursor_key: Secret<CursorKey>,
 }
 
@@ -66,10 +150,10 @@ impl App {
     pub fn new(
         configurations: Configurations,
         transactions: Transactions,
-        product_mappings: ProductMappings,
+        (product_mappings, sync_logs, jobs): (ProductMappings, SyncLogs, IntakeQueue),
         cursor_key: Secret<CursorKey>,
     ) -> Self {
-        Self { configurations, transactions, product_mappings, cursor_key }
+        Self { configurations, transactions, product_mappings, sync_logs, jobs, cursor_key }
     }
 }
 
@@ -79,6 +163,16 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::List => list::list(app, &call).await,
         Operation::Get => get(app, &call).await,
         Operation::ListProductMappings => products::list(app, &call).await,
+        Operation::ImportProductMappings => products::import::begin(app, &call).await,
+        Operation::GetImport => products::import::get(app, &call).await,
+        Operation::GetProductMapping => products::get(app, &call).await,
+        Operation::PutProductMapping => products::put(app, &call).await,
+        Operation::ListUnmapped => products::unmapped::list(app, &call).await,
+        Operation::ListSuggestions => products::suggest::list(app, &call).await,
+        Operation::BeginRemapping => products::remap::begin(app, &call).await,
+        Operation::GetRemapping => products::remap::get(app, &call).await,
+        Operation::ListRemappedDays => products::remap::list_days(app, &call).await,
+        Operation::ApplyRemapping => products::remap::apply(app, &call).await,
     })
     .await
 }

@@ -1,10 +1,12 @@
 //! REST: the transactions of a tenant, and what its tills sell.
 
 use lambda_http::{Error, run, service_fn};
+use shared::queue::intake::IntakeQueue;
 use shared::secrets::Secret;
 use shared::settings::Reader;
 use shared::store::configurations::Configurations;
 use shared::store::product_mappings::ProductMappings;
+use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::Transactions;
 use transactions::{App, handle};
 
@@ -12,15 +14,19 @@ use transactions::{App, handle};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let config = shared::aws::config_from_env()?;
-    let ([configurations, transactions, product_mappings], cursor_secret) = Reader::from_env(|r| {
-        let tables = ["CONFIGURATIONS_TABLE", "TRANSACTIONS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
-        (tables.map(|name| r.text(name)), r.text("CURSOR_SECRET_ID"))
+    let ([configurations, transactions, product_mappings, sync_logs], jobs, cursor_secret) = Reader::from_env(|r| {
+        let tables = ["CONFIGURATIONS_TABLE", "TRANSACTIONS_TABLE", "PRODUCT_MAPPINGS_TABLE", "SYNC_LOGS_TABLE"];
+        (tables.map(|name| r.text(name)), r.text("INTAKE_BACKFILL_QUEUE_URL"), r.text("CURSOR_SECRET_ID"))
     })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
         Configurations::new(dynamodb.clone(), configurations),
         Transactions::new(dynamodb.clone(), transactions),
-        ProductMappings::new(dynamodb, product_mappings),
+        (
+            ProductMappings::new(dynamodb.clone(), product_mappings),
+            SyncLogs::new(dynamodb, sync_logs),
+            IntakeQueue::new(aws_sdk_sqs::Client::new(&config), jobs),
+        ),
         Secret::new(aws_sdk_secretsmanager::Client::new(&config), cursor_secret),
     );
     run(service_fn(move |request| handle(app, request))).await

@@ -2,14 +2,15 @@
 
 use http::StatusCode;
 use serde_json::json;
-use shared::domain::{ConfigurationId, ExternalOrderId};
+use shared::domain::{ConfigurationId, ExternalOrderId, Import, RemappedDay, Remapping};
 use shared::problem::Kind;
-use shared::rest::Page;
 use shared::rest::openapi::{Description, Shapes};
+use shared::rest::{MAX_PAGE, Page};
 
 use crate::Operation;
 use crate::list::DEFAULT_PAGE;
-use crate::products::{self, ProductView};
+use crate::products::unmapped::{self, Unmapped};
+use crate::products::{self, ItemBody, ProductView, import, remap, suggest};
 use crate::view::TransactionView;
 
 /// Describes one operation.
@@ -35,9 +36,80 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             shapes.answered::<TransactionView<'_>>(),
         ),
         Operation::ListProductMappings => {
-            Description::new("list_product_mappings", "Lists what a till sells, as its catalogue says")
+            Description::new("list_product_mappings", "Lists what a till sells, and what the tenant calls it")
                 .paged(products::DEFAULT_PAGE)
-                .answers(StatusCode::OK, "A page", shapes.answered::<Page<ProductView<'_>>>())
+                .answers(StatusCode::OK, "A page; all of it as a table with `Accept: text/csv`", {
+                    shapes.answered::<Page<ProductView<'_>>>()
+                })
+                .shows(StatusCode::OK, "", "text/csv", json!({ "type": "string" }))
+        }
+        Operation::ImportProductMappings => {
+            let table =
+                "A first line with at least `item_id` and `product_id`, in any order; commas, semicolons or tabs";
+            Description::new(
+                "import_product_mappings",
+                "Says what many items are: all of them, or none if one is wrong",
+            )
+            .takes(shapes.asked::<import::MappingsBody>())
+            .takes_also("text/csv", json!({ "type": "string", "description": table }))
+            .answers(StatusCode::ACCEPTED, "They are being written", shapes.answered::<Import>())
+            .with_header("Location", "Where to see how far it is")
+        }
+        Operation::GetImport => Description::new("get_mapping_import", "Shows how far an import is").answers(
+            StatusCode::OK,
+            "The import",
+            shapes.answered::<Import>(),
+        ),
+        Operation::GetProductMapping => Description::new("get_product_mapping", "Shows one item of a till").answers(
+            StatusCode::OK,
+            "The item",
+            shapes.answered::<ProductView<'_>>(),
+        ),
+        Operation::PutProductMapping => {
+            Description::new("put_product_mapping", "Says what one item is; used for new sales within half a minute")
+                .takes(shapes.asked::<ItemBody>())
+                .answers(StatusCode::OK, "The item", shapes.answered::<ProductView<'_>>())
+        }
+        Operation::ListUnmapped => {
+            let days = json!({
+                "type": "integer", "minimum": 1, "maximum": unmapped::MAX_DAYS, "default": unmapped::DEFAULT_DAYS,
+            });
+            let limit = json!({
+                "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": unmapped::DEFAULT_PAGE,
+            });
+            Description::new("list_unmapped", "Lists what is sold and not mapped, by the money at stake")
+                .query("days", "Of the last so many days", days)
+                .query("limit", "How many items at most", limit)
+                .answers(StatusCode::OK, "The dearest first", shapes.answered::<Unmapped>())
+        }
+        Operation::ListSuggestions => {
+            Description::new("list_suggestions", "Lists what items that are not mapped may be, and why")
+                .paged(suggest::DEFAULT_PAGE)
+                .takes(shapes.asked::<suggest::SuggestionBody>())
+                .answers(StatusCode::OK, "A page", shapes.answered::<Page<suggest::Suggestion>>())
+        }
+        Operation::BeginRemapping => {
+            Description::new("begin_remapping", "Finds out what today's mapping would change of what was sold before")
+                .repeatable()
+                .takes(shapes.asked::<remap::RemappingBody>())
+                .answers(StatusCode::ACCEPTED, "It is being found out", shapes.answered::<Remapping>())
+                .with_header("Location", "Where to see how far it is")
+        }
+        Operation::GetRemapping => Description::new("get_remapping", "Shows how far a remapping is").answers(
+            StatusCode::OK,
+            "The remapping",
+            shapes.answered::<Remapping>(),
+        ),
+        Operation::ListRemappedDays => {
+            Description::new("list_remapped_days", "Shows what a remapping changes, by business day and item")
+                .paged(remap::DEFAULT_PAGE)
+                .answers(StatusCode::OK, "A page, the first day first", shapes.answered::<Page<RemappedDay>>())
+        }
+        Operation::ApplyRemapping => {
+            Description::new("apply_remapping", "Does exactly what was shown, as new revisions of the transactions")
+                .answers(StatusCode::ACCEPTED, "It is being done", shapes.answered::<Remapping>())
+                .with_header("Location", "Where to see how far it is")
+                .may([Kind::Conflict])
         }
     };
     described.may([Kind::Unavailable]).with_header("X-Request-Id", "The id of the request, for questions about it")

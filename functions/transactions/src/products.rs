@@ -1,16 +1,26 @@
 //! What a till sells: what the provider's catalogue says, and what the tenant calls it.
 
+pub(crate) mod import;
+pub(crate) mod remap;
+pub(crate) mod suggest;
+pub(crate) mod unmapped;
+
 use http::StatusCode;
+use http::header::ACCEPT;
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::{ConfigurationId, ProductId};
 use shared::problem::Problem;
+use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
-use shared::store::product_mappings::ProductMapping;
+use shared::store::product_mappings::{MappingChange, ProductMapping};
+use shared::telemetry::TraceParent;
 
 use crate::App;
 
 pub(crate) const DEFAULT_PAGE: i32 = 100;
+/// Rows that are read at once for a table.
+const READ: i32 = 1000;
 
 /// An item of a till.
 #[derive(Serialize)]
@@ -34,11 +44,23 @@ pub struct ProductView<'a> {
     mapped_by: Option<&'a str>,
 }
 
-/// A page of a catalogue, by the items' ids.
+/// What an item is from now on.
+#[cfg(feature = "schema")]
+#[derive(schemars::JsonSchema)]
+#[schemars(rename = "ItemMapping")]
+#[expect(dead_code, reason = "only its shape is wanted")]
+pub struct ItemBody {
+    /// The tenant's own id of the product; null: none.
+    product_id: Option<ProductId>,
+}
+
+/// A page of a till's items, by their ids; or all of them, as a table.
 pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
-    let id: ConfigurationId = call.path_id("configuration_id", "configuration")?;
-    let found = app.configurations.find(&call.scope, id).await.map_err(|error| unavailable(&error))?;
-    found.ok_or_else(|| Problem::not_found("configuration"))?;
+    let id = configuration_id(app, call).await?;
+    if call.header(ACCEPT).is_some_and(|accept| accept.trim_start().starts_with("text/csv")) {
+        call.parameters().finish()?;
+        return table(app, call, id).await;
+    }
     let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
     let cursors = Cursors::new(key, &call.scope, format!("products {id}"));
     let mut parameters = call.parameters();
@@ -49,6 +71,84 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let next_cursor = found.next.map(|last| cursors.write(&last)).transpose()?;
     let items = found.items.iter().map(ProductView::new).collect();
     Answer::json(StatusCode::OK, &Page { items, next_cursor })
+}
+
+/// What `import` reads, with more for people.
+async fn table(app: &App, call: &Call, id: ConfigurationId) -> Result<Answer, Problem> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let internal = |error: csv::Error| {
+        tracing::error!(error = %error, "a table could not be written");
+        Problem::internal()
+    };
+    writer.write_record(["item_id", "name", "sku", "category", "product_id"]).map_err(internal)?;
+    let mut after = None;
+    loop {
+        let page = app.product_mappings.list(&call.scope, id, READ, after).await;
+        let page = page.map_err(|error| unavailable(&error))?;
+        for row in &page.items {
+            let ProductView { item_id, name, sku, category, product_id, .. } = ProductView::new(row);
+            let product = product_id.map(ProductId::as_str);
+            let cells =
+                [Some(item_id), name, sku, category, product].map(|cell| cell.map(harmless).unwrap_or_default());
+            writer.write_record(cells).map_err(internal)?;
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|_| Problem::internal())?;
+    Ok(Answer::csv(String::from_utf8(bytes).map_err(|_| Problem::internal())?))
+}
+
+/// A cell that begins like a formula would be calculated by a spreadsheet:
+/// <https://owasp.org/www-community/attacks/CSV_Injection>. Ids of tills begin like none.
+fn harmless(cell: &str) -> String {
+    if cell.starts_with(['=', '+', '@', '\t']) { format!("'{cell}") } else { cell.to_owned() }
+}
+
+/// Shows one item.
+pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let id = configuration_id(app, call).await?;
+    let item_id: String = call.path_id("item_id", "item")?;
+    let row = find(app, call, id, &item_id).await?.ok_or_else(|| Problem::not_found("item"))?;
+    Answer::json(StatusCode::OK, &ProductView::new(&row))
+}
+
+/// Says what one item is. It need not stand in the catalogue.
+pub async fn put(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let id = configuration_id(app, call).await?;
+    let item_id: String = call.path_id("item_id", "item")?;
+    let mut fields = call.fields()?;
+    let product_id = fields.optional::<ProductId>("product_id");
+    fields.finish()?;
+    let change = MappingChange { item_id: item_id.clone(), product_id };
+    let said = (call.subject.as_str(), Timestamp::now());
+    app.product_mappings
+        .map(&call.scope, id, std::slice::from_ref(&change), said)
+        .await
+        .map_err(|error| unavailable(&error))?;
+    let row = find(app, call, id, &item_id).await?;
+    let row = row.unwrap_or(ProductMapping { item_id, known: None, mapped: None });
+    Answer::json(StatusCode::OK, &ProductView::new(&row))
+}
+
+async fn find(app: &App, call: &Call, id: ConfigurationId, item_id: &str) -> Result<Option<ProductMapping>, Problem> {
+    let found = app.product_mappings.find(&call.scope, id, &[item_id]).await;
+    Ok(found.map_err(|error| unavailable(&error))?.remove(item_id))
+}
+
+/// The configuration of the path, if the caller has it.
+async fn configuration_id(app: &App, call: &Call) -> Result<ConfigurationId, Problem> {
+    let id = call.path_id("configuration_id", "configuration")?;
+    let found = app.configurations.find(&call.scope, id).await.map_err(|error| unavailable(&error))?;
+    found.map(|_| id).ok_or_else(|| Problem::not_found("configuration"))
+}
+
+/// Calls for the work on a job that has been written.
+async fn start(app: &App, call: &Call, id: ConfigurationId, job: MappingJob) -> Result<(), Problem> {
+    let sent = app.jobs.send_mapping_job(&call.scope, id, job, &TraceParent::generate()).await;
+    sent.map_err(|error| unavailable(&error))
 }
 
 impl<'a> ProductView<'a> {

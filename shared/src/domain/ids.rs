@@ -152,6 +152,30 @@ uuid_id!(
     RunId
 );
 
+uuid_id!(
+    /// An import of mappings, or a remapping of what was sold.
+    MappingJobId
+);
+
+impl MappingJobId {
+    /// A new id, sortable by its time of creation.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The one id of what a caller asks for under an `Idempotency-Key`.
+    pub fn of_key(scope: &TenantScope, configuration: ConfigurationId, key: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [scope.0.as_str().as_bytes(), configuration.0.as_bytes().as_slice(), key.as_bytes()] {
+            hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, from)| *byte = from);
+        Self(Uuid::new_v8(bytes))
+    }
+}
+
 impl RunId {
     /// A new id, sortable by its time of creation.
     pub fn generate() -> Self {
@@ -171,6 +195,11 @@ impl EventId {
     pub fn hash_of(body: &[u8]) -> Self {
         let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         Self(format!("sha256:{hash}"))
+    }
+
+    /// For what a remapping has changed.
+    pub fn of_remapping(remapping: MappingJobId) -> Self {
+        Self(format!("remapping:{remapping}"))
     }
 
     /// For what a sync has found: the page names the cause, so that a page can tell its own work from a neighbour's.

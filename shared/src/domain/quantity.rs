@@ -1,6 +1,7 @@
 //! How much was sold, exactly: a loaf by weight is 1.25, not something near it.
 
 use std::fmt;
+use std::ops::{Add, Neg};
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
@@ -27,6 +28,9 @@ impl schemars::JsonSchema for Quantity {
 pub struct InvalidQuantity;
 
 impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self(Decimal::ZERO);
+
     /// One piece.
     pub const ONE: Self = Self(Decimal::ONE);
 
@@ -38,6 +42,21 @@ impl Quantity {
     /// The number.
     pub fn value(self) -> Decimal {
         self.0
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+    /// Sums of a shop's day are far from the largest number, at which it stops.
+    fn add(self, other: Self) -> Self {
+        Self::new(self.0.saturating_add(other.0))
+    }
+}
+
+impl Neg for Quantity {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self::new(-self.0)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Our canonical record of a sale or a refund.
 
+use std::collections::HashMap;
+
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
@@ -328,6 +330,15 @@ impl Transaction {
     pub fn assign_products(&mut self, product_of: impl Fn(&str) -> Option<ProductId>) {
         for line in &mut self.line_items {
             line.product_id = line.item_id.as_deref().and_then(&product_of);
+        }
+    }
+
+    /// Says anew what some items are, and leaves the others as they are.
+    pub fn remap_products(&mut self, products: &HashMap<String, Option<ProductId>>) {
+        for line in &mut self.line_items {
+            if let Some(product) = line.item_id.as_ref().and_then(|id| products.get(id)) {
+                line.product_id.clone_from(product);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! signature again. One that is large, or no text that SQS would carry, travels compressed. What a sync has read travels
 //! page by page; live sales and the past have queues of their own, so that the past never delays a sale.
 
+mod mapping_jobs;
 mod orders;
 
 use std::borrow::Cow;
@@ -19,12 +20,15 @@ use crate::domain::{ConfigurationId, Environment, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::telemetry::TraceParent;
 
+pub use mapping_jobs::{MappingJob, MappingJobMessage};
 pub use orders::{OrdersMessage, PageRef};
 
 /// The kind and version of the message that carries a webhook delivery.
 const DELIVERY: &str = "delivery.v1";
 /// The kind and version of the message that carries orders which a sync has read.
 const ORDERS: &str = "orders.v1";
+/// The kind and version of the message that calls for work on mappings.
+const MAPPING_JOB: &str = "mapping-job.v1";
 /// SQS is paid by 64 KiB; below this a message is one unit with room for its attributes.
 const COMPRESS_FROM: usize = 60 * 1024;
 /// Bodies up to 5 MiB are taken in, so nothing of ours unpacks to more.
@@ -117,6 +121,8 @@ pub enum IntakeMessage {
     Delivery(DeliveryMessage),
     /// A sync has read these.
     Orders(OrdersMessage),
+    /// A tenant has said what things are.
+    MappingJob(MappingJobMessage),
 }
 
 /// Reads a message of the queue. Only what we put there ourselves becomes a verified delivery.
@@ -124,6 +130,7 @@ pub fn decode(message: &SqsMessage) -> Result<IntakeMessage, UnreadableMessage> 
     match attribute_of(message, "kind")? {
         DELIVERY => decode_delivery(message).map(IntakeMessage::Delivery),
         ORDERS => orders::decode(message).map(IntakeMessage::Orders),
+        MAPPING_JOB => mapping_jobs::decode(message).map(IntakeMessage::MappingJob),
         other => Err(UnreadableMessage(format!("unknown kind `{other}`"))),
     }
 }

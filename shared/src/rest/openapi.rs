@@ -11,7 +11,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_PAGE, Route};
-use crate::domain::{ConfigurationId, ProviderKind, TenantId, TransactionId};
+use crate::domain::{ConfigurationId, MappingJobId, ProviderKind, TenantId, TransactionId};
 use crate::problem::{Body, Kind};
 
 /// What every route can be answered before it is looked at.
@@ -144,6 +144,14 @@ impl Description {
         self.with_body(schema, false)
     }
 
+    /// Takes a body of another media type as well.
+    pub fn takes_also(mut self, media_type: &str, schema: Value) -> Self {
+        if let Some(request) = &mut self.request {
+            put(request, &["content", media_type], json!({ "schema": schema }));
+        }
+        self
+    }
+
     fn with_body(mut self, schema: Value, is_required: bool) -> Self {
         let content = json!({ "application/json": { "schema": schema } });
         self.request = Some(json!({ "required": is_required, "content": content }));
@@ -157,8 +165,8 @@ impl Description {
 
     /// Answers in any media type.
     pub fn shows(mut self, status: StatusCode, description: &str, media_type: &str, schema: Value) -> Self {
-        let answer = json!({ "description": description, "content": { media_type: { "schema": schema } } });
-        self.answers.insert(status.as_u16(), answer);
+        let answer = self.answers.entry(status.as_u16()).or_insert_with(|| json!({ "description": description }));
+        put(answer, &["content", media_type], json!({ "schema": schema }));
         self
     }
 
@@ -268,6 +276,9 @@ impl Document {
         let (description, schema) = match name {
             "tenant_id" => ("The tenant that the token is for", shapes.asked::<TenantId>()),
             "configuration_id" => ("The configuration", shapes.asked::<ConfigurationId>()),
+            "import_id" => ("The import", shapes.asked::<MappingJobId>()),
+            "remapping_id" => ("The remapping", shapes.asked::<MappingJobId>()),
+            "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
             "secret_id" => ("The webhook secret", shapes.asked::<uuid::Uuid>()),
             "transaction_id" => ("The transaction", shapes.asked::<TransactionId>()),
             "pos_system" => ("The provider", shapes.asked::<ProviderKind>()),

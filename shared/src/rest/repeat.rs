@@ -22,14 +22,7 @@ impl Call {
         coordination: &Coordination,
         work: impl AsyncFnOnce(Option<&Repeatable>) -> Result<Answer, Problem>,
     ) -> Result<Answer, Problem> {
-        if !self.has_header(KEY) {
-            return work(None).await;
-        }
-        // One that is no text must not pass for none: the work would be done twice.
-        let Some(key) = self.header(KEY).filter(|key| is_token(key, MAX_KEY)) else {
-            let message = format!("must be 1 to {MAX_KEY} visible ASCII characters");
-            return Err(Problem::invalid_fields(vec![FieldError::new("Idempotency-Key", message)]));
-        };
+        let Some(key) = self.idempotency_key()? else { return work(None).await };
         let operation = format!("{} {}", self.method(), self.path());
         let request = Repeatable::new(&self.scope, &operation, key, self.body());
         if let Some(answer) = recalled(coordination, &request).await? {
@@ -40,6 +33,18 @@ impl Call {
             Err(problem) if problem.is_repeated() => recalled(coordination, &request).await?.ok_or(problem),
             result => result,
         }
+    }
+
+    /// Under which key this request may be repeated. One that is no text must not pass for none: the work would be done
+    /// twice.
+    pub fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
+        if !self.has_header(KEY) {
+            return Ok(None);
+        }
+        self.header(KEY).filter(|key| is_token(key, MAX_KEY)).map(Some).ok_or_else(|| {
+            let message = format!("must be 1 to {MAX_KEY} visible ASCII characters");
+            Problem::invalid_fields(vec![FieldError::new("Idempotency-Key", message)])
+        })
     }
 
     /// Who calls, for the audit log.

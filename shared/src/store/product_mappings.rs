@@ -166,8 +166,8 @@ impl ProductMappings {
         answer.items().iter().map(|item| Attributes { table: TABLE, item }.parsed("item_id")).collect()
     }
 
-    /// Says what items are from now on: the newest word on an item counts, by `at`. Answers how many rows have changed;
-    /// all of it may be cut off and said again.
+    /// Says what items are from now on: the newest word on an item counts, by `at`. Answers for how many items it was a
+    /// new one; all of it may be cut off and said again, and then counts as before.
     pub async fn map(
         &self,
         scope: &TenantScope,
@@ -179,14 +179,18 @@ impl ProductMappings {
         for batch in changes.chunks(BATCH) {
             let ids = batch.iter().map(|change| change.item_id.as_str()).collect::<BTreeSet<_>>();
             let known = self.find_many(scope, configuration, ids.into_iter(), true).await?;
-            let is_news = |change: &&MappingChange| {
-                let mapped = known.get(&change.item_id).and_then(|row| row.mapped.as_ref());
-                mapped.map(|mapped| &mapped.product_id) != change.product_id.as_ref()
-            };
-            let writes =
-                batch.iter().filter(is_news).map(|change| self.write_mapping(scope, configuration, change, (by, at)));
+            let mapped = |change: &MappingChange| known.get(&change.item_id).and_then(|row| row.mapped.as_ref());
+            let (same, news): (Vec<_>, Vec<_>) = batch
+                .iter()
+                .partition(|change| mapped(change).map(|mapped| &mapped.product_id) == change.product_id.as_ref());
+            let said_before = same.into_iter().filter(|change| mapped(change).is_some_and(|mapped| mapped.at == at));
+            let mut writes = Vec::with_capacity(news.len());
+            for change in news {
+                writes.push(self.write_mapping(scope, configuration, change, (by, at)));
+            }
             let written: Vec<bool> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await?;
-            changed += u64::try_from(written.into_iter().filter(|is_written| *is_written).count()).unwrap_or(u64::MAX);
+            let count = said_before.count() + written.into_iter().filter(|is_written| *is_written).count();
+            changed += u64::try_from(count).unwrap_or(u64::MAX);
         }
         Ok(changed)
     }

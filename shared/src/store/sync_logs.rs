@@ -3,12 +3,15 @@
 //! - `lane#{kind}`: what is under way, its fencing lease, and when somebody must look at it. One run in each lane.
 //! - `run#{run}`: a run that has ended, and how.
 //! - `page#{run}#{number}`: what became of a page's orders. Written once, by whoever has worked on it first.
+//! - `import#{job}`, `imported#{job}#{part}`: mappings that were sent together, and the parts of them.
+//! - `remapping#{job}`, `remapped#{job}#{date}`: what a mapping changes of the past, and day by day.
 //! - `answer#{key}`: where the answer to a repeatable request is kept, as long as it is.
 //!
 //! The watermarks stand in the incremental lane, so that the fence that guards the run guards them in the same write.
 
 mod asked;
 mod lane;
+mod mapping_jobs;
 
 use std::time::Instant;
 
@@ -22,6 +25,7 @@ use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
 
 pub use lane::{Checkpoint, Held, Lane, Watermarks};
+pub use mapping_jobs::Seen;
 
 const TABLE: &str = "sync-logs";
 const FORMAT: u8 = 1;

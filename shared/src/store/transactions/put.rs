@@ -2,11 +2,12 @@
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::HashMap;
 
 use super::decide::{Decision, content_hash, decide};
 use super::row::{key, read_refusal, to_item};
 use super::{Candidate, Item, OutboxMark, PutOutcome, Revision, StoreError, Stored, TransactionKey, Transactions};
-use crate::domain::TenantScope;
+use crate::domain::{EventId, ProductId, TenantScope};
 use crate::store::item::{number, refused_with, time};
 
 /// Attempts before somebody has changed the item each time is no longer bad luck.
@@ -46,6 +47,36 @@ impl Transactions {
                         },
                     }
                 }
+            };
+        }
+        Err(StoreError::Contended)
+    }
+
+    /// Says what the items of a transaction count as, as its next revision. Nothing else of it changes.
+    pub async fn remap(
+        &self,
+        mut known: Stored,
+        products: &HashMap<String, Option<ProductId>>,
+        cause: &EventId,
+        first_resend_after: SignedDuration,
+    ) -> Result<PutOutcome, StoreError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let mut transaction = known.transaction.clone();
+            transaction.remap_products(products);
+            if transaction == known.transaction {
+                return Ok(unchanged(known));
+            }
+            let candidate = Candidate { transaction, observed_at: known.observed_at, cause };
+            let mut next = next_revision(known.key.clone(), Some(&known), &candidate);
+            next.transaction = candidate.transaction;
+            let Err(there) = self.write(&next, Some(&known), first_resend_after).await? else {
+                return Ok(PutOutcome::Recorded(Box::new(next)));
+            };
+            known = match read_refusal(&there)? {
+                Some(stored) if is_written_by(&stored, &next) => return Ok(PutOutcome::Recorded(Box::new(stored))),
+                Some(stored) => stored,
+                // Its configuration is being removed.
+                None => return Ok(unchanged(known)),
             };
         }
         Err(StoreError::Contended)

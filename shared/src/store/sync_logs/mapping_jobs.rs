@@ -1,0 +1,189 @@
+//! Imports of mappings and remappings: how far each is, and its parts.
+//!
+//! A job's row counts its writes, and each write is conditional on the count that was read: two workers that do the same
+//! part advance the job once.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Attributes, FORMAT, Item, KEPT_FOR, SyncLogs, TABLE, key};
+use crate::aws::AwsError;
+use crate::domain::{ConfigurationId, Import, MappingJobId, RemappedDay, Remapping, TenantScope};
+use crate::store::item::{is_made, number, pack, text};
+use crate::store::product_mappings::MappingChange;
+use crate::store::{Page, StoreError, configuration_key};
+
+/// A job as it was read: what is written instead of it must have seen it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen<T> {
+    /// How far it is.
+    pub job: T,
+    writes: u64,
+}
+
+impl SyncLogs {
+    /// Keeps a part of an import. Parts come before the import itself.
+    pub async fn put_import_part(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        (import, part): (MappingJobId, u32),
+        changes: &[MappingChange],
+    ) -> Result<(), StoreError> {
+        let item = row(key(scope, configuration, &part_entry(import, part)), "part", &changes)?;
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        request.send().await.map(drop).map_err(|error| AwsError::new("keep a part of an import", error).into())
+    }
+
+    /// A part of an import; empty if it is gone.
+    pub async fn load_import_part(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        (import, part): (MappingJobId, u32),
+    ) -> Result<Vec<MappingChange>, StoreError> {
+        let item = self.get(key(scope, configuration, &part_entry(import, part))).await?;
+        Ok(item.map(|item| Attributes { table: TABLE, item: &item }.unpacked("part")).transpose()?.unwrap_or_default())
+    }
+
+    /// An import.
+    pub async fn find_import(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        id: MappingJobId,
+    ) -> Result<Option<Seen<Import>>, StoreError> {
+        self.find_job(key(scope, configuration, &import_entry(id))).await
+    }
+
+    /// Writes how far an import is. `false`: somebody has written it since `seen` was read, or before a new one.
+    pub async fn save_import(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        import: &Import,
+        seen: Option<&Seen<Import>>,
+    ) -> Result<bool, StoreError> {
+        let writes = seen.map(|seen| seen.writes);
+        self.save_job(key(scope, configuration, &import_entry(import.id)), import, writes).await
+    }
+
+    /// A remapping.
+    pub async fn find_remapping(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        id: MappingJobId,
+    ) -> Result<Option<Seen<Remapping>>, StoreError> {
+        self.find_job(key(scope, configuration, &remapping_entry(id))).await
+    }
+
+    /// Writes how far a remapping is. `false`: somebody has written it since `seen` was read, or before a new one.
+    pub async fn save_remapping(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        remapping: &Remapping,
+        seen: Option<&Seen<Remapping>>,
+    ) -> Result<bool, StoreError> {
+        let writes = seen.map(|seen| seen.writes);
+        self.save_job(key(scope, configuration, &remapping_entry(remapping.id)), remapping, writes).await
+    }
+
+    /// Writes what a remapping changes on a day.
+    pub async fn put_remapped_day(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        remapping: MappingJobId,
+        day: &RemappedDay,
+    ) -> Result<(), StoreError> {
+        let item = row(key(scope, configuration, &day_entry(remapping, day.business_date)), "day", day)?;
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        request.send().await.map(drop).map_err(|error| AwsError::new("write a remapped day", error).into())
+    }
+
+    /// What a remapping changes on a day, if it changes anything.
+    pub async fn find_remapped_day(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        remapping: MappingJobId,
+        date: Date,
+    ) -> Result<Option<RemappedDay>, StoreError> {
+        let item = self.get(key(scope, configuration, &day_entry(remapping, date))).await?;
+        item.map(|item| Attributes { table: TABLE, item: &item }.unpacked("day")).transpose()
+    }
+
+    /// The days that a remapping changes, the first day first, from after `start_after`.
+    pub async fn list_remapped_days(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        remapping: MappingJobId,
+        limit: i32,
+        start_after: Option<Date>,
+    ) -> Result<Page<RemappedDay, Date>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("configuration_key = :configuration AND begins_with(entry, :days)")
+            .expression_attribute_values(":configuration", text(configuration_key(scope, configuration)))
+            .expression_attribute_values(":days", text(format!("remapped#{remapping}#")))
+            .set_exclusive_start_key(start_after.map(|date| key(scope, configuration, &day_entry(remapping, date))))
+            .limit(limit)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("list remapped days", error))?;
+        let days = answer.items().iter().map(|item| Attributes { table: TABLE, item }.unpacked("day"));
+        let days: Vec<RemappedDay> = days.collect::<Result<_, _>>()?;
+        let next = answer.last_evaluated_key().and_then(|_| days.last()).map(|day| day.business_date);
+        Ok(Page { items: days, next })
+    }
+
+    async fn find_job<T: DeserializeOwned>(&self, key: Item) -> Result<Option<Seen<T>>, StoreError> {
+        let Some(item) = self.get(key).await? else { return Ok(None) };
+        let item = Attributes { table: TABLE, item: &item };
+        Ok(Some(Seen { job: item.unpacked("job")?, writes: item.number("writes")? }))
+    }
+
+    async fn save_job(&self, key: Item, job: &impl Serialize, seen: Option<u64>) -> Result<bool, StoreError> {
+        let mut item = row(key, "job", job)?;
+        item.insert("writes".into(), number(seen.unwrap_or(0) + 1));
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let request = match seen {
+            Some(writes) => request
+                .condition_expression("writes = :seen")
+                .expression_attribute_values(":seen", AttributeValue::N(writes.to_string())),
+            None => request.condition_expression("attribute_not_exists(entry)"),
+        };
+        is_made(request.send().await, "write a mapping job")
+    }
+}
+
+fn row(mut item: Item, name: &str, value: &impl Serialize) -> Result<Item, StoreError> {
+    item.insert("format".into(), number(FORMAT));
+    item.insert(name.to_owned(), pack(value)?);
+    item.insert("expires_at".into(), number((Timestamp::now() + KEPT_FOR).as_second()));
+    Ok(item)
+}
+
+fn import_entry(import: MappingJobId) -> String {
+    format!("import#{import}")
+}
+
+fn part_entry(import: MappingJobId, part: u32) -> String {
+    format!("imported#{import}#{part:06}")
+}
+
+fn remapping_entry(remapping: MappingJobId) -> String {
+    format!("remapping#{remapping}")
+}
+
+fn day_entry(remapping: MappingJobId, date: Date) -> String {
+    format!("remapped#{remapping}#{date}")
+}
