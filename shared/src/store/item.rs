@@ -35,8 +35,12 @@ pub(super) fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
 /// A time as text that sorts like time: always milliseconds, always UTC.
 pub(super) fn time(at: Timestamp) -> AttributeValue {
     const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-    let at = at.round(Unit::Millisecond).unwrap_or(at);
-    AttributeValue::S(PRINTER.timestamp_to_string(&at))
+    AttributeValue::S(PRINTER.timestamp_to_string(&as_kept(at)))
+}
+
+/// A time as it comes back.
+pub(super) fn as_kept(at: Timestamp) -> Timestamp {
+    at.round(Unit::Millisecond).unwrap_or(at)
 }
 
 /// In which of `shards` partitions an index of what is due has this configuration.

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
+use super::item::{Attributes, Item, as_kept, batch_get, is_made, number, purge, text, time};
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{CatalogItem, ConfigurationId, ProductId, SyncCounts, TenantScope};
@@ -175,7 +175,7 @@ impl ProductMappings {
         changes: &[MappingChange],
         (by, at): (&str, Timestamp),
     ) -> Result<u64, StoreError> {
-        let mut changed = 0;
+        let (at, mut changed) = (as_kept(at), 0);
         for batch in changes.chunks(BATCH) {
             let ids = batch.iter().map(|change| change.item_id.as_str()).collect::<BTreeSet<_>>();
             let known = self.find_many(scope, configuration, ids.into_iter(), true).await?;

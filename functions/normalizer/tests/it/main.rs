@@ -6,6 +6,7 @@
 mod batches;
 mod bench;
 mod crashes;
+mod mapping_jobs;
 mod pages;
 mod sync_page;
 mod toast;

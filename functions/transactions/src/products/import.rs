@@ -161,7 +161,8 @@ fn read_json(mappings: Vec<Value>) -> Rows {
 fn read_csv(body: &[u8]) -> Rows {
     let mut rows = Rows::default();
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    let head = body.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    let body = &with_unix_lines(body)[..];
+    let head = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| head.contains(delimiter)).unwrap_or(b',');
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(body);
     let column = match reader.headers() {
@@ -195,6 +196,19 @@ fn read_csv(body: &[u8]) -> Rows {
         }
     }
     rows
+}
+
+/// The reader counts a `\r\n` to the line after it.
+fn with_unix_lines(body: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(body.len());
+    let mut rest = body.iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        if byte == b'\r' {
+            rest.next_if_eq(&b'\n');
+        }
+        lines.push(if byte == b'\r' { b'\n' } else { byte });
+    }
+    lines
 }
 
 fn reason(error: &csv::Error) -> String {
@@ -238,6 +252,12 @@ mod tests {
 
     #[test]
     fn three_bad_rows_of_fifty_thousand_are_named_with_their_lines() {
+        for end_of_line in ["\n", "\r\n", "\r"] {
+            three_bad_rows(end_of_line);
+        }
+    }
+
+    fn three_bad_rows(end_of_line: &str) {
         let mut table = String::from("\u{FEFF}item_id,name,product_id\n");
         for number in 2..=50_001 {
             table.push_str(&match number {
@@ -247,7 +267,7 @@ mod tests {
                 _ => format!("item-{number},\"Bun \"\"{number}\"\"\",p-{number}\n"),
             });
         }
-        let rows = read_csv(table.as_bytes());
+        let rows = read_csv(table.replace('\n', end_of_line).as_bytes());
         assert_eq!(
             places(&rows),
             [

@@ -14,6 +14,7 @@ mod api;
 mod control;
 mod doorbell;
 mod doors;
+mod mappings;
 mod openapi;
 mod outages;
 mod published_keys;
