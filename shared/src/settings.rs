@@ -45,6 +45,11 @@ impl Reader<'_> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
+    /// `true` or `false`, which must be there.
+    pub fn flag(&self, name: &str) -> bool {
+        self.number(name)
+    }
+
     /// A number that must be there.
     pub fn number<N: FromStr + Default>(&self, name: &str) -> N {
         self.optional(name).and_then(|value| value.parse().ok()).unwrap_or_else(|| {

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use lambda_runtime::LambdaEvent;
 use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
-use shared::aws::{AwsError, SdkConfig};
+use shared::aws::SdkConfig;
 use shared::providers::ProviderError;
 use shared::queue::intake::IntakeQueue;
 use shared::queue::sales::{SalesQueue, Urgency};
@@ -30,7 +30,7 @@ use shared::telemetry::TraceParent;
 
 use batch::Batch;
 use products::Products;
-use work::Later;
+use work::{Later, Stop};
 
 /// What is left of the time for telling SQS which messages to deliver again.
 const RESERVE: Duration = Duration::from_millis(700);
@@ -45,6 +45,7 @@ pub struct Settings {
     intake_queue_url: String,
     intake_backfill_queue_url: String,
     sales_queue_url: String,
+    sales_domain_answers: bool,
     first_resend_after: SignedDuration,
 }
 
@@ -60,6 +61,7 @@ impl Settings {
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
             intake_backfill_queue_url: r.text("INTAKE_BACKFILL_QUEUE_URL"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
+            sales_domain_answers: r.flag("SALES_DOMAIN_ANSWERS"),
             first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
         }
     }
@@ -92,24 +94,28 @@ impl App {
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
             intake_backfill: IntakeQueue::new(sqs.clone(), settings.intake_backfill_queue_url),
-            sales: SalesQueue::new(sqs, settings.sales_queue_url),
+            sales: SalesQueue::new(sqs, settings.sales_queue_url, settings.sales_domain_answers),
             first_resend_after: settings.first_resend_after,
         })
     }
 }
 
 impl App {
+    /// Sends a revision that was written.
+    async fn send_sale(&self, revision: &Stored, trace: &TraceParent) -> Result<(), Stop> {
+        self.sales.send(revision, trace).await?;
+        Ok(self.sales.settle(&self.transactions, &[revision]).await?)
+    }
+
     /// Sends revisions that were written. Answers how many of them the queue did not take: the sweeper sends those.
-    async fn send_sales(
-        &self,
-        revisions: &[&Stored],
-        urgency: Urgency,
-        trace: &TraceParent,
-    ) -> Result<usize, AwsError> {
+    async fn send_sales(&self, revisions: &[&Stored], urgency: Urgency, trace: &TraceParent) -> Result<usize, Later> {
         let refused = self.sales.send_many(revisions, urgency, trace).await?;
         for refused in &refused {
             tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
         }
+        let is_sent = |stored: &&&Stored| refused.iter().all(|it| it.id != stored.transaction.id);
+        let sent: Vec<&Stored> = revisions.iter().filter(is_sent).copied().collect();
+        self.sales.settle(&self.transactions, &sent).await?;
         Ok(refused.len())
     }
 }

@@ -234,11 +234,14 @@ fn hash_of(ids: &BTreeSet<TransactionId>) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// An item, what it counted as and what it counts as, in a currency.
+type ChangeKey = (String, Option<ProductId>, Option<ProductId>, &'static str);
+
 /// What would change on a day.
 #[derive(Default)]
 struct Tally {
     ids: BTreeSet<TransactionId>,
-    changes: BTreeMap<(String, Option<ProductId>, Option<ProductId>, &'static str), ProductChange>,
+    changes: BTreeMap<ChangeKey, ProductChange>,
 }
 
 impl Tally {

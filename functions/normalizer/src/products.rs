@@ -16,10 +16,13 @@ const MOST: usize = 20_000;
 /// DynamoDB reads no more at once.
 const READS_AT_ONCE: usize = 100;
 
+/// What an item is, and when that was read.
+type Known = (Option<ProductId>, Instant);
+
 /// What things are, as far as it is known.
 pub struct Products {
     mappings: ProductMappings,
-    known: Mutex<HashMap<(ConfigurationId, String), (Option<ProductId>, Instant)>>,
+    known: Mutex<HashMap<(ConfigurationId, String), Known>>,
 }
 
 impl Products {

@@ -49,9 +49,9 @@ impl Errand<'_> {
                 app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
             }
             match app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await? {
-                PutOutcome::Recorded(stored) => app.sales.send(&stored, self.trace).await?,
+                PutOutcome::Recorded(stored) => app.send_sale(&stored, self.trace).await?,
                 // Work that was begun before may have ended between the write and the sending.
-                PutOutcome::Unanswered(stored) if self.attempt > 1 => app.sales.send(&stored, self.trace).await?,
+                PutOutcome::Unanswered(stored) if self.attempt > 1 => app.send_sale(&stored, self.trace).await?,
                 PutOutcome::Stale(stored) if stored.transaction.source_version == transaction.source_version => {
                     put = Put::Tied;
                 }

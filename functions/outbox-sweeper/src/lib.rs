@@ -4,20 +4,21 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Context;
-use shared::queue::SendError;
-use shared::queue::sales::SalesQueue;
+use shared::aws::AwsError;
+use shared::queue::sales::{SalesQueue, Urgency};
 use shared::store::StoreError;
-use shared::store::transactions::{TransactionKey, Transactions};
+use shared::store::transactions::{OutboxMark, Stored, TransactionKey, Transactions};
 use shared::telemetry::TraceParent;
 
 /// Nobody waits longer than this for the next attempt.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
-/// After so many attempts a person should look at the sales domain.
-const OVERDUE_AFTER: u32 = 5;
-/// Items of one query.
-const PAGE: i32 = 50;
+/// Items of one query: what DynamoDB reads at once.
+const PAGE: i32 = 100;
+/// Each mark waits for the table some milliseconds.
+const WRITES_AT_ONCE: usize = 8;
 /// What is left of the time when no further item is begun.
 const RESERVE: Duration = Duration::from_secs(5);
 
@@ -39,15 +40,26 @@ pub enum SweepError {
     Store(#[from] StoreError),
     /// The queue failed.
     #[error(transparent)]
-    Send(#[from] SendError),
+    Send(#[from] AwsError),
+}
+
+/// What a sweep has done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Transactions that were sent again.
+    pub resent: usize,
+    /// Those of them that have been sent so often that a person should look at the sales domain.
+    pub overdue: usize,
+    /// Transactions that the queue did not take.
+    pub refused: usize,
 }
 
 /// Sends again everything that is due, or as much as there is time for.
-pub async fn sweep(app: &App, context: &Context) -> Result<(), SweepError> {
+pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let now = Timestamp::now();
-    let (mut resent, mut overdue, mut failed) = (0_u32, 0_u32, 0_u32);
+    let mut swept = Swept::default();
     // Another shard first each time, so that none waits for ever when there is more due than time.
     let shards = Transactions::outbox_shards();
     let first = usize::try_from(now.as_second() / 60).unwrap_or(0) % shards.len();
@@ -55,44 +67,48 @@ pub async fn sweep(app: &App, context: &Context) -> Result<(), SweepError> {
         let mut position = None;
         loop {
             let due = app.transactions.list_due(shard, now, PAGE, position).await?;
-            for key in &due.items {
-                if Instant::now() >= deadline {
-                    break 'shards;
-                }
-                match send_again(app, key).await {
-                    Ok(attempts) => {
-                        resent += u32::from(attempts > 0);
-                        overdue += u32::from(attempts >= OVERDUE_AFTER);
-                    }
-                    // One that cannot be sent must not hold up the others.
-                    Err(error) => {
-                        failed += 1;
-                        tracing::error!(transaction.id = %key.transaction_id, error = ?error, "a transaction could not be sent again");
-                    }
-                }
+            if Instant::now() >= deadline {
+                break 'shards;
             }
+            send_again(app, &due.items, &mut swept).await?;
             position = due.next;
             if position.is_none() {
                 break;
             }
         }
     }
-    tracing::info!(resent, overdue, failed, "swept the outbox");
+    let Swept { resent, overdue, refused } = swept;
+    tracing::info!(resent, overdue, refused, "swept the outbox");
     if overdue > 0 {
         tracing::error!(overdue, "the sales domain does not acknowledge");
     }
-    Ok(())
+    Ok(swept)
 }
 
-/// Sends one transaction again. Answers how often that has been done.
-async fn send_again(app: &App, key: &TransactionKey) -> Result<u32, SweepError> {
+/// Sends some transactions again, ten in each call. One that the queue does not take does not hold up the others.
+async fn send_again(app: &App, due: &[TransactionKey], swept: &mut Swept) -> Result<(), SweepError> {
     // The index may lag: it may have been answered, or revised and sent, a moment ago.
-    let Some(stored) = app.transactions.find(key).await? else { return Ok(0) };
-    let Some(mark) = stored.outbox else { return Ok(0) };
-    app.sales.send(&stored, &TraceParent::generate()).await?;
-    let attempts = mark.attempts.saturating_add(1);
-    app.transactions.postpone(&stored, attempts, Timestamp::now() + wait(app.first_resend_after, attempts)).await?;
-    Ok(attempts)
+    let found = app.transactions.find_many(due).await?;
+    let marked: Vec<&Stored> = found.iter().filter(|stored| stored.outbox.is_some()).collect();
+    let refused = app.sales.send_many(&marked, Urgency::Past, &TraceParent::generate()).await?;
+    for refused in &refused {
+        tracing::error!(transaction.id = %refused.id, code = refused.code, "a transaction could not be sent again");
+    }
+    let is_sent = |stored: &&Stored| refused.iter().all(|it| it.id != stored.transaction.id);
+    let sent: Vec<&Stored> = marked.into_iter().filter(is_sent).collect();
+    let mut writes = Vec::with_capacity(sent.len());
+    for stored in &sent {
+        let attempts = stored.outbox.map_or(0, |mark| mark.attempts).saturating_add(1);
+        swept.overdue += usize::from(OutboxMark { attempts }.is_overdue());
+        let due_at = Timestamp::now() + wait(app.first_resend_after, attempts);
+        writes.push(app.transactions.postpone(stored, attempts, due_at));
+    }
+    let written: Result<Vec<_>, StoreError> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
+    written?;
+    app.sales.settle(&app.transactions, &sent).await?;
+    swept.resent += sent.len();
+    swept.refused += refused.len();
+    Ok(())
 }
 
 fn wait(first: SignedDuration, attempts: u32) -> SignedDuration {

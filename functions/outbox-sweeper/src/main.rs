@@ -11,15 +11,18 @@ use shared::store::transactions::Transactions;
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let config = shared::aws::config_from_env()?;
-    let (table, queue, first_resend_after) = Reader::from_env(|r| {
+    let (table, (queue, is_answered), first_resend_after) = Reader::from_env(|r| {
         let seconds = r.number("OUTBOX_FIRST_RESEND_SECONDS");
-        (r.text("TRANSACTIONS_TABLE"), r.text("SALES_QUEUE_URL"), SignedDuration::from_secs(seconds))
+        let queue = (r.text("SALES_QUEUE_URL"), r.flag("SALES_DOMAIN_ANSWERS"));
+        (r.text("TRANSACTIONS_TABLE"), queue, SignedDuration::from_secs(seconds))
     })?;
     let app = &App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), table),
-        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue, is_answered),
         first_resend_after,
     };
-    run(service_fn(async |event: LambdaEvent<serde_json::Value>| sweep(app, &event.context).await.map_err(Error::from)))
-        .await
+    run(service_fn(async |event: LambdaEvent<serde_json::Value>| {
+        sweep(app, &event.context).await.map(drop).map_err(Error::from)
+    }))
+    .await
 }

@@ -4,6 +4,7 @@ mod list;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod products;
+mod resend;
 mod view;
 
 use http::StatusCode;
@@ -16,7 +17,7 @@ use shared::secrets::Secret;
 use shared::store::configurations::{Configurations, Filter};
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
-use shared::store::transactions::{TransactionKey, Transactions};
+use shared::store::transactions::{Stored, TransactionKey, Transactions};
 use view::TransactionView;
 
 /// More connections than most tenants have, and DynamoDB's own limit for one read of many items.
@@ -29,6 +30,10 @@ pub enum Operation {
     List,
     /// Shows one.
     Get,
+    /// Sends one that was rejected again.
+    ResendOne,
+    /// Sends what was rejected again.
+    ResendMany,
     /// Lists what a till sells.
     ListProductMappings,
     /// Takes mappings that were sent together.
@@ -66,6 +71,18 @@ pub const ROUTES: &[Route<Operation>] = &[
         path: "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}",
         role: Some(Role::Read),
         operation: Operation::Get,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}/resend",
+        role: Some(Role::Write),
+        operation: Operation::ResendOne,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/transactions/resend",
+        role: Some(Role::Write),
+        operation: Operation::ResendMany,
     },
     Route {
         method: "GET",
@@ -162,6 +179,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
     answer(request, async |call: Call| match call.operation(ROUTES)? {
         Operation::List => list::list(app, &call).await,
         Operation::Get => get(app, &call).await,
+        Operation::ResendOne => resend::one(app, &call).await,
+        Operation::ResendMany => resend::many(app, &call).await,
         Operation::ListProductMappings => products::list(app, &call).await,
         Operation::ImportProductMappings => products::import::begin(app, &call).await,
         Operation::GetImport => products::import::get(app, &call).await,
@@ -178,7 +197,11 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
 }
 
 async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
-    let transaction_id: TransactionId = call.path_id("transaction_id", "transaction")?;
+    let found = find(app, call, call.path_id("transaction_id", "transaction")?).await?;
+    Answer::json(StatusCode::OK, &TransactionView::new(&found))
+}
+
+async fn find(app: &App, call: &Call, transaction_id: TransactionId) -> Result<Stored, Problem> {
     // The id does not say through which connection it came; a tenant has few.
     let keys: Vec<TransactionKey> = configurations(app, &call.scope)
         .await?
@@ -187,8 +210,8 @@ async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
         .collect();
     for keys in keys.chunks(100) {
         let found = app.transactions.find_many(keys).await.map_err(|error| unavailable(&error))?;
-        if let Some(found) = found.first() {
-            return Answer::json(StatusCode::OK, &TransactionView::new(found));
+        if let Some(found) = found.into_iter().next() {
+            return Ok(found);
         }
     }
     Err(Problem::not_found("transaction"))

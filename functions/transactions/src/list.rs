@@ -1,6 +1,9 @@
 //! A tenant's transactions, connection by connection, newest first in each.
 
+use std::str::FromStr;
+
 use http::StatusCode;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use shared::domain::{ConfigurationId, ExternalOrderId, TransactionId};
@@ -13,11 +16,21 @@ use crate::{App, configurations};
 
 pub(crate) const DEFAULT_PAGE: i32 = 50;
 
-/// After which transaction the next page starts.
+/// After which transaction the next page starts, and when that was rejected if those are listed.
 #[derive(Serialize, Deserialize)]
 struct Position {
     configuration: ConfigurationId,
-    after: Option<TransactionId>,
+    after: Option<(TransactionId, Option<Timestamp>)>,
+}
+
+/// Those that the sales domain cannot take.
+struct Rejected;
+
+impl FromStr for Rejected {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == "rejected" { Ok(Self) } else { Err(()) }
+    }
 }
 
 /// One page.
@@ -26,9 +39,15 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let configuration_id = parameters.get::<ConfigurationId>("configuration_id", "a UUID");
     let business_date = parameters.get::<Date>("business_date", "a date, YYYY-MM-DD");
     let order_id = parameters.get::<ExternalOrderId>("order_id", "the till's id of an order");
+    let rejected = parameters.get::<Rejected>("sales", "`rejected`");
+    if rejected.is_some() && (business_date.is_some() || order_id.is_some()) {
+        parameters.refuse("sales", "goes with `configuration_id` only");
+    }
     let limit = parameters.limit(DEFAULT_PAGE);
     let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
-    let cursors = Cursors::new(key, &call.scope, format!("transactions {configuration_id:?} {business_date:?}"));
+    let cursors = Cursors::new(key, &call.scope, {
+        format!("transactions {configuration_id:?} {business_date:?} {}", rejected.is_some())
+    });
     let mut position = parameters.cursor::<Position>(&cursors);
     parameters.finish()?;
 
@@ -52,11 +71,22 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
             return answer(&found, Some(next));
         }
         let after = position.take().filter(|at| at.configuration == configuration).and_then(|at| at.after);
-        let page = app.transactions.list(&call.scope, configuration, business_date, wanted, after).await;
-        let page = page.map_err(|error| unavailable(&error))?;
-        found.extend(page.items);
-        if page.next.is_some() {
-            let next = cursors.write(&Position { configuration, after: page.next })?;
+        let (items, next) = if rejected.is_some() {
+            let after = after.and_then(|(id, at)| Some((id, at?)));
+            let page = app.transactions.list_rejected(&call.scope, configuration, wanted, after).await;
+            let page = page.map_err(|error| unavailable(&error))?;
+            let keys: Vec<TransactionKey> = page.items.into_iter().map(|entry| entry.key).collect();
+            let items = app.transactions.find_many(&keys).await.map_err(|error| unavailable(&error))?;
+            (items, page.next.map(|(id, at)| (id, Some(at))))
+        } else {
+            let after = after.map(|(id, _)| id);
+            let page = app.transactions.list(&call.scope, configuration, business_date, wanted, after).await;
+            let page = page.map_err(|error| unavailable(&error))?;
+            (page.items, page.next.map(|id| (id, None)))
+        };
+        found.extend(items);
+        if next.is_some() {
+            let next = cursors.write(&Position { configuration, after: next })?;
             return answer(&found, Some(next));
         }
     }

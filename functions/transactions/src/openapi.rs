@@ -11,6 +11,7 @@ use crate::Operation;
 use crate::list::DEFAULT_PAGE;
 use crate::products::unmapped::{self, Unmapped};
 use crate::products::{self, ItemBody, ProductView, import, remap, suggest};
+use crate::resend::{Resend, ResendBody};
 use crate::view::TransactionView;
 
 /// Describes one operation.
@@ -21,6 +22,11 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .query("configuration_id", "Of this configuration only", shapes.asked::<ConfigurationId>())
                 .query("business_date", "Of this accounting day only", json!({ "type": "string", "format": "date" }))
                 .query("order_id", "Of this order only, by the till's id", shapes.asked::<ExternalOrderId>())
+                .query(
+                    "sales",
+                    "Only what the sales domain has rejected",
+                    json!({ "type": "string", "enum": ["rejected"] }),
+                )
                 .paged(DEFAULT_PAGE)
                 .answers(StatusCode::OK, "A page", shapes.answered::<Page<TransactionView<'_>>>())
                 .leads_to(
@@ -35,6 +41,18 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             "The transaction",
             shapes.answered::<TransactionView<'_>>(),
         ),
+        Operation::ResendOne => {
+            Description::new("resend_transaction", "Sends a transaction again that the sales domain has rejected")
+                .answers(StatusCode::ACCEPTED, "It is sent within a minute", shapes.answered::<Resend>())
+                .may([Kind::Conflict])
+        }
+        Operation::ResendMany => {
+            Description::new("resend_rejected", "Counts what the sales domain has rejected, or sends it again")
+                .takes(shapes.asked::<ResendBody>())
+                .answers(StatusCode::OK, "So many match", shapes.answered::<Resend>())
+                .answers(StatusCode::ACCEPTED, "They are sent within a minute", shapes.answered::<Resend>())
+                .may([Kind::Conflict])
+        }
         Operation::ListProductMappings => {
             Description::new("list_product_mappings", "Lists what a till sells, and what the tenant calls it")
                 .paged(products::DEFAULT_PAGE)

@@ -14,6 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use shared::access::{TokenError, Tokens};
 use shared::app::Connections;
+use shared::queue::SendError;
+use shared::queue::sales::SalesQueue;
 use shared::store::StoreError;
 use shared::store::configurations::{CommitError, Configurations};
 use shared::store::product_mappings::ProductMappings;
@@ -35,6 +37,7 @@ pub struct App {
     transactions: Transactions,
     logs: WebhookLogs,
     product_mappings: ProductMappings,
+    sales: SalesQueue,
     settle: SignedDuration,
 }
 
@@ -43,10 +46,11 @@ impl App {
     pub fn new(
         connections: Connections,
         (transactions, logs, product_mappings): (Transactions, WebhookLogs, ProductMappings),
+        sales: SalesQueue,
         settle: SignedDuration,
     ) -> Self {
         let tokens = connections.tokens("upkeep");
-        Self { connections, tokens, transactions, logs, product_mappings, settle }
+        Self { connections, tokens, transactions, logs, product_mappings, sales, settle }
     }
 }
 
@@ -94,6 +98,9 @@ pub enum UpkeepError {
     /// A change was refused.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The sales domain was not told.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// KMS failed.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -11,8 +11,10 @@ use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::domain::{Configuration, Deletion, DeletionStep};
 use shared::providers::{ProviderError, Revocation};
+use shared::queue::sales::{ConfigurationErased, ErasedEvent};
 use shared::store::audit::Actor;
 use shared::store::configurations::SealedConfiguration;
+use shared::telemetry::TraceParent;
 use shared::vault::VaultError;
 
 use crate::{App, UpkeepError};
@@ -137,8 +139,12 @@ async fn purge(
     Ok((purged, is_done))
 }
 
+/// Tells the sales domain, then leaves the tombstone: a crash between the two tells it once more.
 async fn bury(app: &App, found: &SealedConfiguration, purged: &Deletion) -> Result<(), UpkeepError> {
     let (scope, configuration) = (&found.scope, &found.configuration);
+    let erased = ConfigurationErased { configuration_id: configuration.id, transactions: purged.transactions };
+    let event = ErasedEvent::of(scope, configuration.provider, erased, &TraceParent::generate());
+    app.sales.send_event(&event).await?;
     app.connections.changes.bury(scope, configuration, purged, &Actor::service("upkeep")).await?;
     tracing::info!(
         tenant.id = %scope.tenant_id(),

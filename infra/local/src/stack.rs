@@ -291,7 +291,11 @@ fn command(python: &Path, options: &StackOptions, folder: &Path) -> Command {
     if let Some(endpoint) = &options.function_endpoint {
         command.args(["--function-endpoint", endpoint]);
     }
-    let mut parameters = BTreeMap::from([("JwtIssuer".to_owned(), ISSUER.to_owned())]);
+    let mut parameters = BTreeMap::from([
+        ("JwtIssuer".to_owned(), ISSUER.to_owned()),
+        // The stand-in for the sales domain is the emulator's root.
+        ("SalesDomainRoleArn".to_owned(), "arn:aws:iam::000000000000:root".to_owned()),
+    ]);
     parameters.extend(options.parameters.clone());
     for (name, value) in parameters {
         command.args(["--parameter", &format!("{name}={value}")]);

@@ -8,12 +8,14 @@ mod reply;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry, SendMessageBatchResultEntry};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::{MAX_MESSAGE, ROOM_FOR_ATTRIBUTES, SendError, attribute};
 use crate::aws::AwsError;
 use crate::domain::TransactionId;
-use crate::store::transactions::Stored;
+use crate::store::StoreError;
+use crate::store::transactions::{Stored, Transactions};
 use crate::telemetry::TraceParent;
 
 pub use event::{
@@ -27,17 +29,32 @@ pub use reply::{
 
 /// SQS takes no more messages in one call.
 const BATCH: usize = 10;
+/// Each write waits for the table some milliseconds.
+const WRITES_AT_ONCE: usize = 8;
 
 /// The queue to the sales domain.
 pub struct SalesQueue {
     client: Client,
     url: String,
+    is_answered: bool,
 }
 
 impl SalesQueue {
-    /// `url`: the queue's.
-    pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
+    /// `url`: the queue's. `is_answered`: whether the sales domain says what it has taken.
+    pub fn new(client: Client, url: String, is_answered: bool) -> Self {
+        Self { client, url, is_answered }
+    }
+
+    /// Where nobody answers, what was sent is done.
+    pub async fn settle(&self, transactions: &Transactions, sent: &[&Stored]) -> Result<(), StoreError> {
+        if self.is_answered {
+            return Ok(());
+        }
+        let mut writes = Vec::with_capacity(sent.len());
+        for stored in sent {
+            writes.push(transactions.settle_sent(stored));
+        }
+        stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await
     }
 
     /// Sends one revision in full.

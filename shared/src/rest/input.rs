@@ -178,6 +178,11 @@ impl Parameters {
         parsed
     }
 
+    /// Notes an error of our own about a parameter.
+    pub fn refuse(&mut self, name: &str, message: impl ToString) {
+        self.errors.push(FieldError::new(name, message));
+    }
+
     /// How many items a page shall have.
     pub fn limit(&mut self, default: i32) -> i32 {
         const EXPECTED: &str = "a number from 1 to 100";

@@ -29,7 +29,7 @@ fn app(stack: &Stack, proxy: &Proxy) -> App {
     let (config, output) = (stack.config_at(proxy.url()), |name: &str| stack.output(name).unwrap().to_owned());
     App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), output("TransactionsTable")),
-        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl")),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl"), true),
         first_resend_after: MUCH_LATER,
     }
 }

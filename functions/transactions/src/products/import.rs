@@ -212,13 +212,10 @@ fn with_unix_lines(body: &[u8]) -> Vec<u8> {
 }
 
 fn reason(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("has {len} columns, and the first line has {expected_len}")
-        }
-        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
-        _ => error.to_string(),
+    if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        return format!("has {len} columns, and the first line has {expected_len}");
     }
+    if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) { "is not UTF-8".to_owned() } else { error.to_string() }
 }
 
 #[cfg(test)]

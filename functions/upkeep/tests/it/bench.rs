@@ -11,6 +11,7 @@ use reqwest::Method;
 use sandbox::{Sandbox, SandboxOptions, Vendor};
 use serde_json::{Value, json};
 use shared::app::{ConnectionSettings, Connections};
+use shared::queue::sales::SalesQueue;
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::product_mappings::ProductMappings;
@@ -73,7 +74,23 @@ impl Bench {
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));
         let logs = WebhookLogs::new(client.clone(), table("WEBHOOK_LOGS_TABLE"), 30);
         let product_mappings = ProductMappings::new(client, table("PRODUCT_MAPPINGS_TABLE"));
-        App::new(connections, (transactions, logs, product_mappings), SignedDuration::ZERO)
+        let sales = SalesQueue::new(aws_sdk_sqs::Client::new(&config), table("SALES_QUEUE_URL"), true);
+        App::new(connections, (transactions, logs, product_mappings), sales, SignedDuration::ZERO)
+    }
+
+    /// The event about a subject that waits in the sales queue.
+    pub async fn told_sales_domain(&self, subject: &str) -> Value {
+        let client = aws_sdk_sqs::Client::new(&self.bakery.stack.config());
+        let url = self.bakery.stack.output("SalesQueueUrl").unwrap();
+        for _ in 0..20 {
+            let received = client.receive_message().queue_url(url).max_number_of_messages(10).wait_time_seconds(1);
+            let events = received.send().await.unwrap().messages.unwrap_or_default();
+            let events = events.iter().map(|message| serde_json::from_str::<Value>(message.body().unwrap()).unwrap());
+            if let Some(event) = events.into_iter().find(|event| event["subject"] == subject) {
+                return event;
+            }
+        }
+        panic!("nothing about {subject}");
     }
 
     /// Connects a merchant with this provider by OAuth.

@@ -112,6 +112,9 @@ async fn nothing_is_left_but_the_tombstone_and_the_audit_rows() {
     let ids = BTreeSet::from(["tenant_id", "configuration_id", "deleted_at", "transactions", "deliveries"]);
     assert_eq!(names, ids);
     assert_eq!(tombstone["transactions"], AttributeValue::N("60".into()));
+    // The sales domain knows what it may forget, too.
+    let told = bench.told_sales_domain(&id).await;
+    assert_eq!((&told["type"], &told["data"]["transactions"]), (&json!("pos.configuration.erased.v1"), &json!(60)));
     for (_, row) in after.iter().filter(|(table, _)| *table == "AuditLogTable") {
         assert!(!format!("{row:?}").contains("secret bakery"), "{row:?}");
     }

@@ -268,14 +268,14 @@ async fn a_reply_that_cannot_be_taken_is_parked_with_its_reason() {
     let before = transaction(&api, &sale.order_id, "answered", is_answered).await;
     let reply = |tenant: &str, id: &Value, revision: u64| replies.accepted(tenant, id, revision, "another record");
     let (revision, id) = (before["revision"].as_u64().unwrap(), &before["id"]);
-    let mut rejected = reply(TENANT, id, revision);
-    rejected["type"] = json!("sales.transaction.rejected.v1");
+    let mut eaten = reply(TENANT, id, revision);
+    eaten["type"] = json!("sales.transaction.eaten.v1");
     let mut nameless = reply(TENANT, id, revision);
     nameless["data"].as_object_mut().unwrap().remove("sales_record_id");
     let unsent = "no such revision was ever sent";
     for (body, reason) in [
         (format!("not JSON {}", uuid::Uuid::new_v4()), "unreadable message"),
-        (rejected.to_string(), "unknown type `sales.transaction.rejected.v1`"),
+        (eaten.to_string(), "unknown type `sales.transaction.eaten.v1`"),
         (nameless.to_string(), "unreadable message"),
         (reply(TENANT, id, revision + 1).to_string(), unsent),
         (reply(TENANT, &json!(uuid::Uuid::new_v4()), 1).to_string(), unsent),
@@ -290,6 +290,70 @@ async fn a_reply_that_cannot_be_taken_is_parked_with_its_reason() {
         assert!(given.contains(reason), "{given}: {body}");
     }
     assert_eq!(transaction(&api, &sale.order_id, "there", |_| true).await, before);
+}
+
+#[tokio::test]
+async fn what_was_rejected_is_listed_counted_and_sent_again() {
+    let town = quiet_town().await;
+    let _turn = town.sales_turn().await;
+    let api = town.bakery.api().unwrap();
+    let replies = Replies { town, client: aws_sdk_sqs::Client::new(&town.bakery.stack.config()) };
+    town.sales.answer(Answers::Never);
+    let code = format!("no_such_shop_{}", uuid::Uuid::new_v4().simple());
+    let mut sales = Vec::new();
+    for _ in 0..2 {
+        let sale = ring_up(town, SaleKind::Cash);
+        let known = transaction(&api, &sale.order_id, "final", is_final).await;
+        let mut reply = replies.accepted(TENANT, &known["id"], known["revision"].as_u64().unwrap(), "");
+        reply["type"] = "sales.transaction.rejected.v1".into();
+        reply["data"]["code"] = code.as_str().into();
+        reply["data"]["reason"] = "a shop\nthat nobody knows".into();
+        replies.send(&reply.to_string()).await;
+        let is_rejected = |it: &Value| it["sales"]["state"] == "rejected";
+        let known = transaction(&api, &sale.order_id, "rejected", is_rejected).await;
+        let why = &known["sales"]["rejection"];
+        assert_eq!((&why["code"], &why["reason"]), (&json!(code), &json!("a shop that nobody knows")), "{known}");
+        assert_eq!(known["sales"]["acknowledged"], false);
+        sales.push(sale);
+    }
+    let listed = Answer::to(api.request(Method::GET, "/transactions?sales=rejected")).await.json();
+    for sale in &sales {
+        assert!(
+            listed["items"].as_array().unwrap().iter().any(|it| it["external_order_id"] == sale.order_id),
+            "{listed}"
+        );
+    }
+    Answer::to(api.request(Method::GET, "/transactions?sales=rejected&order_id=x"))
+        .await
+        .problem(422, "invalid_fields");
+
+    // First how many, then those and no others.
+    let resend = async |body: Value| Answer::to(api.request(Method::POST, "/transactions/resend").json(&body)).await;
+    let counted = resend(json!({ "code": code })).await;
+    assert_eq!(
+        (counted.status, counted.json()),
+        (200, json!({ "matching": 2, "codes": { &code: 2 }, "sent_again": 0 }))
+    );
+    resend(json!({ "code": code, "expected": 3 })).await.problem(409, "conflict");
+    town.sales.answer(Answers::AtOnce);
+    let one = &listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["external_order_id"] == sales[0].order_id)
+        .unwrap()["id"];
+    let path = format!("/transactions/{}/resend", one.as_str().unwrap());
+    assert_eq!(Answer::to(api.request(Method::POST, &path)).await.status, 202);
+    Answer::to(api.request(Method::POST, &path)).await.problem(409, "conflict");
+    let sent = resend(json!({ "code": code, "expected": 1, "configuration_id": town.bakery.configuration_id })).await;
+    assert_eq!((sent.status, &sent.json()["sent_again"]), (202, &json!(1)), "{sent:?}");
+    sweep(&town.bakery).await;
+    for sale in &sales {
+        let known = transaction(&api, &sale.order_id, "accepted", |it| it["sales"]["state"] == "accepted").await;
+        assert_eq!(known["sales"]["rejection"], Value::Null);
+    }
+    let reader = town.bakery.api_of(TENANT, &["pos:read"]).unwrap();
+    Answer::to(reader.request(Method::POST, "/transactions/resend").json(&json!({}))).await.problem(403, "forbidden");
 }
 
 #[tokio::test]
