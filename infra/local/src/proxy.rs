@@ -15,14 +15,14 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
-    header::{AUTHORIZATION, HeaderMap},
+    header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap},
     service::service_fn,
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +38,8 @@ pub enum Fault {
     Status500,
     /// The call is executed, but only after this long.
     Delay(Duration),
+    /// Of a batch of messages every second one is refused.
+    HalfBatch,
 }
 
 /// One call that went through the proxy.
@@ -221,13 +223,17 @@ async fn pass(
             return Ok(response);
         }
         Some(Fault::Delay(delay)) => tokio::time::sleep(delay).await,
-        Some(Fault::DropAfter) | None => {}
+        Some(Fault::DropAfter | Fault::HalfBatch) | None => {}
     }
+    let (body, refused) = if fault == Some(Fault::HalfBatch) { halve(&body) } else { (body, Vec::new()) };
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     head.uri = format!("{upstream}{target}").parse::<Uri>()?;
     let response = client.request(Request::from_parts(head, Full::new(body))).await?;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
+    let body = if refused.is_empty() { body } else { with_failures(&body, &refused) };
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
     if let Some(call) = lock(&state).calls.get_mut(index) {
         call.status = Some(head.status.as_u16());
     }
@@ -235,6 +241,32 @@ async fn pass(
         return Err(dropped(&state));
     }
     Ok(Response::from_parts(head, Full::new(body)))
+}
+
+/// A batch without every second entry, and the ids of those.
+fn halve(body: &[u8]) -> (Bytes, Vec<Value>) {
+    let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let mut refused = Vec::new();
+    if let Some(entries) = body.get_mut("Entries").and_then(Value::as_array_mut) {
+        let mut index = 0..;
+        entries.retain(|entry| {
+            let is_kept = index.next().is_some_and(|index| index % 2 == 0);
+            if !is_kept {
+                refused.push(entry.get("Id").cloned().unwrap_or_default());
+            }
+            is_kept
+        });
+    }
+    (body.to_string().into(), refused)
+}
+
+fn with_failures(answer: &[u8], refused: &[Value]) -> Bytes {
+    let mut answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let failed = refused.iter().map(|id| json!({ "Id": id, "Code": "InternalError", "SenderFault": false }));
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("Failed".into(), failed.collect());
+    }
+    answer.to_string().into()
 }
 
 fn dropped(state: &Mutex<State>) -> Failure {

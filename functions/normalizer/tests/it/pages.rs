@@ -251,3 +251,15 @@ async fn a_sale_is_of_the_product_that_its_item_was_mapped_to_when_it_was_first_
     read(&page).await;
     assert_eq!(product(&page).await, (2, Some("croissant".into())), "changed, but still the same thing");
 }
+
+#[tokio::test]
+async fn where_the_sales_domain_does_not_answer_nothing_is_waited_for() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let page = Page::of(bench, bench.orders("unanswered", 12));
+    let app = bench.app_with(&proxy, &[("SALES_DOMAIN_ANSWERS", "false")]);
+    // Of the second call of ten and two, one message is refused: that one is still to be sent.
+    proxy.hit_named("sqs:SendMessageBatch", 2, Fault::HalfBatch);
+    assert_eq!(work(&app, page.event(1)).await, NOTHING);
+    let stored = page.stored(bench).await;
+    assert_eq!((stored.len(), stored.iter().filter(|stored| stored.outbox.is_some()).count()), (12, 1));
+}

@@ -8,7 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,8 @@ use outbox_sweeper::{App, sweep};
 use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, EventId, TenantScope, Transaction, TransactionId, TransactionKind};
 use shared::queue::sales::{Reply, SalesQueue, read_reply};
-use shared::store::transactions::{Candidate, TransactionKey, Transactions};
+use shared::store::transactions::{Candidate, OutboxMark, TransactionKey, Transactions};
+use tokio::sync::{Mutex, MutexGuard};
 
 /// Due at once when it is stored, and not again for longer than the test takes.
 const NOW: SignedDuration = SignedDuration::ZERO;
@@ -32,6 +33,12 @@ fn app(stack: &Stack, proxy: &Proxy) -> App {
         sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl"), true),
         first_resend_after: MUCH_LATER,
     }
+}
+
+/// It hears what all tests send, so they come one by one.
+async fn sales_domain() -> MutexGuard<'static, SalesDomain> {
+    static DOMAIN: OnceLock<Mutex<SalesDomain>> = OnceLock::new();
+    DOMAIN.get_or_init(|| Mutex::new(SalesDomain::start(Stack::shared().unwrap(), Answers::Never))).lock().await
 }
 
 fn context() -> Context {
@@ -71,8 +78,7 @@ async fn unsent(app: &App) -> TransactionKey {
 
 #[tokio::test]
 async fn a_sweep_that_is_cut_off_anywhere_is_made_good_by_the_next() {
-    let stack = Stack::shared().unwrap();
-    let sales_domain = SalesDomain::start(stack, Answers::Never);
+    let (stack, sales_domain) = (Stack::shared().unwrap(), sales_domain().await);
     for fault in [Fault::DropBefore, Fault::DropAfter] {
         let mut calls = 0;
         for nth in 1..40 {
@@ -110,4 +116,45 @@ async fn a_sweep_that_is_cut_off_anywhere_is_made_good_by_the_next() {
         // Each of the eight shards, then the one transaction: read, send, note.
         assert_eq!(calls, 11, "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn half_a_batch_that_sqs_refuses_is_sent_by_the_next_sweep() {
+    let (stack, sales_domain, proxy) = (Stack::shared().unwrap(), sales_domain().await, Proxy::start().unwrap());
+    let app = app(stack, &proxy);
+    let mut keys = Vec::new();
+    for _ in 0..40 {
+        keys.push(unsent(&app).await);
+    }
+    proxy.hit_named("sqs:SendMessageBatch", 1, Fault::HalfBatch);
+    let first = sweep(&app, &context()).await.unwrap();
+    assert!(first.refused > 0 && first.resent + first.refused >= keys.len(), "{first:?}");
+    let second = sweep(&app, &context()).await.unwrap();
+    assert!(second.resent >= first.refused && second.refused == 0, "{second:?}");
+    let is_received = |domain: &SalesDomain| {
+        let known = domain.transactions();
+        keys.iter().all(|key| known.contains_key(&key.transaction_id.to_string()))
+    };
+    assert!(sales_domain.wait_until(Duration::from_secs(20), is_received));
+}
+
+#[tokio::test]
+async fn where_nobody_answers_what_was_sent_is_done_and_where_somebody_should_it_is_overdue_at_last() {
+    let (stack, _sales_domain, proxy) = (Stack::shared().unwrap(), sales_domain().await, Proxy::start().unwrap());
+    let mut app = App { first_resend_after: NOW, ..app(stack, &proxy) };
+    let key = unsent(&app).await;
+    let mark = async |app: &App| app.transactions.find(&key).await.unwrap().unwrap().outbox;
+    for attempts in 1..=OutboxMark::OVERDUE_AFTER {
+        assert!(!mark(&app).await.unwrap().is_overdue());
+        let swept = sweep(&app, &context()).await.unwrap();
+        assert_eq!(mark(&app).await, Some(OutboxMark { attempts }), "{swept:?}");
+        assert_eq!(swept.overdue > 0, attempts == OutboxMark::OVERDUE_AFTER, "{swept:?}");
+    }
+    app.sales = SalesQueue::new(
+        aws_sdk_sqs::Client::new(&stack.config()),
+        stack.output("SalesQueueUrl").unwrap().to_owned(),
+        false,
+    );
+    sweep(&app, &context()).await.unwrap();
+    assert_eq!(mark(&app).await, None);
 }
