@@ -27,6 +27,9 @@ const KEEP_EVERY: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is waited for here; a longer wait is another job's.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Turns in which nothing was kept, before it is the run that its workers die of. They are 75 seconds apart at least, so an
+/// outage of a quarter of an hour ends nothing.
+const MOST_TURNS: u32 = 12;
 /// Pages whose rows nobody has counted yet, before that is done on the way.
 const UNCOUNTED: u32 = 50;
 
@@ -171,6 +174,9 @@ impl Work<'_> {
         self.look().await?;
         if self.is_cancelled {
             return Err(WorkError::End(RunState::Cancelled, "requested"));
+        }
+        if self.held.lane.turns > MOST_TURNS {
+            return Err(WorkError::End(RunState::Failed, "no_progress"));
         }
         if self.run.state == RunState::Queued {
             let now = Timestamp::now();

@@ -126,6 +126,30 @@ async fn a_lease_has_one_holder_and_each_taker_a_higher_fence() {
 }
 
 #[tokio::test]
+async fn turns_in_which_nothing_is_kept_are_counted_until_one_keeps_something() {
+    let logs = Logs::new();
+    let run = logs.begun(backfill()).await;
+    let mut held = Vec::new();
+    for turns in 1..4 {
+        let taken = logs.take(&run, ENDED).await.unwrap();
+        assert_eq!(taken.lane.turns, turns);
+        held.push(taken);
+    }
+    // Whoever was given up keeps nothing, and changes no count.
+    assert_eq!(logs.logs.checkpoint(&held[0], &run, ENDED).await.unwrap(), Checkpoint::Lost);
+    assert_eq!(logs.lane(SyncKind::Backfill).await.turns, 3);
+    assert_eq!(logs.logs.checkpoint(&held[2], &run, ENDED).await.unwrap(), Checkpoint::Kept);
+    let taken = logs.take(&run, LEASE).await.unwrap();
+    assert_eq!(taken.lane.turns, 1);
+    assert_eq!(logs.logs.release(&taken, &run, 0).await.unwrap(), Checkpoint::Kept);
+    assert_eq!(logs.lane(SyncKind::Backfill).await.turns, 0);
+    let taken = logs.take(&run, LEASE).await.unwrap();
+    assert!(logs.end(&taken, &run).await);
+    let next = logs.begun(backfill()).await;
+    assert_eq!(logs.take(&next, LEASE).await.unwrap().lane.turns, 1, "another run is not to blame");
+}
+
+#[tokio::test]
 async fn a_holder_whose_lease_was_taken_writes_nothing() {
     let logs = Logs::new();
     let run = logs.begun(SyncRange::Incremental).await;
@@ -162,6 +186,7 @@ async fn the_end_of_a_run_moves_watermarks_and_the_next_due_time() {
         kind: SyncKind::Incremental,
         run: None,
         fence: 1,
+        turns: 1,
         lease_until: None,
         is_cancelled: false,
         interval_seconds: Some(300),

@@ -2,11 +2,30 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use local::Proxy;
-use sandbox::{Faults, Slowness};
-use shared::domain::{RunState, SyncKind, SyncRange};
+use sandbox::{Faults, Slowness, Vendor};
+use shared::domain::{Run, RunState, SyncKind, SyncRange};
+use shared::store::sync_logs::{Checkpoint, Held};
 
-use crate::bench::bench;
+use crate::bench::{Bench, bench};
+
+/// Takes the lease of an incremental run and does nothing with it.
+async fn hold(bench: &Bench, run: &Run) -> Held {
+    let found = bench.found().await;
+    let of = (SyncKind::Incremental, run.id);
+    let minute = SignedDuration::from_secs(60);
+    let held = bench.tables().sync_logs.take(&found.scope, found.configuration.id, of, minute).await;
+    held.unwrap().unwrap()
+}
+
+/// Workers that take the run, one after the other, and die before they have kept anything of it.
+async fn die(bench: &Bench, run: &Run, workers: usize) {
+    for _ in 0..workers {
+        hold(bench, run).await;
+        bench.let_lease_end(SyncKind::Incremental).await;
+    }
+}
 
 #[tokio::test]
 async fn a_worker_that_slept_through_its_lease_writes_nothing_any_more() {
@@ -39,22 +58,38 @@ async fn while_a_worker_is_at_it_another_job_for_the_same_run_does_nothing() {
     let bench = bench().await;
     bench.sell(2).await;
     let run = bench.begin(SyncRange::Incremental).await;
-    let found = bench.found().await;
-    let held = bench
-        .tables()
-        .sync_logs
-        .take(
-            &found.scope,
-            found.configuration.id,
-            (SyncKind::Incremental, run.id),
-            jiff::SignedDuration::from_secs(60),
-        )
-        .await;
-    assert!(held.unwrap().is_some());
+    hold(&bench, &run).await;
     let proxy = Proxy::start().unwrap();
-    let calls = bench.bakery.sandbox.calls(sandbox::Vendor::Square).api_calls;
+    let calls = bench.bakery.sandbox.calls(Vendor::Square).api_calls;
     bench.work(&bench.app(Some(&proxy)), &run).await;
-    assert_eq!(bench.bakery.sandbox.calls(sandbox::Vendor::Square).api_calls, calls);
+    assert_eq!(bench.bakery.sandbox.calls(Vendor::Square).api_calls, calls);
     assert_eq!(proxy.calls().len(), 1, "{:?}", proxy.calls());
     assert_eq!(bench.finish(&run).await.state, RunState::Completed);
+}
+
+#[tokio::test]
+async fn a_run_that_every_worker_dies_of_ends_and_one_that_gets_on_does_not() {
+    let bench = bench().await;
+    bench.sell(2).await;
+    let begun = bench.begin(SyncRange::Incremental).await;
+    let before = bench.lane(SyncKind::Incremental).await.watermarks;
+    let calls = bench.bakery.sandbox.calls(Vendor::Square).api_calls;
+    die(&bench, &begun, 12).await;
+    bench.work(&bench.app(None), &begun).await;
+    let ended = bench.ended(&begun).await.unwrap();
+    assert_eq!((ended.state, ended.code.as_deref()), (RunState::Failed, Some("no_progress")), "{ended:?}");
+    assert_eq!(bench.bakery.sandbox.calls(Vendor::Square).api_calls, calls, "it is not tried again");
+    let lane = bench.lane(SyncKind::Incremental).await;
+    assert_eq!((lane.run, lane.watermarks), (None, before));
+
+    // The next one begins afresh; and whenever a worker has kept something, the ones before it count no more.
+    let next = bench.begin(SyncRange::Incremental).await;
+    die(&bench, &next, 11).await;
+    let held = hold(&bench, &next).await;
+    let kept = bench.tables().sync_logs.checkpoint(&held, &next, SignedDuration::from_secs(-1)).await;
+    assert_eq!(kept.unwrap(), Checkpoint::Kept);
+    die(&bench, &next, 11).await;
+    bench.work(&bench.app(None), &next).await;
+    let ended = bench.finish(&next).await;
+    assert_eq!((ended.state, bench.stored().await), (RunState::Completed, bench.sold()), "{ended:?}");
 }

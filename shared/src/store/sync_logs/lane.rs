@@ -34,6 +34,8 @@ pub struct Lane {
     pub run: Option<Run>,
     /// Counts the takers of the lease.
     pub fence: u64,
+    /// Counts them since one of them has kept anything of the run: more than a few, and it is the run that they die of.
+    pub turns: u32,
     /// Until when somebody works on it.
     pub lease_until: Option<Timestamp>,
     /// Whether somebody does not want the run any more.
@@ -144,7 +146,7 @@ impl SyncLogs {
             .set_key(Some(key(scope, configuration, &lane_entry(run.request.kind()))))
             .update_expression(
                 "SET #format = :format, run_id = :run_id, #run = :run, due_shard = :shard, due_at = :due, \
-                 fence = if_not_exists(fence, :zero) REMOVE lease_until, is_cancelled",
+                 fence = if_not_exists(fence, :zero), turns = :zero REMOVE lease_until, is_cancelled",
             )
             .condition_expression(match seen_due_at {
                 Some(_) => "attribute_not_exists(run_id) AND due_at = :seen",
@@ -205,7 +207,7 @@ impl SyncLogs {
         let now = Timestamp::now();
         let result = self
             .update(scope, configuration, kind)
-            .update_expression("SET lease_until = :until, due_at = :due ADD fence :one")
+            .update_expression("SET lease_until = :until, due_at = :due ADD fence :one, turns :one")
             .condition_expression("run_id = :run_id AND (attribute_not_exists(lease_until) OR lease_until < :now)")
             .expression_attribute_values(":run_id", text(run))
             .expression_attribute_values(":now", time(now))
@@ -246,12 +248,13 @@ impl SyncLogs {
             .expression_attribute_values(":mine", number(held.lane.fence))
             .expression_attribute_values(":run", pack(run)?)
             .expression_attribute_values(":due", time(due_at))
+            .expression_attribute_values(":zero", number(0))
             .return_values(ReturnValue::AllNew);
         let request = match lease_until {
             Some(until) => request
-                .update_expression("SET #run = :run, due_at = :due, lease_until = :until")
+                .update_expression("SET #run = :run, due_at = :due, turns = :zero, lease_until = :until")
                 .expression_attribute_values(":until", time(until)),
-            None => request.update_expression("SET #run = :run, due_at = :due REMOVE lease_until"),
+            None => request.update_expression("SET #run = :run, due_at = :due, turns = :zero REMOVE lease_until"),
         };
         Ok(match refused_with(request.send().await, "keep how far a run is")? {
             Ok(kept) if kept.attributes().is_some_and(|item| item.contains_key("is_cancelled")) => {
@@ -404,6 +407,7 @@ fn read(item: &Item) -> Result<Lane, StoreError> {
         kind: kind_of(&attributes)?,
         run: item.contains_key("run_id").then(|| attributes.unpacked("run")).transpose()?,
         fence: attributes.number("fence")?,
+        turns: attributes.optional_number("turns")?.unwrap_or_default(),
         lease_until: when("lease_until")?,
         is_cancelled: item.contains_key("is_cancelled"),
         interval_seconds: attributes.optional_number("interval_seconds")?,
