@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use lambda_runtime::{Context, LambdaEvent};
 use local::{Bakery, Proxy, StackOptions, TENANT};
-use sandbox::{EntryState, Faults, LedgerEntry, Sandbox, SandboxOptions};
+use sandbox::{EntryState, Faults, LedgerEntry, SaleKind, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
 use shared::app::{ConnectionSettings, Connections};
 use shared::domain::{Environment, ProviderKind, Run, SyncKind, SyncRange, SyncRequest, Trigger};
@@ -160,7 +160,7 @@ impl Bench {
     }
 
     /// The same until the proxy drops a call, if it does. Whether it has.
-    pub async fn work_until_crash(&self, app: &App, run: &Run, proxy: &Proxy) -> bool {
+    pub async fn work_until_crash(&self, app: &App, run: &Run, time: Duration, proxy: &Proxy) -> bool {
         let crash = Arc::new(Notify::new());
         proxy.on_drop({
             let crash = Arc::clone(&crash);
@@ -169,7 +169,7 @@ impl Bench {
         tokio::select! {
             biased;
             () = crash.notified() => true,
-            () = self.work(app, run) => false,
+            () = self.work_for(app, run, time) => false,
         }
     }
 
@@ -206,10 +206,18 @@ impl Bench {
 
     /// A day that no other test has sold on, with a few sales, some of which are changed days later.
     pub fn stock_a_day(&self, customers: usize) -> Date {
-        static NEXT: AtomicI64 = AtomicI64::new(20);
-        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
-        let day = today.saturating_sub(NEXT.fetch_add(7, Ordering::Relaxed).days());
+        let day = unsold_day();
         self.bakery.sandbox.stock_days(day, 1, customers);
+        day
+    }
+
+    /// Such a day with one sale in each shop, which nothing has become of since.
+    pub fn stock_a_quiet_day(&self) -> Date {
+        let day = unsold_day();
+        let noon = day.at(18, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp();
+        for shop in &self.bakery.sandbox.merchants()[0].locations {
+            self.bakery.sandbox.ring_up_past(SaleKind::Simple, &shop.id, noon).unwrap();
+        }
         day
     }
 
@@ -234,6 +242,12 @@ impl Bench {
     pub fn sold(&self) -> Books {
         self.bakery.sandbox.ledger().iter().map(entry_of).collect()
     }
+}
+
+fn unsold_day() -> Date {
+    static NEXT: AtomicI64 = AtomicI64::new(20);
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    today.saturating_sub(NEXT.fetch_add(7, Ordering::Relaxed).days())
 }
 
 /// Status and total of each transaction, by its order's id and kind.
