@@ -36,6 +36,7 @@ const UNCOUNTED: u32 = 50;
 /// A run in the hands of a worker.
 pub struct Work<'a> {
     pub app: &'a App,
+    /// Its lane without the run, which is below.
     pub held: Held,
     pub run: Run,
     pub found: SealedConfiguration,
@@ -112,8 +113,8 @@ pub async fn go_on(app: &App, job: &SyncJob, deadline: Instant) {
     );
 }
 
-async fn turn(app: &App, held: Held, deadline: Instant) -> (&'static str, Option<Run>) {
-    let Some(run) = held.lane.run.clone() else { return ("not_mine", None) };
+async fn turn(app: &App, mut held: Held, deadline: Instant) -> (&'static str, Option<Run>) {
+    let Some(run) = held.lane.run.take() else { return ("not_mine", None) };
     let found = match app.connections.configurations.load(&held.scope, held.configuration_id).await {
         Ok(Some(found)) => found,
         // Its sync log is being purged: nothing must be written.
