@@ -47,8 +47,7 @@ fn failure(kind: ProviderErrorKind) -> Result<(), ProviderError> {
 type Given = (Priority, Instant, Instant);
 
 /// Asks without a pause, as each of these classes, from environments of their own, for some time.
-async fn flood(classes: &[Priority], rate: Rate, time: Duration) -> Vec<Given> {
-    let key = quiet_key();
+async fn flood(key: BudgetKey, classes: &[Priority], rate: Rate, time: Duration) -> Vec<Given> {
     let asking = classes.iter().map(|class| {
         let (pace, class) = (pace(rate), *class);
         tokio::spawn(async move {
@@ -78,7 +77,7 @@ fn of(class: Priority, given: &[Given]) -> usize {
 async fn no_window_has_more_requests_than_the_burst_and_what_the_rate_allows() {
     let rate = rate(25, 16);
     let classes = [CLASSES.as_slice(), &[Priority::Live; 4], &[Priority::Incremental; 2]].concat();
-    let given = flood(&classes, rate, Duration::from_secs(3)).await;
+    let given = flood(quiet_key(), &classes, rate, Duration::from_secs(3)).await;
     for (_, from, _) in &given {
         for (_, _, to) in given.iter().filter(|(_, _, to)| to > from) {
             let inside = given.iter().filter(|(_, before, after)| before >= from && after <= to).count();
@@ -91,19 +90,23 @@ async fn no_window_has_more_requests_than_the_burst_and_what_the_rate_allows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_a_flood_of_live_reads_each_class_of_syncs_gets_a_twentieth_and_no_more() {
+    // So slow that a busy machine is fast enough: live reads would have to pause for a second before a sync had more than
+    // its twentieth. The exact shares are `pace::plan`'s own test.
+    let (key, rate) = (quiet_key(), rate(200, 20));
+    let live = pace(rate);
+    while live.acquire(&key, Priority::Live).await.is_ok() {}
     let classes = [CLASSES.as_slice(), &[Priority::Live; 2]].concat();
-    let given = flood(&classes, rate(30, 20), Duration::from_secs(6)).await;
+    let given = flood(key, &classes, rate, Duration::from_secs(9)).await;
     let counts = CLASSES.map(|class| of(class, &given));
-    // 200 in six seconds: 10 for each class of syncs (and its first of the idle burst), 170 and the burst for live reads. The
-    // exact shares are `pace::plan`'s own test; here a busy machine may be late.
-    assert!(counts[1..].iter().all(|syncs| (6..=24).contains(syncs)), "{counts:?}");
-    assert!(counts[0] > 90, "{counts:?}");
+    // 45 in nine seconds: one every four seconds, from the first moment on, for each class of syncs, the rest for live reads.
+    assert!(counts[1..].iter().all(|syncs| (2..=4).contains(syncs)), "{counts:?}");
+    assert!(counts[0] > 25, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_live_reads_the_next_class_has_what_is_left() {
     let classes = [[Priority::Incremental; 4].as_slice(), &[Priority::Backfill; 2], &[Priority::Manual]].concat();
-    let given = flood(&classes, rate(20, 40), Duration::from_secs(3)).await;
+    let given = flood(quiet_key(), &classes, rate(20, 40), Duration::from_secs(3)).await;
     let counts = CLASSES.map(|class| of(class, &given));
     assert!(counts[1] > 3 * counts[2] && counts[1] > 3 * counts[3], "{counts:?}");
     assert!(counts[2] >= 2 && counts[3] >= 2, "{counts:?}");
