@@ -28,8 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is waited for here; a longer wait is another job's.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Turns in which nothing was kept, before it is the run that its workers die of. They are 75 seconds apart at least, so an
-/// outage of a quarter of an hour ends nothing.
-const MOST_TURNS: u32 = 12;
+/// outage of an hour ends nothing.
+const MOST_TURNS: u32 = 48;
 /// Pages whose rows nobody has counted yet, before that is done on the way.
 const UNCOUNTED: u32 = 50;
 

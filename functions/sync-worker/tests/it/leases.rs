@@ -74,7 +74,7 @@ async fn a_run_that_every_worker_dies_of_ends_and_one_that_gets_on_does_not() {
     let begun = bench.begin(SyncRange::Incremental).await;
     let before = bench.lane(SyncKind::Incremental).await.watermarks;
     let calls = bench.bakery.sandbox.calls(Vendor::Square).api_calls;
-    die(&bench, &begun, 12).await;
+    die(&bench, &begun, 48).await;
     bench.work(&bench.app(None), &begun).await;
     let ended = bench.ended(&begun).await.unwrap();
     assert_eq!((ended.state, ended.code.as_deref()), (RunState::Failed, Some("no_progress")), "{ended:?}");
@@ -84,11 +84,11 @@ async fn a_run_that_every_worker_dies_of_ends_and_one_that_gets_on_does_not() {
 
     // The next one begins afresh; and whenever a worker has kept something, the ones before it count no more.
     let next = bench.begin(SyncRange::Incremental).await;
-    die(&bench, &next, 11).await;
+    die(&bench, &next, 47).await;
     let held = hold(&bench, &next).await;
     let kept = bench.tables().sync_logs.checkpoint(&held, &next, SignedDuration::from_secs(-1)).await;
     assert_eq!(kept.unwrap(), Checkpoint::Kept);
-    die(&bench, &next, 11).await;
+    die(&bench, &next, 47).await;
     bench.work(&bench.app(None), &next).await;
     let ended = bench.finish(&next).await;
     assert_eq!((ended.state, bench.stored().await), (RunState::Completed, bench.sold()), "{ended:?}");
