@@ -23,23 +23,29 @@ pub struct Later {
     pub code: &'static str,
     /// What the provider, or its budget, asked for.
     after: Option<Duration>,
+    /// Nothing is wrong, there was only no time left.
+    is_unfinished: bool,
 }
 
 impl Later {
     /// For a reason of our own.
     pub fn unexpected(code: &'static str) -> Self {
-        Self { code, after: None }
+        Self::after(code, None)
     }
 
     /// Nothing is wrong: it goes on as soon as the queue brings it.
     pub fn at_once(code: &'static str) -> Self {
-        Self { code, after: Some(Duration::ZERO) }
+        Self { is_unfinished: true, ..Self::after(code, None) }
+    }
+
+    fn after(code: &'static str, after: Option<Duration>) -> Self {
+        Self { code, after, is_unfinished: false }
     }
 
     /// 5 s, 15 s, 45 s ... 15 min, and never sooner than the provider asked for. The queue allows a hundred attempts: a
     /// day's outage is survived here.
     pub fn delay(&self, attempt: u32) -> Duration {
-        if self.after == Some(Duration::ZERO) {
+        if self.is_unfinished {
             return Duration::ZERO;
         }
         let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
@@ -120,7 +126,7 @@ impl From<NotNow> for Stop {
         };
         // The queue counts in whole seconds, and sooner is in vain.
         let after = Duration::from_secs(not_now.retry_after.as_secs() + 1);
-        Self::Later(Later { code, after: Some(after) })
+        Self::Later(Later::after(code, Some(after)))
     }
 }
 
@@ -135,7 +141,7 @@ impl From<ProviderError> for Stop {
         tracing::warn!(error = %error, source = ?error.source, "a provider did not give an order");
         let outcome = || failed(error.kind.code(), &error);
         match error.kind.disposition() {
-            Disposition::Retry { after } => Self::Later(Later { code: error.kind.code(), after }),
+            Disposition::Retry { after } => Self::Later(Later::after(error.kind.code(), after)),
             Disposition::Disconnect | Disposition::Fail => Self::Final(outcome()),
         }
     }
@@ -157,7 +163,8 @@ mod tests {
     fn attempts_come_further_and_further_apart() {
         let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected("x").delay(attempt).as_secs()).collect();
         assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
-        let wish = |seconds| Later { code: "rate_limited", after: Some(Duration::from_secs(seconds)) };
+        let wish = |seconds| Later::after("rate_limited", Some(Duration::from_secs(seconds)));
         assert_eq!([wish(0), wish(30), wish(1_000_000)].map(|later| later.delay(1).as_secs()), [5, 30, 900]);
+        assert_eq!(Later::at_once("out_of_time").delay(7), Duration::ZERO);
     }
 }

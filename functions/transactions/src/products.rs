@@ -101,17 +101,26 @@ async fn table(app: &App, call: &Call, id: ConfigurationId) -> Result<Answer, Pr
     Ok(Answer::csv(String::from_utf8(bytes).map_err(|_| Problem::internal())?))
 }
 
+/// With what a formula begins.
+const FORMULA: [char; 4] = ['=', '+', '@', '\t'];
+
 /// A cell that begins like a formula would be calculated by a spreadsheet:
-/// <https://owasp.org/www-community/attacks/CSV_Injection>. Ids of tills begin like none.
+/// <https://owasp.org/www-community/attacks/CSV_Injection>.
 fn harmless(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '@', '\t']) { format!("'{cell}") } else { cell.to_owned() }
+    if cell.starts_with(FORMULA) { format!("'{cell}") } else { cell.to_owned() }
+}
+
+/// What a cell said before it was made harmless.
+fn as_written(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(cell)
 }
 
 /// Shows one item.
 pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
     let item_id: String = call.path_id("item_id", "item")?;
-    let row = find(app, call, id, &item_id).await?.ok_or_else(|| Problem::not_found("item"))?;
+    let row = app.product_mappings.load(&call.scope, id, &item_id).await.map_err(|error| unavailable(&error))?;
+    let row = row.ok_or_else(|| Problem::not_found("item"))?;
     Answer::json(StatusCode::OK, &ProductView::new(&row))
 }
 
@@ -128,14 +137,9 @@ pub async fn put(app: &App, call: &Call) -> Result<Answer, Problem> {
         .map(&call.scope, id, std::slice::from_ref(&change), said)
         .await
         .map_err(|error| unavailable(&error))?;
-    let row = find(app, call, id, &item_id).await?;
+    let row = app.product_mappings.load(&call.scope, id, &item_id).await.map_err(|error| unavailable(&error))?;
     let row = row.unwrap_or(ProductMapping { item_id, known: None, mapped: None });
     Answer::json(StatusCode::OK, &ProductView::new(&row))
-}
-
-async fn find(app: &App, call: &Call, id: ConfigurationId, item_id: &str) -> Result<Option<ProductMapping>, Problem> {
-    let found = app.product_mappings.find(&call.scope, id, &[item_id]).await;
-    Ok(found.map_err(|error| unavailable(&error))?.remove(item_id))
 }
 
 /// The configuration of the path, if the caller has it.
@@ -163,6 +167,19 @@ impl<'a> ProductView<'a> {
             product_id: mapped.map(|mapped| &mapped.product_id),
             mapped_at: mapped.map(|mapped| mapped.at),
             mapped_by: mapped.map(|mapped| mapped.by.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_formula_goes_out_harmless_and_comes_back_as_it_was() {
+        for cell in ["=1+1", "@SUM(A1)", "+49", "plain", "'quoted", "-1", ""] {
+            assert_eq!(as_written(&harmless(cell)), cell);
+            assert!(!harmless(cell).starts_with(FORMULA));
         }
     }
 }

@@ -136,6 +136,17 @@ impl ProductMappings {
         Ok(counts)
     }
 
+    /// What is known of one item, as it is now.
+    pub async fn load(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        item_id: &str,
+    ) -> Result<Option<ProductMapping>, StoreError> {
+        let found = self.find_many(scope, configuration, std::iter::once(item_id), true).await?;
+        Ok(found.into_values().next())
+    }
+
     /// What is known of some items, by their ids. At most a hundred; may lag by a moment.
     pub async fn find(
         &self,

@@ -14,7 +14,7 @@ use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, unavailable};
 use shared::store::product_mappings::MappingChange;
 
-use super::{configuration_id, start};
+use super::{as_written, configuration_id, start};
 use crate::App;
 
 /// The gateway takes 6 MB, as JSON inside of JSON.
@@ -186,7 +186,7 @@ fn read_csv(body: &[u8]) -> Rows {
         match record {
             Ok(record) => {
                 let line = record.position().map_or(0, csv::Position::line);
-                let cell = |column: usize| record.get(column).unwrap_or_default();
+                let cell = |column: usize| as_written(record.get(column).unwrap_or_default());
                 rows.add(format!("/lines/{line}"), cell(item), Some(cell(product)).filter(|id| !id.is_empty()));
             }
             Err(error) => {
