@@ -1,0 +1,277 @@
+//! What a consumer must do, one rule after the other.
+//!
+//! A rule is two pure functions: what to send, and what to make of what was said. All rules are played at once, step by
+//! step: all first steps are sent together, and the second ones when those were answered, or had their time.
+
+use serde_json::{Value, json};
+
+use crate::evidence::{Evidence, Verdict};
+use crate::letters::{Figures, Letter, Scene, Spec};
+
+/// What is sent together.
+pub type Step = Vec<Letter>;
+
+/// One thing that a consumer must do.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Short, for programs.
+    pub name: &'static str,
+    /// For people.
+    pub sentence: &'static str,
+    script: fn(&Scene) -> Vec<Step>,
+    judge: fn(&Evidence<'_>) -> Verdict,
+}
+
+impl Rule {
+    /// What to send, step by step.
+    #[must_use]
+    pub fn script(&self, scene: &Scene) -> Vec<Step> {
+        (self.script)(scene)
+    }
+
+    /// What to make of it.
+    #[must_use]
+    pub fn judge(&self, evidence: &Evidence<'_>) -> Verdict {
+        (self.judge)(evidence)
+    }
+}
+
+/// All of them.
+pub const RULES: [Rule; 15] = [
+    Rule {
+        name: "answers",
+        sentence: "Every transaction event is answered within the time limit: sales, refunds, open and voided ones.",
+        script: |scene| {
+            let specs = [Spec::sale(100), Spec::sale(200).refund(), Spec::sale(300).status("open")];
+            let voided = Spec::sale(400).status("voided");
+            vec![specs.iter().chain([&voided]).map(|spec| scene.event(spec)).collect()]
+        },
+        judge: |evidence| evidence.unanswered().map_or(Verdict::Kept, Verdict::Broken),
+    },
+    Rule {
+        name: "well-formed",
+        sentence: "Everything that is said fits its published schema.",
+        script: |_| Vec::new(),
+        judge: |evidence| {
+            let flaw = |body: &str, flaw: String| Verdict::Broken(format!("{flaw}: {}", excerpt(body)));
+            let broken = evidence.heard.iter().find_map(|heard| Some(flaw(&heard.body, heard.flaw()?)));
+            broken.unwrap_or_else(|| if_anything_was_heard(evidence))
+        },
+    },
+    Rule {
+        name: "nothing-unsent",
+        sentence: "Nothing is answered that was never sent: answers name the event's tenant, configuration, transaction and revision.",
+        script: |_| Vec::new(),
+        judge: |evidence| {
+            let answers = evidence.heard.iter().filter(|heard| heard.is_answer());
+            let mut strangers = answers.filter_map(|it| it.stranger(&evidence.scene.tenant, evidence.all_sent));
+            strangers.next().map_or_else(|| if_anything_was_heard(evidence), Verdict::Broken)
+        },
+    },
+    Rule {
+        name: "repeats-are-answered",
+        sentence: "An event that comes again is answered again: the first answer may have been lost.",
+        script: |scene| {
+            let event = scene.event(&Spec::sale(100));
+            vec![vec![event.clone()], vec![event]]
+        },
+        judge: |evidence| match evidence.unanswered() {
+            None => Verdict::Kept,
+            Some(_) if evidence.own_answers().next().is_none() => unanswered_at_all(),
+            Some(why) => Verdict::Broken(why),
+        },
+    },
+    Rule {
+        name: "one-record",
+        sentence: "The same event twice is one record, under one sales_record_id.",
+        script: |scene| {
+            let event = scene.event(&Spec::sale(1_100));
+            vec![vec![event.clone()], vec![event]]
+        },
+        judge: |evidence| one_record(evidence, 1_100),
+    },
+    Rule {
+        name: "later-revision",
+        sentence: "A later revision replaces the earlier one and keeps its sales_record_id.",
+        script: |scene| {
+            let sale = Spec::sale(1_200);
+            vec![vec![scene.event(&sale)], vec![scene.event(&sale.revised(2, 1_250))]]
+        },
+        judge: |evidence| one_record(evidence, 1_250),
+    },
+    Rule {
+        name: "highest-revision",
+        sentence: "Revisions that come as 3, 1, 2 come to 3.",
+        script: |scene| {
+            let sale = Spec::sale(0);
+            let revision = |revision, total| vec![scene.event(&sale.revised(revision, total))];
+            vec![revision(3, 1_330), revision(1, 1_310), revision(2, 1_320)]
+        },
+        judge: |evidence| booked(evidence, &[("sale", 1, 1_330)]),
+    },
+    Rule {
+        name: "late-repeat",
+        sentence: "An event that was answered long ago and comes again after newer ones changes nothing.",
+        script: |scene| {
+            let sale = Spec::sale(1_400);
+            let first = vec![scene.event(&sale)];
+            vec![first.clone(), vec![scene.event(&sale.revised(2, 1_450))], first]
+        },
+        judge: |evidence| booked(evidence, &[("sale", 1, 1_450)]),
+    },
+    Rule {
+        name: "only-completed",
+        sentence: "Only completed transactions count: open ones do not yet, voided ones no longer.",
+        script: |scene| {
+            let voided = Spec::sale(1_500);
+            let first = [&voided, &Spec::sale(1_510).status("open")].map(|spec| scene.event(spec));
+            vec![first.into(), vec![scene.event(&voided.revised(2, 1_500).status("voided"))]]
+        },
+        judge: |evidence| booked(evidence, &[("sale", 0, 0)]),
+    },
+    Rule {
+        name: "refunds",
+        sentence: "Refunds are positive and stand apart from sales.",
+        script: |scene| vec![[Spec::sale(1_600), Spec::sale(600).refund()].iter().map(|it| scene.event(it)).collect()],
+        judge: |evidence| booked(evidence, &[("sale", 1, 1_600), ("refund", 1, 600)]),
+    },
+    Rule {
+        name: "unknown-fields",
+        sentence: "Fields that are not known do no harm: they will be added.",
+        script: |scene| vec![vec![scene.event(&Spec::sale(1_700)).but(surprise)]],
+        judge: |evidence| match evidence.unanswered() {
+            Some(why) => Verdict::Broken(why),
+            None => booked(evidence, &[("sale", 1, 1_700)]).or_by_replies(),
+        },
+    },
+    Rule {
+        name: "unknown-types",
+        sentence: "Events of a type that is not known are taken without a word, and do no harm.",
+        script: |scene| {
+            let mut unknown = scene.event(&Spec::sale(1_810)).unanswered();
+            unknown.event_type = "pos.transaction.tasted.v1";
+            let unknown = unknown.but(|body| put(body, "", "type", json!("pos.transaction.tasted.v1")));
+            vec![vec![unknown, scene.event(&Spec::sale(1_800))]]
+        },
+        judge: |evidence| match evidence.unanswered() {
+            Some(why) => Verdict::Broken(why),
+            None => match answered_against_the_rule(evidence) {
+                Some(id) => Verdict::Broken(format!("{id} came in an event of an unknown type, and was accepted")),
+                None => booked(evidence, &[("sale", 1, 1_800)]).or_by_replies(),
+            },
+        },
+    },
+    Rule {
+        name: "days",
+        sentence: "Of what is said of a day the highest revision counts, whatever came last.",
+        script: |scene| {
+            let day = |revision, sale_count, sales| {
+                vec![scene.day(&Figures { revision, sale_count, sales, refund_count: 1, refunds: 100 })]
+            };
+            vec![day(1, 1, 1_910), day(3, 3, 1_930), day(2, 2, 1_920)]
+        },
+        judge: |evidence| match evidence.books {
+            Some(books) if !books.have_days() => Verdict::NotObservable("the books have no days".to_owned()),
+            Some(_) | None => evidence.books_are(&[("day_sale", 3, 1_930), ("day_refund", 1, 100)]),
+        },
+    },
+    Rule {
+        name: "erasure",
+        sentence: "What a configuration has brought goes with it, and an event that comes late brings nothing back.",
+        script: |scene| {
+            let sale = Spec::sale(2_000);
+            let late = scene.event(&sale.revised(2, 2_000)).unanswered();
+            vec![vec![scene.event(&sale)], vec![scene.erased()], vec![late]]
+        },
+        judge: |evidence| booked(evidence, &[("sale", 0, 0)]),
+    },
+    Rule {
+        name: "poison",
+        sentence: "What cannot be read is not accepted, and does not hold up its neighbours.",
+        script: |scene| {
+            let poison = |change: fn(&mut Value)| scene.event(&Spec::sale(2_190)).unanswered().but(change);
+            let nonsense = |body: &str| Letter { body: body.to_owned(), names: None, ..poison(|_| ()) };
+            // After everything else, so that a consumer that dies of it breaks no other rule.
+            let mut steps = vec![Step::new(); 3];
+            steps.push(vec![
+                scene.event(&Spec::sale(2_100)),
+                nonsense("this is no JSON"),
+                nonsense("[]"),
+                poison(|body| drop(member(body, "/data").and_then(|data| data.remove("transaction")))),
+                poison(|body| drop(member(body, "/data/transaction").and_then(|it| it.remove("amounts")))),
+                poison(|body| put(body, "/data/transaction/amounts", "total_minor", json!("21.90"))),
+                poison(|body| put(body, "/data", "revision", json!("one"))),
+                scene.event(&Spec::sale(2_110)),
+            ]);
+            steps
+        },
+        judge: |evidence| match evidence.unanswered() {
+            Some(why) => Verdict::Broken(format!("a neighbour was held up: {why}")),
+            None => match answered_against_the_rule(evidence) {
+                Some(id) => Verdict::Broken(format!("the event of {id} cannot be read, and was accepted")),
+                None => booked(evidence, &[("sale", 2, 4_210)]).or_by_replies(),
+            },
+        },
+    },
+];
+
+impl Verdict {
+    /// Replies have shown enough, if books cannot be seen.
+    fn or_by_replies(self) -> Self {
+        match self {
+            Self::NotObservable(_) => Self::Kept,
+            Self::Kept | Self::Broken(_) => self,
+        }
+    }
+}
+
+fn if_anything_was_heard(evidence: &Evidence<'_>) -> Verdict {
+    if evidence.heard.is_empty() { unanswered_at_all() } else { Verdict::Kept }
+}
+
+fn unanswered_at_all() -> Verdict {
+    Verdict::NotObservable("nothing was answered".to_owned())
+}
+
+fn booked(evidence: &Evidence<'_>, expected: &[(&str, u64, i64)]) -> Verdict {
+    evidence.rejection().unwrap_or_else(|| evidence.books_are(expected))
+}
+
+fn one_record(evidence: &Evidence<'_>, total_minor: i64) -> Verdict {
+    if let Some(rejected) = evidence.rejection() {
+        return rejected;
+    }
+    match evidence.record_ids().as_slice() {
+        [] => Verdict::NotObservable("no answer had a sales_record_id".to_owned()),
+        [_] => evidence.books_are(&[("sale", 1, total_minor)]).or_by_replies(),
+        ids => Verdict::Broken(format!("one transaction has several records: {}", ids.join(", "))),
+    }
+}
+
+/// What was accepted although nobody should have answered it.
+fn answered_against_the_rule<'e>(evidence: &Evidence<'e>) -> Option<&'e str> {
+    let mut names = evidence.sent().filter(|sent| !sent.letter.is_due).filter_map(|sent| sent.letter.names.as_ref());
+    names.find(|name| evidence.is_accepted(&name.transaction_id)).map(|name| name.transaction_id.as_str())
+}
+
+/// Something new wherever something new may stand.
+fn surprise(body: &mut Value) {
+    for place in ["", "/data", "/data/transaction", "/data/transaction/amounts", "/data/transaction/line_items/0"] {
+        put(body, place, "surprise", json!({ "nested": [1, null, "ä"] }));
+    }
+}
+
+fn member<'b>(body: &'b mut Value, place: &str) -> Option<&'b mut serde_json::Map<String, Value>> {
+    body.pointer_mut(place)?.as_object_mut()
+}
+
+fn put(body: &mut Value, place: &str, name: &str, value: Value) {
+    if let Some(object) = member(body, place) {
+        object.insert(name.to_owned(), value);
+    }
+}
+
+/// As much of a message as a line of a report bears.
+fn excerpt(body: &str) -> String {
+    body.chars().take(300).collect()
+}
