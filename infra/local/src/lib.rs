@@ -19,11 +19,12 @@ mod sales_domain;
 mod stack;
 mod wait;
 
+pub use contract::ledger::{Total, TotalKey};
 pub use identity::{AUDIENCE, Flaw, ISSUER, Identity, NoRandomness, claims};
 pub use opening::{Bakery, TENANT, connect_by_oauth, consent};
 pub use options::{StackOptions, workspace};
 pub use processes::FunctionProcess;
 pub use proxy::{Call, Fault, Proxy};
-pub use sales_domain::{Answers, Counts, KnownTransaction, SalesDomain, Total, TotalKey};
+pub use sales_domain::{Answers, Counts, KnownTransaction, SalesDomain};
 pub use stack::{Stack, StartError};
 pub use wait::wait_for;

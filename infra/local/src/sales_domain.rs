@@ -1,75 +1,69 @@
-//! Stand-in for the sales domain: the consumer behind the sales queue.
+//! Stand-in for the sales domain: the [reference consumer](contract) on a thread of its own, at the stack's queues.
 //!
-//! It does what the contract asks of a consumer and no more: it keeps the highest revision of each transaction,
-//! counts only what is completed, and answers. So its totals say what our neighbour would have believed.
+//! What it believes is the reference's affair. Added is what a test wants of a neighbour: to be silent or unreliable,
+//! and to tell what it has seen.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
-use aws_sdk_sqs::{
-    Client,
-    types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry},
+use contract::{
+    consumer::Consumer,
+    event::{Event, Unreadable},
+    ledger::{Effect, Ledger, Total, TotalKey},
+    reply::Reply,
 };
-use aws_types::SdkConfig;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::{Stack, wait::wait_for};
 
-/// When the sales domain answers.
+/// How long it waits for messages at a time.
+const WAIT: Duration = Duration::from_secs(5);
+/// After a failure: the emulator may be gone already, or a test may be breaking the wire on purpose.
+const PAUSE: Duration = Duration::from_millis(200);
+/// What is delayed is delayed for so long.
+const DELAY: Duration = Duration::from_secs(3);
+
+/// How the sales domain answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     /// As soon as it has a message.
     AtOnce,
-    /// Some time later.
-    After(Duration),
-    /// It takes messages and stays silent.
+    /// It takes messages, writes them down and stays silent.
     Never,
-}
-
-/// What one figure is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TotalKey {
-    /// Whose sales.
-    pub tenant: String,
-    /// Which provider's till.
-    pub provider: String,
-    /// ISO 4217 code.
-    pub currency: String,
-    /// `sale` or `refund`; both have positive amounts.
-    pub kind: String,
-    /// The shop's accounting day.
-    pub business_date: String,
-}
-
-/// How many, and how much.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Total {
-    /// Completed transactions.
-    pub count: u64,
-    /// Sum of their totals in minor units.
-    pub total_minor: i64,
+    /// One message of so many is lost, worked on twice, or worked on three seconds later; the others at once.
+    Unreliable {
+        /// Of so many, one.
+        one_in: u64,
+        /// Decides which, and what becomes of it.
+        seed: u64,
+    },
 }
 
 /// What arrived, message by message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages taken from the queue.
+    /// Events that were worked on.
     pub received: u64,
-    /// Of these, events whose id had been seen before.
+    /// Of these, events that were known already.
     pub duplicates: u64,
-    /// Of these, first sightings of a revision older than the one already known.
+    /// Of these, revisions older than the one already known.
     pub stale: u64,
     /// Messages that are not the event the contract describes. They stay on the queue, as evidence.
     pub unreadable: u64,
     /// Answers sent.
     pub answered: u64,
+    /// Messages that an unreliable sales domain has lost.
+    pub lost: u64,
+    /// Messages on which it has worked twice.
+    pub doubled: u64,
+    /// Messages on which it has worked late.
+    pub delayed: u64,
 }
 
 /// The newest state of one transaction, as the sales domain knows it.
@@ -85,19 +79,22 @@ pub struct KnownTransaction {
     pub completed_at: Option<Timestamp>,
 }
 
+/// The books, and what was seen beside them.
 #[derive(Debug, Default)]
-struct Ledger {
+struct Notes {
+    ledger: Ledger,
     counts: Counts,
-    /// `None` keeps everybody's.
+    /// `None` keeps everybody's events.
     kept_tenant: Option<String>,
-    seen: BTreeSet<String>,
     known: BTreeMap<String, KnownTransaction>,
+    /// Messages of which an unreliable sales domain has decided what becomes of them.
+    decided: u64,
 }
 
 /// The running stand-in. It stops when dropped.
 #[derive(Debug)]
 pub struct SalesDomain {
-    ledger: Arc<Mutex<Ledger>>,
+    notes: Arc<Mutex<Notes>>,
     answers: Arc<Mutex<Answers>>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -107,35 +104,35 @@ impl SalesDomain {
     /// Starts to consume the stack's sales queue, on a thread of its own: it outlives the runtime of a single test.
     #[must_use]
     pub fn start(stack: &Stack, answers: Answers) -> Self {
-        Self::start_with(stack, answers, Ledger::default())
+        Self::start_with(stack, answers, Notes::default())
     }
 
-    /// The same, but it answers all and keeps what it hears of one tenant only: of the others there may be too much.
+    /// The same, but of other tenants than this it keeps no events: of them there may be too much.
     #[must_use]
     pub fn start_for(stack: &Stack, answers: Answers, tenant: &str) -> Self {
-        Self::start_with(stack, answers, Ledger { kept_tenant: Some(tenant.to_owned()), ..Ledger::default() })
+        Self::start_with(stack, answers, Notes { kept_tenant: Some(tenant.to_owned()), ..Notes::default() })
     }
 
-    fn start_with(stack: &Stack, answers: Answers, ledger: Ledger) -> Self {
-        let ledger = Arc::new(Mutex::new(ledger));
+    fn start_with(stack: &Stack, answers: Answers, notes: Notes) -> Self {
+        let notes = Arc::new(Mutex::new(notes));
         let answers = Arc::new(Mutex::new(answers));
         let (stop, stopped) = watch::channel(false);
-        let consumer = Consumer {
-            config: stack.config(),
-            sales: stack.output("SalesQueueUrl").unwrap_or_default().to_owned(),
-            replies: stack.output("SalesRepliesQueueUrl").unwrap_or_default().to_owned(),
-            ledger: Arc::clone(&ledger),
-            answers: Arc::clone(&answers),
-        };
+        let queue = |output: &str| stack.output(output).unwrap_or_default().to_owned();
+        let (config, sales, replies) = (stack.config(), queue("SalesQueueUrl"), queue("SalesRepliesQueueUrl"));
+        let (for_notes, for_answers) = (Arc::clone(&notes), Arc::clone(&answers));
         let thread =
             std::thread::spawn(move || match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(consumer.run(stopped)),
+                // The client belongs to the runtime that first uses it.
+                Ok(runtime) => runtime.block_on(async {
+                    let consumer = Consumer::new(&config, &sales, &replies);
+                    consume(&consumer, &for_notes, &for_answers, stopped).await;
+                }),
                 Err(error) => eprintln!("the sales domain cannot start: {error}"),
             });
-        Self { ledger, answers, stop, thread: Some(thread) }
+        Self { notes, answers, stop, thread: Some(thread) }
     }
 
-    /// Changes when it answers, from the next message on.
+    /// Changes how it answers, from the next message on.
     pub fn answer(&self, answers: Answers) {
         *lock(&self.answers) = answers;
     }
@@ -143,39 +140,19 @@ impl SalesDomain {
     /// What arrived so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        lock(&self.ledger).counts
+        lock(&self.notes).counts
     }
 
     /// Newest state of each transaction, by its id.
     #[must_use]
     pub fn transactions(&self) -> BTreeMap<String, KnownTransaction> {
-        lock(&self.ledger).known.clone()
+        lock(&self.notes).known.clone()
     }
 
     /// What it believes was sold: completed transactions only.
     #[must_use]
     pub fn totals(&self) -> BTreeMap<TotalKey, Total> {
-        let mut totals = BTreeMap::<TotalKey, Total>::new();
-        for known in lock(&self.ledger).known.values() {
-            let Ok(event) = Event::deserialize(&known.event) else {
-                continue;
-            };
-            let transaction = event.data.transaction;
-            if transaction.status != "completed" {
-                continue;
-            }
-            let key = TotalKey {
-                tenant: event.tenantid,
-                provider: transaction.provider,
-                currency: transaction.currency,
-                kind: transaction.kind,
-                business_date: transaction.business_date,
-            };
-            let total = totals.entry(key).or_default();
-            total.count += 1;
-            total.total_minor += transaction.amounts.total_minor;
-        }
-        totals
+        lock(&self.notes).ledger.totals()
     }
 
     /// Looks again and again until `is_enough`, and says whether it came to that in time.
@@ -194,159 +171,125 @@ impl Drop for SalesDomain {
     }
 }
 
-/// The parts of the event that a consumer must read.
-#[derive(Deserialize)]
-struct Event {
-    id: String,
-    subject: String,
-    tenantid: String,
-    data: EventBody,
-}
-
-#[derive(Deserialize)]
-struct EventBody {
-    revision: u64,
-    transaction: Transaction,
-}
-
-#[derive(Deserialize)]
-struct Transaction {
-    configuration_id: String,
-    provider: String,
-    kind: String,
-    status: String,
-    currency: String,
-    business_date: String,
-    amounts: Amounts,
-}
-
-#[derive(Deserialize)]
-struct Amounts {
-    total_minor: i64,
-}
-
-struct Consumer {
-    config: SdkConfig,
-    sales: String,
-    replies: String,
-    ledger: Arc<Mutex<Ledger>>,
-    answers: Arc<Mutex<Answers>>,
-}
-
-impl Consumer {
-    async fn run(self, mut stopped: watch::Receiver<bool>) {
-        let client = Client::new(&self.config);
-        loop {
-            let receive =
-                client.receive_message().queue_url(&self.sales).max_number_of_messages(10).wait_time_seconds(5).send();
-            let received = tokio::select! {
-                _ = stopped.changed() => return,
-                received = receive => received,
-            };
-            match received {
-                Ok(batch) => self.take(&client, batch.messages()).await,
-                // The emulator may be gone already, or a test may be breaking the wire on purpose.
-                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+async fn consume(
+    consumer: &Consumer,
+    notes: &Arc<Mutex<Notes>>,
+    answers: &Mutex<Answers>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let received = tokio::select! {
+            _ = stopped.changed() => return,
+            received = consumer.receive(WAIT) => received,
+        };
+        let Ok(messages) = received else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let answers = *lock(answers);
+        let mut delayed = Vec::new();
+        let take = |body: &str| {
+            let mut notes = lock(notes);
+            match notes.fate(answers) {
+                Fate::Answered => notes.take(body),
+                Fate::Silent => notes.take(body).map(|_| Vec::new()),
+                Fate::Lost => Ok(Vec::new()),
+                Fate::Doubled => Ok([notes.take(body)?, notes.take(body)?].concat()),
+                Fate::Delayed => {
+                    delayed.push(body.to_owned());
+                    Ok(Vec::new())
+                }
             }
+        };
+        // What was not answered comes again.
+        if let Ok(turn) = consumer.work(&messages, take).await {
+            lock(notes).counts.answered += turn.answered;
+        }
+        for body in delayed {
+            let (consumer, notes) = (consumer.clone(), Arc::clone(notes));
+            tokio::spawn(async move {
+                tokio::time::sleep(DELAY).await;
+                let replies = lock(&notes).take(&body).unwrap_or_default();
+                let are_sent = consumer.answer(&replies.iter().collect::<Vec<_>>()).await;
+                lock(&notes).counts.answered += are_sent.into_iter().map(u64::from).sum::<u64>();
+            });
         }
     }
+}
 
-    /// Ten at a time, as a consumer that has to keep up does.
-    async fn take(&self, client: &Client, messages: &[Message]) {
-        let answers = *lock(&self.answers);
-        let mut taken: Vec<(&Message, Value)> = Vec::new();
-        for message in messages {
-            let body = serde_json::from_str::<Value>(message.body().unwrap_or_default()).unwrap_or_default();
-            let Ok(event) = Event::deserialize(&body) else {
-                lock(&self.ledger).counts.unreadable += 1;
-                continue;
-            };
-            taken.push((message, acceptance(&event)));
-            lock(&self.ledger).record(event, body);
+/// What becomes of a message.
+enum Fate {
+    Answered,
+    Silent,
+    Lost,
+    Doubled,
+    Delayed,
+}
+
+impl Notes {
+    fn fate(&mut self, answers: Answers) -> Fate {
+        let (one_in, seed) = match answers {
+            Answers::AtOnce => return Fate::Answered,
+            Answers::Never => return Fate::Silent,
+            Answers::Unreliable { one_in, seed } => (one_in.max(1), seed),
+        };
+        self.decided += 1;
+        let draw = mixed(seed, self.decided);
+        if !draw.is_multiple_of(one_in) {
+            return Fate::Answered;
         }
-        if taken.is_empty() {
-            return;
-        }
-        let replies = taken.iter().enumerate().filter_map(|(index, (_, reply))| {
-            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(reply.to_string());
-            entry.build().ok()
-        });
-        let replies: Vec<_> = replies.collect();
-        let send = client.send_message_batch().queue_url(&self.replies).set_entries(Some(replies));
-        match answers {
-            Answers::AtOnce => {
-                let sent = send.send().await;
-                let is_sent = |index: usize| {
-                    sent.as_ref()
-                        .is_ok_and(|sent| sent.successful().iter().any(|entry| entry.id() == index.to_string()))
-                };
-                // What was not answered is not deleted: the queue brings it again, as it would with a real consumer.
-                let mut index = 0..;
-                taken.retain(|_| index.next().is_some_and(is_sent));
-                lock(&self.ledger).counts.answered += u64::try_from(taken.len()).unwrap_or_default();
+        let counts = &mut self.counts;
+        let (count, fate) = match (draw / one_in) % 3 {
+            0 => (&mut counts.lost, Fate::Lost),
+            1 => (&mut counts.doubled, Fate::Doubled),
+            _ => (&mut counts.delayed, Fate::Delayed),
+        };
+        *count += 1;
+        fate
+    }
+
+    /// As the reference takes it; and notes what a test may ask.
+    fn take(&mut self, body: &str) -> Result<Vec<Reply>, Unreadable> {
+        let event = Event::read(body).inspect_err(|_| self.counts.unreadable += 1)?;
+        self.counts.received += 1;
+        let taken = self.ledger.take(event.clone());
+        match (taken.effect, event) {
+            (Effect::Repeated, _) => self.counts.duplicates += 1,
+            (Effect::Overtaken, _) => self.counts.stale += 1,
+            (Effect::Booked, Event::Transaction(event)) => {
+                if self.kept_tenant.as_ref().is_none_or(|kept| *kept == event.tenant) {
+                    let (transaction, received_at) = (event.data.transaction, Timestamp::now());
+                    let before = self.known.get(&transaction.id).and_then(|known| known.completed_at);
+                    let known = KnownTransaction {
+                        revision: event.data.revision,
+                        event: serde_json::from_str(body).unwrap_or_default(),
+                        received_at,
+                        completed_at: before.or_else(|| transaction.counts().then_some(received_at)),
+                    };
+                    self.known.insert(transaction.id, known);
+                }
             }
-            Answers::After(delay) => {
-                let (ledger, count) = (Arc::clone(&self.ledger), u64::try_from(taken.len()).unwrap_or_default());
-                tokio::spawn(async move {
-                    tokio::time::sleep(delay).await;
-                    if send.send().await.is_ok() {
-                        lock(&ledger).counts.answered += count;
-                    }
+            (Effect::Erased, Event::Erased(event)) => {
+                let (tenant, gone) = (event.tenant, event.data.configuration_id);
+                self.known.retain(|_, known| {
+                    let text = |pointer: &str| known.event.pointer(pointer).and_then(Value::as_str);
+                    let of = (text("/tenantid"), text("/data/transaction/configuration_id"));
+                    of != (Some(tenant.as_str()), Some(gone.as_str()))
                 });
             }
-            Answers::Never => {}
+            (Effect::Booked | Effect::Refused | Effect::Erased | Effect::TooLate | Effect::Ignored, _) => {}
         }
-        let done = taken.iter().enumerate().filter_map(|(index, (message, _))| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(index.to_string());
-            entry.receipt_handle(message.receipt_handle()?).build().ok()
-        });
-        let done: Vec<_> = done.collect();
-        if !done.is_empty() {
-            let _ = client.delete_message_batch().queue_url(&self.sales).set_entries(Some(done)).send().await;
-        }
+        Ok(taken.reply.into_iter().collect())
     }
 }
 
-impl Ledger {
-    fn record(&mut self, event: Event, body: Value) {
-        self.counts.received += 1;
-        if !self.seen.insert(event.id) {
-            self.counts.duplicates += 1;
-            return;
-        }
-        if self.kept_tenant.as_ref().is_some_and(|kept| *kept != event.tenantid) {
-            return;
-        }
-        let revision = event.data.revision;
-        let is_completed = event.data.transaction.status == "completed";
-        if self.known.get(&event.subject).is_some_and(|known| known.revision >= revision) {
-            self.counts.stale += 1;
-            return;
-        }
-        let received_at = Timestamp::now();
-        let before = self.known.get(&event.subject).and_then(|known| known.completed_at);
-        let completed_at = before.or_else(|| is_completed.then_some(received_at));
-        self.known.insert(event.subject, KnownTransaction { revision, event: body, received_at, completed_at });
-    }
-}
-
-fn acceptance(event: &Event) -> Value {
-    json!({
-        "specversion": "1.0",
-        "id": uuid::Uuid::new_v4(),
-        "source": "/sales",
-        "type": "sales.transaction.accepted.v1",
-        "subject": event.subject,
-        "time": Timestamp::now().to_string(),
-        "datacontenttype": "application/json",
-        "tenantid": event.tenantid,
-        "data": {
-            "configuration_id": event.data.transaction.configuration_id,
-            "transaction_id": event.subject,
-            "revision": event.data.revision,
-            "sales_record_id": format!("sales-{}", event.subject),
-        },
-    })
+/// A number that looks like chance and is the same for the same seed: the finalizer of SplitMix64,
+/// <https://prng.di.unimi.it/splitmix64.c>.
+fn mixed(seed: u64, nth: u64) -> u64 {
+    let mut z = seed.wrapping_add(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -355,27 +298,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use contract::letters::{Scene, Spec};
+
     use super::*;
 
-    fn event(id: &str, subject: &str, revision: u64) -> (Event, Value) {
-        let body = json!({
-            "id": id, "subject": subject, "tenantid": "t",
-            "data": { "revision": revision, "transaction": {
-                "configuration_id": "c", "provider": "square", "kind": "sale", "status": "completed", "currency": "USD",
-                "business_date": "2026-11-22", "amounts": { "total_minor": 100 },
-            }},
-        });
-        (Event::deserialize(&body).unwrap(), body)
+    #[test]
+    fn the_newest_event_is_kept_and_the_others_are_counted() {
+        let (mut notes, scene, sale) = (Notes::default(), Scene::new("t", "SHOP1", "2026-11-22"), Spec::sale(100));
+        for revision in [2, 1, 2] {
+            notes.take(&scene.event(&sale.revised(revision, 100)).body).unwrap();
+        }
+        let id = sale.id.to_string();
+        assert_eq!(notes.known[&id].revision, 2);
+        assert_eq!(notes.counts, Counts { received: 3, duplicates: 1, stale: 1, ..Counts::default() });
+        assert!(notes.take("no JSON").is_err());
+        notes.take(&scene.erased().body).unwrap();
+        assert!(notes.known.is_empty());
+        assert_eq!(notes.counts.unreadable, 1);
     }
 
     #[test]
-    fn the_highest_revision_wins_in_any_order() {
-        let mut ledger = Ledger::default();
-        for (id, revision) in [("a:2", 2), ("a:1", 1), ("a:2", 2)] {
-            let (event, body) = event(id, "a", revision);
-            ledger.record(event, body);
+    fn an_unreliable_one_mistreats_one_message_in_five_in_three_ways() {
+        let (mut notes, mut mistreated) = (Notes::default(), 0);
+        for _ in 0..3_000 {
+            let fate = notes.fate(Answers::Unreliable { one_in: 5, seed: 7 });
+            mistreated += u32::from(!matches!(fate, Fate::Answered));
         }
-        assert_eq!(ledger.known["a"].revision, 2);
-        assert_eq!(ledger.counts, Counts { received: 3, duplicates: 1, stale: 1, ..Counts::default() });
+        let Counts { lost, doubled, delayed, .. } = notes.counts;
+        assert!((500..700).contains(&mistreated), "{mistreated}");
+        assert!([lost, doubled, delayed].iter().all(|count| (140..260).contains(count)), "{:?}", notes.counts);
     }
 }

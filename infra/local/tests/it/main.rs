@@ -20,6 +20,7 @@ mod outages;
 mod published_keys;
 mod roles;
 mod sales;
+mod sales_chaos;
 mod sync;
 mod sync_api;
 mod sync_runs;
@@ -35,8 +36,8 @@ use std::{
 };
 
 use aws_sdk_sqs::{Client, config::retry::RetryConfig};
+use contract::letters::{Scene, Spec};
 use local::{Answers, Fault, Proxy, SalesDomain, Stack, StackOptions, wait_for};
-use serde_json::json;
 
 /// Posts to the public route, which starts at least one function, and returns the status line.
 fn ring_the_doorbell(stack: &Stack) -> String {
@@ -140,15 +141,10 @@ async fn the_sales_domain_takes_answers_and_adds_up() {
     let sales = SalesDomain::start(stack, Answers::AtOnce);
     let client = Client::new(&stack.config());
     let queue = stack.output("SalesQueueUrl").unwrap();
+    let (scene, sale) = (Scene::new("counter", "SHOP1", "2026-11-22"), Spec::sale(700));
     for (revision, total) in [(2, 700), (1, 500), (2, 700)] {
-        let event = json!({
-            "id": format!("tx:{revision}"), "subject": "tx", "tenantid": "bakery",
-            "data": { "revision": revision, "transaction": {
-                "configuration_id": "c", "provider": "square", "kind": "sale", "status": "completed", "currency": "USD",
-                "business_date": "2026-11-22", "amounts": { "total_minor": total },
-            }},
-        });
-        client.send_message().queue_url(queue).message_body(event.to_string()).send().await.unwrap();
+        let event = scene.event(&sale.revised(revision, total)).body;
+        client.send_message().queue_url(queue).message_body(event).send().await.unwrap();
     }
     let answered = |sales: &SalesDomain| sales.counts().answered == 3;
     assert!(sales.wait_until(Duration::from_secs(10), answered));

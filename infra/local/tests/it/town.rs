@@ -341,16 +341,20 @@ pub async fn sweep(bakery: &Bakery) {
 
 /// Runs a function to its end with this event, and returns what it answers.
 pub async fn invoke(bakery: &Bakery, function: &str, event: &str) -> Value {
+    let answer = Answer::to(invocation(bakery, function, event)).await;
+    assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, ""), "{answer:?}");
+    answer.json()
+}
+
+/// A call of a function with this event, which may fail.
+pub fn invocation(bakery: &Bakery, function: &str, event: &str) -> RequestBuilder {
     let stack = &bakery.stack;
     let name = stack.function_name(function).unwrap();
     let url = format!("{}/2015-03-31/functions/{name}/invocations", stack.endpoint());
     // The emulator wants to know who calls, and takes the account's root at its word.
     let root =
         "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0";
-    let request = api::client().unwrap().post(url).header("authorization", root).body(event.to_owned());
-    let answer = Answer::to(request).await;
-    assert_eq!((answer.status, answer.header("x-amz-function-error")), (200, ""), "{answer:?}");
-    answer.json()
+    api::client().unwrap().post(url).header("authorization", root).body(event.to_owned())
 }
 
 /// Key of the bakery's own connection in tables.
