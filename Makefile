@@ -10,11 +10,13 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run measure-backfill test fuzz-api check bench lint package clean
+.PHONY: help tools build run contract measure-backfill measure-sale test fuzz-api check bench lint package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
 	@echo 'make measure-backfill  what a backfill costs, and what it does to live sales; ARGS="--orders 50000"'
+	@echo 'make measure-sale      what a live sale asks of AWS; ARGS="--sales 100"'
+	@echo 'make contract          tries a consumer of our sales events, or is one; ARGS=--help'
 	@echo 'make test              every test, with the local stack'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
@@ -35,6 +37,13 @@ run: tools build
 
 measure-backfill: tools build
 	@$(TARGET)/debug/local measure-backfill $(ARGS)
+
+measure-sale: tools build
+	@$(TARGET)/debug/local measure-sale $(ARGS)
+
+# It needs no stack: the queues are somebody else's.
+contract: build
+	@$(TARGET)/debug/contract $(ARGS)
 
 # All targets at once, so that the functions exist before the first test wants to deploy them.
 test: tools

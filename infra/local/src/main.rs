@@ -18,6 +18,7 @@ usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND
 
        local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
                               [--page-millis N] [--minutes N]
+       local measure-sale [--sales N]
 
   --once     end after the morning; exit code 1 if the books differ or a sync does not complete
   --calm     vendors that behave: nothing is lost, doubled, late, out of order or refused
@@ -33,13 +34,20 @@ measure-backfill prints what a backfill costs, and what it does to the sales of 
   --rate N           live sales in a second (default 2)
   --quiet SECONDS    of live sales before the backfill (default 60)
   --page-millis N    that the vendor takes for a page (default 1000)
-  --minutes N        that the backfill may take; then it is cancelled (default 12)";
+  --minutes N        that the backfill may take; then it is cancelled (default 12)
+
+measure-sale prints what a live sale asks of AWS, from the delivery to the sales domain's acceptance
+  --sales N          (default 40)";
+
+/// So many sales are measured.
+const MEASURED_SALES: usize = 40;
 
 /// What is wanted.
 #[derive(Debug)]
 enum Wanted {
     Demo(Options),
     Measure(measure::Options),
+    MeasureSale(usize),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +75,7 @@ fn main() -> ExitCode {
             match &wanted {
                 Wanted::Demo(options) => demo::run(options, &mut screen).await,
                 Wanted::Measure(options) => measure::run(options, &mut screen).await.map(|()| true),
+                Wanted::MeasureSale(sales) => measure::sale::run(*sales, &mut screen).await.map(|()| true),
             }
         };
         tokio::select! {
@@ -96,7 +105,22 @@ fn wanted(mut arguments: Peekable<impl Iterator<Item = String>>) -> Result<Optio
     if arguments.next_if(|first| first == "measure-backfill").is_some() {
         return Ok(measure_options(arguments)?.map(Wanted::Measure));
     }
+    if arguments.next_if(|first| first == "measure-sale").is_some() {
+        return Ok(measured_sales(arguments)?.map(Wanted::MeasureSale));
+    }
     Ok(options(arguments)?.map(Wanted::Demo))
+}
+
+fn measured_sales(mut arguments: impl Iterator<Item = String>) -> Result<Option<usize>, String> {
+    let mut sales = MEASURED_SALES;
+    while let Some(name) = arguments.next() {
+        match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--sales" => sales = number(&name, &arguments.next().ok_or_else(|| format!("{name} needs a value"))?)?,
+            _ => return Err(format!("measure-sale has no option {name}")),
+        }
+    }
+    Ok(Some(sales))
 }
 
 fn measure_options(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::Options>, String> {
@@ -166,6 +190,8 @@ mod tests {
         assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");
         let measured = wanted(["measure-backfill", "--orders", "9"].map(str::to_owned).into_iter().peekable());
         assert!(matches!(measured, Ok(Some(Wanted::Measure(measure::Options { orders: 9, .. })))));
+        let measured = wanted(["measure-sale", "--sales", "9"].map(str::to_owned).into_iter().peekable());
+        assert!(matches!(measured, Ok(Some(Wanted::MeasureSale(9)))));
         assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
     }
 }

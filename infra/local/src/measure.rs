@@ -8,6 +8,7 @@
 
 mod costs;
 mod live;
+pub mod sale;
 
 use std::time::{Duration, Instant};
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use local::{
-    Answers, Proxy, SalesDomain, Stack,
+    Answers, Call, Proxy, SalesDomain, Stack,
     api::{Api, Run},
 };
 use serde_json::json;
@@ -29,11 +29,8 @@ pub struct Costs {
 
 /// Reads the same past twice, with a proxy between our functions and AWS.
 pub async fn count(orders: usize, screen: &mut Screen) -> anyhow::Result<Costs> {
-    let proxy = Proxy::start().context("failed to start the proxy")?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).context("no port is free")?.port();
-    // While the bakery opens, functions are called already, so the proxy must know its way before.
-    proxy.forward_to(&format!("http://127.0.0.1:{port}"));
-    let town = Town::open("measure-calls", Some((port, proxy.url().to_owned())), &[orders], screen).await?;
+    let (proxy, endpoint) = proxy()?;
+    let town = Town::open("measure-calls", Some(endpoint), &[orders], screen).await?;
     let sales = SalesDomain::start(&town.bakery.stack, Answers::AtOnce);
     let api = town.bakery.api_of(CHAIN, &["pos:read", "pos:write"])?;
     let past = town.pasts.first().context("one merchant has a past")?;
@@ -53,7 +50,18 @@ pub async fn count(orders: usize, screen: &mut Screen) -> anyhow::Result<Costs> 
     Ok(costs)
 }
 
-async fn ended_catalogue(api: &Api, id: &str, screen: &mut Screen) -> anyhow::Result<()> {
+/// A proxy for the calls of our functions, and where the emulator must be and they must call.
+pub fn proxy() -> anyhow::Result<(Proxy, (u16, String))> {
+    let proxy = Proxy::start().context("failed to start the proxy")?;
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).context("no port is free")?.port();
+    // While the bakery opens, functions are called already, so the proxy must know its way before.
+    proxy.forward_to(&format!("http://127.0.0.1:{port}"));
+    let url = proxy.url().to_owned();
+    Ok((proxy, (port, url)))
+}
+
+/// Waits until what a connection begins by itself is over.
+pub async fn ended_catalogue(api: &Api, id: &str, screen: &mut Screen) -> anyhow::Result<()> {
     let deadline = Instant::now() + LONGEST_CATALOGUE;
     loop {
         let runs = api.runs(id).await?;
@@ -93,7 +101,7 @@ async fn backfill(
 }
 
 /// Waits until no event has come for a while.
-async fn quiet(sales: &SalesDomain, screen: &mut Screen) -> anyhow::Result<()> {
+pub async fn quiet(sales: &SalesDomain, screen: &mut Screen) -> anyhow::Result<()> {
     let (mut last, mut moved) = (sales.counts(), Instant::now());
     while moved.elapsed() < QUIET {
         screen.status("waiting for the last answers");
@@ -106,16 +114,21 @@ async fn quiet(sales: &SalesDomain, screen: &mut Screen) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The template's name of the table or queue that a call is about; empty for anything else.
+pub fn place<'s>(call: &Call, stack: &'s Stack) -> &'s str {
+    let of = stack.outputs().iter().find(|(_, value)| {
+        value.rsplit('/').next().is_some_and(|name| !call.resource.is_empty() && name == call.resource)
+    });
+    of.map_or("", |(output, _)| output.trim_end_matches("Url"))
+}
+
 impl Costs {
     fn add(&mut self, turn: usize, run: &Run, proxy: &Proxy, stack: &Stack) {
         if let Some(orders) = self.orders.get_mut(turn) {
             *orders = run.progress.orders.seen;
         }
         for call in proxy.calls() {
-            let of = stack.outputs().iter().find(|(_, value)| {
-                value.rsplit('/').next().is_some_and(|name| !call.resource.is_empty() && name == call.resource)
-            });
-            let place = of.map_or("", |(output, _)| output.trim_end_matches("Url"));
+            let place = place(&call, stack);
             let turns = self.calls.entry(format!("{:<28}{place}", call.name())).or_default();
             if let Some(count) = turns.get_mut(turn) {
                 *count += 1;

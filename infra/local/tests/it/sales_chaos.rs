@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// after it.
 const STEPS: [&str; 6] =
     ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage", "dynamodb:UpdateItem", "kms:Decrypt"];
+/// As template.yaml has it for the local stack.
+const FIRST_RESEND_AFTER: Duration = Duration::from_secs(10);
 const VICTIMS: [&str; 2] = ["normalizer", "outbox-sweeper"];
 
 type Sums = BTreeMap<TotalKey, Total>;
@@ -91,8 +93,17 @@ fn add(sums: &mut Sums, [provider, currency, kind, business_date]: [&str; 4], to
 }
 
 impl Town {
-    /// Sells, and meanwhile kills both victims at each of their steps. Returns how many of each have died.
+    /// Sells, and meanwhile kills both victims at each of their steps, and once more when the first losses are due, so
+    /// that a sweep has something to send again. Returns how many of each have died.
     async fn sell_among_deaths(&self) -> [usize; 2] {
+        let began = Instant::now();
+        let first = self.walk_of_deaths().await;
+        tokio::time::sleep(FIRST_RESEND_AFTER.saturating_sub(began.elapsed())).await;
+        let second = self.walk_of_deaths().await;
+        [first[0] + second[0], first[1] + second[1]]
+    }
+
+    async fn walk_of_deaths(&self) -> [usize; 2] {
         let deaths = Arc::new(VICTIMS.map(|_| AtomicUsize::new(0)));
         for (step, fault) in STEPS.into_iter().flat_map(|step| [(step, Fault::DropBefore), (step, Fault::DropAfter)]) {
             self.proxy.reset();
@@ -223,6 +234,5 @@ async fn books_agree_whatever_the_sales_domain_mistreats_and_whoever_dies() {
     assert_eq!(providers.len(), Vendor::ALL.len(), "every till has sold: {:?}", books.sold);
     let counts = town.sales.counts();
     assert!(counts.lost > 0 && counts.doubled > 0 && counts.delayed > 0, "{counts:?}");
-    assert!(normalizers >= STEPS.len() && sweepers > 0, "{normalizers} and {sweepers} died");
-    eprintln!("DEBUG {counts:?} {normalizers} {sweepers} {}", books.stored_revisions.len());
+    assert!(normalizers >= STEPS.len() && sweepers >= STEPS.len(), "{normalizers} and {sweepers} died");
 }

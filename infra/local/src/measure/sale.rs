@@ -1,0 +1,112 @@
+//! What one live sale asks of AWS, from the vendor's delivery to the sales domain's acceptance: `make measure-sale`.
+//!
+//! Counted is what our functions call. What Lambda and the gateway do by themselves (poll a queue, invoke) is not seen
+//! here, and a tick of a schedule may fall into the time.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use local::{Answers, SalesDomain, Stack};
+
+use super::{Screen, Town, costs};
+
+/// For the last notification of the morning.
+const LONGEST: Duration = Duration::from_secs(120);
+/// The operations that cost write units; those of one call with many items are not on this way.
+const WRITES: [&str; 3] = ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
+
+/// Prints the figures of so many sales.
+pub async fn run(sales: usize, screen: &mut Screen) -> anyhow::Result<()> {
+    let (proxy, endpoint) = costs::proxy()?;
+    let town = Town::open("measure-sale", Some(endpoint), &[], screen).await?;
+    let (bakery, stack) = (&town.bakery, &town.bakery.stack);
+    let domain = SalesDomain::start(stack, Answers::AtOnce);
+    costs::ended_catalogue(&bakery.api()?, &bakery.configuration_id, screen).await?;
+    costs::quiet(&domain, screen).await?;
+    proxy.reset();
+    screen.status(&format!("{sales} sales are rung up"));
+    bakery.sandbox.play(sales);
+    bakery.sandbox.wait_until_quiet(LONGEST).await?;
+    costs::quiet(&domain, screen).await?;
+
+    let counts = domain.counts();
+    let accepted = u32::try_from(domain.transactions().len())?;
+    let delivered = u32::try_from(bakery.sandbox.progress().delivered)?;
+    if accepted == 0 {
+        bail!("nothing was accepted");
+    }
+    let each = |count: u32| f64::from(count) / f64::from(accepted);
+    let mut calls = BTreeMap::<(String, String), u32>::new();
+    for call in proxy.calls() {
+        *calls.entry((call.name(), costs::place(&call, stack).to_owned())).or_default() += 1;
+    }
+    screen.line(&format!(
+        "\n{accepted} transactions accepted; for each {:.1} deliveries and {:.1} events",
+        each(delivered),
+        each(u32::try_from(counts.received)?)
+    ));
+    screen.line(&format!("{:<56}{:>8}{:>10}", "AWS calls of our functions, for each transaction", "calls", "units"));
+    let (client, mut units) = (Client::new(&stack.config()), 0.0);
+    for ((name, place), count) in &calls {
+        let written = if WRITES.contains(&name.as_str()) { units_of_a_write(&client, stack, place).await? } else { 0.0 };
+        units += written * each(*count);
+        let shown = if written > 0.0 { format!("{:.2}", written * each(*count)) } else { String::new() };
+        screen.line(&format!("{:<56}{:>8.2}{shown:>10}", format!("{name:<28}{place}"), each(*count)));
+    }
+    screen.line(&format!("{:<56}{:>8.2}{units:>10.2}", "together", each(calls.values().sum())));
+    screen.line(
+        "\nunits: DynamoDB's write units of the items themselves, by the mean size of what is stored in the table. Each entry of an\n\
+         index that changes costs one more: three for a new transaction, one for its answer, one for a delivery's row.",
+    );
+    Ok(())
+}
+
+/// What one write of an item of this table costs, without indexes: one unit for each kilobyte that is begun.
+async fn units_of_a_write(client: &Client, stack: &Stack, output: &str) -> anyhow::Result<f64> {
+    let table = stack.output(output).with_context(|| format!("{output} is no table"))?;
+    let mut pages = client.scan().table_name(table).into_paginator().items().send();
+    let (mut units, mut items) = (0_u32, 0_u32);
+    while let Some(item) = pages.next().await {
+        units += u32::try_from(size_of_item(&item?).div_ceil(1024))?;
+        items += 1;
+    }
+    Ok(f64::from(units) / f64::from(items.max(1)))
+}
+
+/// In bytes, about as DynamoDB counts:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>.
+fn size_of_item(item: &HashMap<String, AttributeValue>) -> usize {
+    item.iter().map(|(name, value)| name.len() + size_of(value)).sum()
+}
+
+fn size_of(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        AttributeValue::N(digits) => digits.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(map) => 3 + map.len() + size_of_item(map),
+        AttributeValue::L(list) => 3 + list.len() + list.iter().map(size_of).sum::<usize>(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::len).sum(),
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_counted_as_the_documentation_says() {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let list = AttributeValue::L(vec![text("abc"), AttributeValue::Bool(true)]);
+        let map = HashMap::from([("k".to_owned(), list)]);
+        let item = HashMap::from([("name".to_owned(), text("ä")), ("m".to_owned(), AttributeValue::M(map))]);
+        // name 4 + 2; m 1 + (3 + 1 + k 1 + (3 + 2 + 3 + 1))
+        assert_eq!(size_of_item(&item), 6 + 1 + 5 + 9);
+        assert_eq!(size_of(&AttributeValue::N("12345".to_owned())), 4);
+    }
+}
