@@ -52,29 +52,31 @@ pub async fn run(sales: usize, screen: &mut Screen) -> anyhow::Result<()> {
     screen.line(&format!("{:<56}{:>8}{:>10}", "AWS calls of our functions, for each transaction", "calls", "units"));
     let (client, mut units) = (Client::new(&stack.config()), 0.0);
     for ((name, place), count) in &calls {
-        let written = if WRITES.contains(&name.as_str()) { units_of_a_write(&client, stack, place).await? } else { 0.0 };
+        let written =
+            if WRITES.contains(&name.as_str()) { units_of_a_write(&client, stack, place).await? } else { 0.0 };
         units += written * each(*count);
         let shown = if written > 0.0 { format!("{:.2}", written * each(*count)) } else { String::new() };
         screen.line(&format!("{:<56}{:>8.2}{shown:>10}", format!("{name:<28}{place}"), each(*count)));
     }
     screen.line(&format!("{:<56}{:>8.2}{units:>10.2}", "together", each(calls.values().sum())));
     screen.line(
-        "\nunits: DynamoDB's write units of the items themselves, by the mean size of what is stored in the table. Each entry of an\n\
-         index that changes costs one more: three for a new transaction, one for its answer, one for a delivery's row.",
+        "\nunits: DynamoDB's write units of the items themselves, by the median size of what is stored in the table. Each entry of\n\
+         an index that changes costs one more: three for a new transaction, one for its answer, one for a delivery's row.",
     );
     Ok(())
 }
 
-/// What one write of an item of this table costs, without indexes: one unit for each kilobyte that is begun.
+/// What one write of an item of this table costs, without indexes: one unit for each kilobyte that is begun. The median,
+/// because a table may hold a few items of another kind, which are not written for a sale.
 async fn units_of_a_write(client: &Client, stack: &Stack, output: &str) -> anyhow::Result<f64> {
     let table = stack.output(output).with_context(|| format!("{output} is no table"))?;
     let mut pages = client.scan().table_name(table).into_paginator().items().send();
-    let (mut units, mut items) = (0_u32, 0_u32);
+    let mut units = Vec::new();
     while let Some(item) = pages.next().await {
-        units += u32::try_from(size_of_item(&item?).div_ceil(1024))?;
-        items += 1;
+        units.push(u32::try_from(size_of_item(&item?).div_ceil(1024))?);
     }
-    Ok(f64::from(units) / f64::from(items.max(1)))
+    units.sort_unstable();
+    Ok(units.get(units.len() / 2).copied().map_or(0.0, f64::from))
 }
 
 /// In bytes, about as DynamoDB counts:

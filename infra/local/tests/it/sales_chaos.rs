@@ -16,7 +16,7 @@ use local::{Answers, Bakery, Fault, Proxy, SalesDomain, StackOptions, TENANT, To
 use sandbox::{EntryKind, EntryState, LedgerEntry, Sandbox, SandboxOptions, Vendor};
 use serde_json::Value;
 
-use crate::sync_town::{idle, word};
+use crate::sync_town::word;
 use crate::town::{Answer, eventually, invocation, sweep};
 
 const PATIENCE: Duration = Duration::from_secs(150);
@@ -52,10 +52,8 @@ async fn open() -> Town {
     };
     // Forever, so that a fault may kill its functions.
     let bakery: &Bakery = Box::leak(Box::new(Bakery::open(sandbox, options).await.unwrap()));
+    // What each connection reads by itself at first comes on top.
     let connections = bakery.connect_branches().await.unwrap();
-    for (_, id) in &connections {
-        idle(&bakery.api().unwrap(), id).await;
-    }
     let sales = SalesDomain::start(&bakery.stack, Answers::Unreliable { one_in: 5, seed: 11 });
     Town { bakery, connections, sales, proxy }
 }
@@ -115,7 +113,7 @@ impl Town {
             });
             self.proxy.hit_named(step, 1, fault);
             for vendor in Vendor::ALL {
-                self.bakery.sandbox.at(vendor).play(2);
+                self.bakery.sandbox.at(vendor).play(1);
             }
             let is_cut_off = || self.proxy.calls().iter().any(|call| call.fault == Some(fault));
             eventually(&format!("{fault:?} of {step}"), async || {
