@@ -11,7 +11,6 @@
 //! kind are added, so a consumer may print one for each shop; fields that are not named here are skipped.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -102,20 +101,24 @@ fn rows(ledger: &Ledger) -> Vec<Row> {
     rows
 }
 
-/// Replaces a file with the totals of the reference consumer. Who reads it meanwhile sees the old ones or the new ones.
+/// The totals of the reference consumer, one line each.
+///
+/// # Errors
+/// None that could happen: a row is plain data.
+pub fn text(ledger: &Ledger) -> anyhow::Result<String> {
+    let lines: anyhow::Result<Vec<String>> =
+        rows(ledger).iter().map(|row| Ok(serde_json::to_string(row)? + "\n")).collect();
+    lines.map(|lines| lines.concat())
+}
+
+/// Replaces a file with the [text] of the books. Who reads it meanwhile sees the old one or the new one.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub fn write(ledger: &Ledger, path: &Path) -> anyhow::Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let save = || {
-        let mut file = std::fs::File::create(&unfinished)?;
-        for row in rows(ledger) {
-            writeln!(file, "{}", serde_json::to_string(&row)?)?;
-        }
-        std::fs::rename(&unfinished, path)
-    };
-    save().with_context(|| format!("failed to write {}", path.display()))
+    let (unfinished, text) = (path.with_extension("unfinished"), text(ledger)?);
+    let saved = std::fs::write(&unfinished, text).and_then(|()| std::fs::rename(&unfinished, path));
+    saved.with_context(|| format!("failed to write {}", path.display()))
 }
 
 #[cfg(test)]

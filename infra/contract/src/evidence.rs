@@ -244,13 +244,19 @@ impl<'e> Evidence<'e> {
         self.heard.iter().any(|heard| heard.is_accepted() && heard.transaction() == Some(transaction_id))
     }
 
-    /// A consumer that rejects what is made up has a right to, but then there is nothing to be seen.
-    pub fn rejection(&self) -> Option<Verdict> {
+    /// Whether the consumer takes anything of ours.
+    pub fn is_anything_accepted(&self) -> bool {
+        self.heard.iter().any(Heard::is_accepted)
+    }
+
+    /// Why a transaction of this rule's was not taken. A consumer may reject what is made up, but then there is nothing to
+    /// be seen.
+    pub fn rejection(&self) -> Option<String> {
         let code = self.own_answers().find_map(|heard| {
             (heard.said.reply_type.as_deref() == Some(REJECTED))
                 .then(|| heard.data().and_then(|data| data.code.as_deref()).unwrap_or("no code"))
         })?;
-        Some(Verdict::NotObservable(format!("the consumer has rejected it: {code}")))
+        Some(format!("the consumer has rejected it: {code}"))
     }
 
     /// Compares the consumer's books of the rule's day with what should be there: kind, how many, how much.

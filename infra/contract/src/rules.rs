@@ -141,7 +141,12 @@ pub const RULES: [Rule; 15] = [
         script: |scene| vec![vec![scene.event(&Spec::sale(1_700)).but(surprise)]],
         judge: |evidence| match evidence.unanswered() {
             Some(why) => Verdict::Broken(why),
-            None => booked(evidence, &[("sale", 1, 1_700)]).or_by_replies(),
+            None => match evidence.rejection() {
+                // It takes others like it, so it was not the shop or the tenant.
+                Some(why) if evidence.is_anything_accepted() => Verdict::Broken(why),
+                Some(why) => Verdict::NotObservable(why),
+                None => if_shown(evidence, &[("sale", 1, 1_700)]),
+            },
         },
     },
     Rule {
@@ -157,7 +162,7 @@ pub const RULES: [Rule; 15] = [
             Some(why) => Verdict::Broken(why),
             None => match answered_against_the_rule(evidence) {
                 Some(id) => Verdict::Broken(format!("{id} came in an event of an unknown type, and was accepted")),
-                None => booked(evidence, &[("sale", 1, 1_800)]).or_by_replies(),
+                None => neighbours(evidence, &[("sale", 1, 1_800)]),
             },
         },
     },
@@ -209,21 +214,11 @@ pub const RULES: [Rule; 15] = [
             Some(why) => Verdict::Broken(format!("a neighbour was held up: {why}")),
             None => match answered_against_the_rule(evidence) {
                 Some(id) => Verdict::Broken(format!("the event of {id} cannot be read, and was accepted")),
-                None => booked(evidence, &[("sale", 2, 4_210)]).or_by_replies(),
+                None => neighbours(evidence, &[("sale", 2, 4_210)]),
             },
         },
     },
 ];
-
-impl Verdict {
-    /// Replies have shown enough, if books cannot be seen.
-    fn or_by_replies(self) -> Self {
-        match self {
-            Self::NotObservable(_) => Self::Kept,
-            Self::Kept | Self::Broken(_) => self,
-        }
-    }
-}
 
 fn if_anything_was_heard(evidence: &Evidence<'_>) -> Verdict {
     if evidence.heard.is_empty() { unanswered_at_all() } else { Verdict::Kept }
@@ -233,17 +228,27 @@ fn unanswered_at_all() -> Verdict {
     Verdict::NotObservable("nothing was answered".to_owned())
 }
 
+/// A rule that only books can show.
 fn booked(evidence: &Evidence<'_>, expected: &[(&str, u64, i64)]) -> Verdict {
-    evidence.rejection().unwrap_or_else(|| evidence.books_are(expected))
+    evidence.rejection().map_or_else(|| evidence.books_are(expected), Verdict::NotObservable)
+}
+
+/// A rule of which replies have shown enough, and books may show more.
+fn neighbours(evidence: &Evidence<'_>, expected: &[(&str, u64, i64)]) -> Verdict {
+    evidence.rejection().map_or_else(|| if_shown(evidence, expected), Verdict::NotObservable)
+}
+
+fn if_shown(evidence: &Evidence<'_>, expected: &[(&str, u64, i64)]) -> Verdict {
+    if evidence.books.is_some() { evidence.books_are(expected) } else { Verdict::Kept }
 }
 
 fn one_record(evidence: &Evidence<'_>, total_minor: i64) -> Verdict {
-    if let Some(rejected) = evidence.rejection() {
-        return rejected;
+    if let Some(why) = evidence.rejection() {
+        return Verdict::NotObservable(why);
     }
     match evidence.record_ids().as_slice() {
         [] => Verdict::NotObservable("no answer had a sales_record_id".to_owned()),
-        [_] => evidence.books_are(&[("sale", 1, total_minor)]).or_by_replies(),
+        [_] => if_shown(evidence, &[("sale", 1, total_minor)]),
         ids => Verdict::Broken(format!("one transaction has several records: {}", ids.join(", "))),
     }
 }
@@ -274,4 +279,126 @@ fn put(body: &mut Value, place: &str, name: &str, value: Value) {
 /// As much of a message as a line of a report bears.
 fn excerpt(body: &str) -> String {
     body.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::books::{self, Books};
+    use crate::event::{Event, Unreadable};
+    use crate::evidence::{Heard, Sent};
+    use crate::ledger::Ledger;
+    use crate::reply::Reply;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    type Taken = Result<Vec<Reply>, Unreadable>;
+
+    fn taken(ledger: &mut Ledger, body: &str) -> Taken {
+        Ok(ledger.take(Event::read(body)?).reply.into_iter().collect())
+    }
+
+    /// Plays every rule to a consumer that needs `takes` for each message, and answers by `take`.
+    fn played(
+        takes: Duration,
+        mut take: impl FnMut(&str) -> Taken,
+        books: impl FnOnce() -> Option<Books>,
+    ) -> BTreeMap<&'static str, Verdict> {
+        let scenes: Vec<_> =
+            (1..).take(RULES.len()).map(|day| Scene::new("t", "S", &format!("2026-11-{day:02}"))).collect();
+        let (mut all_sent, mut heard, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
+        for (index, (rule, scene)) in RULES.iter().zip(&scenes).enumerate() {
+            for letter in rule.script(scene).into_iter().flatten() {
+                let replies = take(&letter.body).unwrap_or_default();
+                all_sent.push(Sent { rule: index, letter, at });
+                at += takes;
+                heard.extend(replies.iter().map(|reply| Heard::new(&reply.body().to_string(), at)));
+            }
+        }
+        let (books, mut verdicts) = (books(), BTreeMap::new());
+        for (index, (rule, scene)) in RULES.iter().zip(&scenes).enumerate() {
+            let evidence = Evidence {
+                scene,
+                rule: index,
+                all_sent: &all_sent,
+                heard: &heard,
+                books: books.as_ref(),
+                limit: LIMIT,
+            };
+            verdicts.insert(rule.name, rule.judge(&evidence));
+        }
+        verdicts
+    }
+
+    fn of_verdict(verdicts: &BTreeMap<&'static str, Verdict>, is: fn(&Verdict) -> bool) -> Vec<&'static str> {
+        verdicts.iter().filter(|(_, verdict)| is(verdict)).map(|(name, _)| *name).collect()
+    }
+
+    #[test]
+    fn the_reference_books_keep_every_rule() {
+        let ledger = std::cell::RefCell::new(Ledger::default());
+        let shown = || Some(Books::read(&books::text(&ledger.borrow()).unwrap(), "t").unwrap());
+        let verdicts = played(Duration::ZERO, |body| taken(&mut ledger.borrow_mut(), body), shown);
+        assert_eq!(of_verdict(&verdicts, |it| *it != Verdict::Kept), [""; 0], "{verdicts:?}");
+    }
+
+    #[test]
+    fn silence_keeps_no_rule() {
+        let verdicts = played(Duration::ZERO, |_| Ok(Vec::new()), || None);
+        assert_eq!(of_verdict(&verdicts, |it| *it == Verdict::Kept), [""; 0]);
+        let broken = of_verdict(&verdicts, |it| matches!(it, Verdict::Broken(_)));
+        assert_eq!(broken, ["answers", "poison", "unknown-fields", "unknown-types"]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_none() {
+        let mut ledger = Ledger::default();
+        let verdicts = played(LIMIT * 2, |body| taken(&mut ledger, body), || None);
+        let Verdict::Broken(why) = &verdicts["answers"] else { panic!("{verdicts:?}") };
+        assert!(why.ends_with("was answered after 60.0s"), "{why}");
+    }
+
+    #[test]
+    fn what_is_rejected_shows_nothing_and_breaks_nothing() {
+        let mut ledger = Ledger::refusing(["S".to_owned()]);
+        let verdicts = played(Duration::ZERO, |body| taken(&mut ledger, body), || Some(Books::default()));
+        assert_eq!(of_verdict(&verdicts, |it| matches!(it, Verdict::Broken(_))), [""; 0], "{verdicts:?}");
+        let kept = of_verdict(&verdicts, |it| *it == Verdict::Kept);
+        assert_eq!(kept, ["answers", "nothing-unsent", "repeats-are-answered", "well-formed"]);
+        assert_eq!(verdicts["days"], Verdict::NotObservable("the books have no days".to_owned()));
+        let rejected = Verdict::NotObservable("the consumer has rejected it: unknown_location".to_owned());
+        assert_eq!(verdicts["refunds"], rejected);
+    }
+
+    #[test]
+    fn a_field_that_is_not_known_is_no_reason_to_reject() {
+        let (mut fearless, mut fearful) = (Ledger::default(), Ledger::refusing(["S".to_owned()]));
+        let take = |body: &str| taken(if body.contains("surprise") { &mut fearful } else { &mut fearless }, body);
+        let verdicts = played(Duration::ZERO, take, || None);
+        assert_eq!(of_verdict(&verdicts, |it| matches!(it, Verdict::Broken(_))), ["unknown-fields"], "{verdicts:?}");
+    }
+
+    #[test]
+    fn an_answer_in_another_name_is_seen() {
+        type Change = fn(&mut Reply);
+        let changes: [(Change, &str); 3] = [
+            (|reply| reply.tenant = "other".to_owned(), "it names tenant other instead of t"),
+            (|reply| reply.configuration_id = "019ac9d4-0000-7000-8000-000000000001".to_owned(), "no revision 1 of"),
+            (|reply| reply.revision += 7, "no revision 8 of"),
+        ];
+        for (change, complaint) in changes {
+            let mut ledger = Ledger::default();
+            let take = |body: &str| {
+                let mut replies = taken(&mut ledger, body)?;
+                replies.iter_mut().for_each(change);
+                Ok(replies)
+            };
+            let verdicts = played(Duration::ZERO, take, || None);
+            let Verdict::Broken(why) = &verdicts["nothing-unsent"] else { panic!("{verdicts:?}") };
+            assert!(why.starts_with(complaint), "{why}");
+        }
+    }
 }

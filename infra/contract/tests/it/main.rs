@@ -3,10 +3,11 @@
 //!
 //! Needs the tools (`make test`).
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod careless;
 
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -106,4 +107,54 @@ async fn for_each_rule_there_is_a_consumer_that_breaks_it_and_no_other() {
     for rule in RULES {
         assert!(found.contains(&rule.name), "nobody breaks {}", rule.name);
     }
+}
+
+/// A program that ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_program_tries_and_is_a_consumer() {
+    let stack = Stack::shared().unwrap();
+    let client = Client::new(&stack.config());
+    let (sales, replies) = (queue(&client, "sales").await, queue(&client, "replies").await);
+    let file = stack.folder().join("books-of-the-program");
+    let program = |command: &str, options: &[&str]| {
+        let queues = ["--sales-queue-url", &sales, "--replies-queue-url", &replies];
+        let place = ["--endpoint-url", stack.endpoint(), "--region", stack.region()];
+        let mut program = Command::new(env!("CARGO_BIN_EXE_contract"));
+        program.arg(command).args(queues).args(place).args(options);
+        program.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        program
+    };
+    let run = |limit: &str, options: &[&str]| -> (Option<i32>, String) {
+        let options = [&["--timeout-seconds", limit], options].concat();
+        let Output { status, stdout, .. } = program("run", &options).output().unwrap();
+        (status.code(), String::from_utf8(stdout).unwrap())
+    };
+
+    let (code, report) = run("1", &[]);
+    assert_eq!(code, Some(1), "{report}");
+    assert!(
+        report.contains("BROKEN          answers") && report.contains("VERDICT: 0 rules kept, 4 broken"),
+        "{report}"
+    );
+
+    let books_file = file.display().to_string();
+    let consumer = program("consume", &["--books-file", &books_file, "--refuse-location", "CLOSED"]).spawn().unwrap();
+    let consumer = Running(consumer);
+    let books = format!("cat {books_file}");
+    let (code, report) = run("6", &["--books", &books]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("VERDICT: 15 rules kept, 0 broken, 0 not observable"), "{report}");
+    let (code, report) = run("6", &["--books", &books, "--location", "CLOSED"]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("the consumer has rejected it: unknown_location"), "{report}");
+    drop(consumer);
 }
