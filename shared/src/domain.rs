@@ -2,6 +2,7 @@
 //!
 //! No AWS, no HTTP and no provider's word in here: everything else imports this room, and it imports none of ours.
 
+mod availability;
 mod business_day;
 mod catalog;
 mod configuration;
@@ -12,6 +13,7 @@ mod quantity;
 mod sync;
 mod transaction;
 
+pub use availability::{Availability, AvailabilityVerdict, Intent, ItemPlace, Said, Standing};
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
 pub use catalog::CatalogItem;
 pub use configuration::{

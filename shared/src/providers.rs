@@ -40,7 +40,7 @@ pub use rate::{Rate, request_rate};
 #[cfg(feature = "client")]
 pub use reading::{
     Availability, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogItem, CatalogPage, DailyTotals,
-    Listing, OrderPage, OrderQuery,
+    Listing, OrderPage, OrderQuery, ShownAvailability,
 };
 
 /// Everything we ask of a point-of-sale provider.
@@ -120,7 +120,17 @@ pub trait PosProvider: Send + Sync {
     #[cfg(feature = "client")]
     fn availability_support(&self) -> AvailabilitySupport;
 
-    /// Shows at the till that something is sold out, or there again.
+    /// Reads what the till shows of an item in a shop.
+    #[cfg(feature = "client")]
+    async fn fetch_availability(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        item_id: &str,
+    ) -> Result<ShownAvailability, ProviderError>;
+
+    /// Shows at the till that something is sold out, or there again: something of which
+    /// [`fetch_availability`](Self::fetch_availability) knows it.
     #[cfg(feature = "client")]
     async fn set_availability(
         &self,

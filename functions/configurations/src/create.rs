@@ -27,6 +27,7 @@ pub struct Decisions {
     pub day_start: DayStart,
     pub day_starts: BTreeMap<LocationId, DayStart>,
     pub sync: SyncSettings,
+    pub sold_out_enabled: bool,
 }
 
 /// Reads what [`create`] and a replacement have in common.
@@ -44,7 +45,9 @@ pub fn read_decisions(fields: &mut Fields) -> Decisions {
         day_starts.extend(locations.into_iter().map(|location| (location.id, location.day_start)));
     }
     let sync = fields.section("sync", read_sync).unwrap_or_default();
-    Decisions { name, day_start, day_starts, sync }
+    // It changes what guests can order: off unless somebody wants it.
+    let sold_out_enabled = fields.optional("sold_out_enabled").unwrap_or_default();
+    Decisions { name, day_start, day_starts, sync, sold_out_enabled }
 }
 
 fn read_sync(fields: &mut Fields) -> SyncSettings {
@@ -107,6 +110,7 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         day_start: decisions.day_start,
         day_starts: decisions.day_starts,
         sync: decisions.sync,
+        sold_out_enabled: decisions.sold_out_enabled,
         merchant: None,
         locations: Vec::new(),
         status: ConfigurationStatus::Active,

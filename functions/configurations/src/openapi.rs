@@ -56,6 +56,8 @@ struct New<P, C> {
     /// Shops whose day starts at another time.
     locations: Option<Vec<LocationDayStart>>,
     sync: Option<NewSyncSettings>,
+    /// Whether the sales domain may say at the till what is sold out; not, if absent.
+    sold_out_enabled: Option<bool>,
     credentials: Option<C>,
 }
 
@@ -87,6 +89,8 @@ struct ReplacedConfiguration {
     /// Shops whose day starts at another time.
     locations: Option<Vec<LocationDayStart>>,
     sync: Option<NewSyncSettings>,
+    /// Whether the sales domain may say at the till what is sold out; not, if absent.
+    sold_out_enabled: Option<bool>,
     credentials: Option<NewCredentials>,
 }
 

@@ -22,6 +22,7 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     after.day_start = decisions.day_start;
     after.day_starts = decisions.day_starts;
     after.sync = decisions.sync;
+    after.sold_out_enabled = decisions.sold_out_enabled;
     after.apply_day_starts();
     let sealed = match brought.flatten() {
         Some(brought) => {

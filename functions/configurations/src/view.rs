@@ -25,6 +25,8 @@ pub struct ConfigurationView<'a> {
     locations: &'a [Location],
     /// How often it is read, and how far back.
     sync: SyncSettings,
+    /// Whether the sales domain may say at the till what is sold out.
+    sold_out_enabled: bool,
     credentials: CredentialsView,
     /// Secrets that prove deliveries to the configuration's own webhook URL.
     webhook_secrets: &'a [WebhookSecretSummary],
@@ -81,6 +83,7 @@ impl<'a> ConfigurationView<'a> {
             merchant: configuration.merchant.as_ref(),
             locations: &configuration.locations,
             sync: configuration.sync,
+            sold_out_enabled: configuration.sold_out_enabled,
             credentials: CredentialsView {
                 set: credentials.is_some(),
                 updated_at: credentials.map(|it| it.set_at),

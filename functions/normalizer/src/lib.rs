@@ -160,13 +160,12 @@ async fn work_until(deadline: Instant, batch: &mut Batch<'_>, message: &SqsMessa
 
 /// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.
 async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
-    let seconds = later.delay(work::attempt(message)).as_secs();
-    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    let after = later.delay(work::attempt(message));
     let Some(handle) = message.receipt_handle.as_deref() else { return };
     // A handle is good for the queue that it came from.
     let is_backfill = message.event_source_arn.as_deref().is_some_and(|arn| app.intake_backfill.is_called(arn));
     let queue = if is_backfill { &app.intake_backfill } else { &app.intake };
-    if let Err(error) = queue.postpone(handle, seconds).await {
+    if let Err(error) = queue.postpone(handle, after).await {
         tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
     }
 }

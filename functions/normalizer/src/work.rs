@@ -3,18 +3,15 @@
 use std::error::Error;
 use std::time::Duration;
 
-use aws_lambda_events::sqs::SqsMessage;
 use shared::access::TokenError;
 use shared::aws::AwsError;
 use shared::pace::{NotNow, Why};
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
+pub use shared::queue::attempt;
 use shared::store::StoreError;
 use shared::store::webhook_logs::Outcome;
 use shared::vault::VaultError;
-
-/// The queue's own limit for a delay is twelve hours; nobody gains by waiting longer than this between two attempts.
-const LONGEST_DELAY: Duration = Duration::from_secs(900);
 
 /// The message must come again.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,20 +39,10 @@ impl Later {
         Self { code, after, is_unfinished: false }
     }
 
-    /// 5 s, 15 s, 45 s ... 15 min, and never sooner than the provider asked for. The queue allows a hundred attempts: a
-    /// day's outage is survived here.
+    /// Never sooner than the provider asked for. The queue allows a hundred attempts: a day's outage is survived here.
     pub fn delay(&self, attempt: u32) -> Duration {
-        if self.is_unfinished {
-            return Duration::ZERO;
-        }
-        let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
-        own.max(self.after.unwrap_or_default()).min(LONGEST_DELAY)
+        if self.is_unfinished { Duration::ZERO } else { shared::queue::delay(attempt, self.after) }
     }
-}
-
-/// Which of the queue's attempts this is, from 1.
-pub fn attempt(message: &SqsMessage) -> u32 {
-    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
 }
 
 /// Why work on a message stopped.
@@ -153,18 +140,4 @@ fn failed(code: &'static str, error: &dyn Error) -> Outcome {
 
 fn log(error: &(dyn Error + 'static)) {
     tracing::error!(error = ?error, "a dependency failed");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attempts_come_further_and_further_apart() {
-        let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected("x").delay(attempt).as_secs()).collect();
-        assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
-        let wish = |seconds| Later::after("rate_limited", Some(Duration::from_secs(seconds)));
-        assert_eq!([wish(0), wish(30), wish(1_000_000)].map(|later| later.delay(1).as_secs()), [5, 30, 900]);
-        assert_eq!(Later::at_once("out_of_time").delay(7), Duration::ZERO);
-    }
 }

@@ -1,25 +1,122 @@
 //! Answers clear the outbox mark of the revision that they are for; a rejection says why the sales domain cannot take it.
+//! Commands say what is sold out, and are carried out at the till.
 //!
-//! What cannot be taken (unreadable, or for a revision that we never sent) is parked with its reason: it means that
-//! one of the two sides is wrong, and a person must see it.
+//! What cannot be taken (unreadable, for a revision that we never sent, for a till that is none of the tenant's) is parked
+//! with its reason: it means that one of the two sides is wrong, and a person must see it.
+
+mod availability;
+mod rule;
+mod till;
+
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
-use shared::queue::sales::{Acceptance, ParkedReplies, Rejection, Reply, read_reply};
-use shared::queue::{MissingMessageId, catch_panic, deliver_again};
-use shared::store::transactions::{Answered, Rejected, Transactions};
+use shared::access::Tokens;
+use shared::app::{ConnectionSettings, Connections};
+use shared::aws::{AwsError, SdkConfig};
+use shared::providers::ProviderError;
+use shared::queue::sales::{Acceptance, ParkedReplies, Rejection, RepliesQueue, Reply, SalesQueue, read_reply};
+use shared::queue::{MissingMessageId, UnreadableMessage, attempt, catch_panic, delay, deliver_again};
+use shared::settings::Reader;
+use shared::store::StoreError;
+use shared::store::product_mappings::ProductMappings;
+use shared::store::transactions::{Answered, Rejected, TransactionKey, Transactions};
+
+use availability::{Attempt, Ended};
+
+/// What is left of the time for telling SQS which messages to deliver again.
+const RESERVE: Duration = Duration::from_millis(700);
+
+/// What the deployment says.
+pub struct Settings {
+    connections: ConnectionSettings,
+    transactions_table: String,
+    product_mappings_table: String,
+    sales_queue_url: String,
+    replies_queue_url: String,
+    dead_letter_queue_url: String,
+    attempts: u32,
+}
+
+impl Settings {
+    /// Reads the function's environment variables.
+    pub fn read(r: &Reader<'_>, config: &SdkConfig) -> Self {
+        Self {
+            connections: ConnectionSettings::read(r, config),
+            transactions_table: r.text("TRANSACTIONS_TABLE"),
+            product_mappings_table: r.text("PRODUCT_MAPPINGS_TABLE"),
+            sales_queue_url: r.text("SALES_QUEUE_URL"),
+            replies_queue_url: r.text("SALES_REPLIES_QUEUE_URL"),
+            dead_letter_queue_url: r.text("SALES_REPLIES_DEAD_LETTER_QUEUE_URL"),
+            attempts: r.number("SALES_REPLIES_ATTEMPTS"),
+        }
+    }
+}
 
 /// What a reply needs, made once per execution environment.
 pub struct App {
-    /// Where the marks are.
-    pub transactions: Transactions,
-    /// Where replies go that cannot be taken.
-    pub parked: ParkedReplies,
+    connections: Connections,
+    tokens: Tokens,
+    transactions: Transactions,
+    mappings: ProductMappings,
+    sales: SalesQueue,
+    replies: RepliesQueue,
+    parked: ParkedReplies,
+    /// After so many the queue gives a message up.
+    attempts: u32,
 }
 
-/// The reply must come again.
-struct Again;
+impl App {
+    /// Opens nothing yet.
+    pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
+        let dynamodb = aws_sdk_dynamodb::Client::new(config);
+        let sqs = aws_sdk_sqs::Client::new(config);
+        let connections = Connections::new(config, settings.connections)?;
+        Ok(Self {
+            tokens: connections.tokens("sales-replies"),
+            connections,
+            transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
+            mappings: ProductMappings::new(dynamodb, settings.product_mappings_table),
+            sales: SalesQueue::new(sqs.clone(), settings.sales_queue_url),
+            replies: RepliesQueue::new(sqs.clone(), settings.replies_queue_url),
+            parked: ParkedReplies::new(sqs, settings.dead_letter_queue_url),
+            attempts: settings.attempts,
+        })
+    }
+}
+
+/// The message must come again.
+#[derive(Debug)]
+pub(crate) struct Later {
+    /// Stable word for the log.
+    code: &'static str,
+    /// What the provider, or its budget, asked for.
+    after: Option<Duration>,
+}
+
+impl Later {
+    /// For a reason of our own.
+    fn unexpected(code: &'static str) -> Self {
+        Self { code, after: None }
+    }
+}
+
+impl From<StoreError> for Later {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = ?error, "a table failed");
+        Self::unexpected("store_unavailable")
+    }
+}
+
+/// Of a queue.
+impl From<AwsError> for Later {
+    fn from(error: AwsError) -> Self {
+        tracing::error!(error = ?error, "a queue failed");
+        Self::unexpected("queue_unavailable")
+    }
+}
 
 /// Takes every reply of the batch and names the ones to deliver again.
 pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, MissingMessageId> {
@@ -28,36 +125,71 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
         return Err(MissingMessageId);
     }
     let mut response = SqsBatchResponse::default();
-    for message in records {
-        let result = catch_panic(take(app, message)).await.unwrap_or_else(|panicked| {
-            tracing::error!(message.id = message.message_id, error = %panicked, "a reply made us panic");
-            Err(Again)
-        });
-        if let Err(Again) = result {
+    let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    app.tokens.begin(Instant::now() + time_left);
+    let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
+    let mut replies: Vec<_> = records.iter().map(|message| (message, read_reply(message))).collect();
+    // Whoever asks a provider takes its time: what only notes something does not wait for it.
+    replies.sort_by_key(|(_, reply)| matches!(reply, Ok(Reply::Availability(_) | Reply::Ending(_))));
+    for (message, reply) in replies {
+        if let Err(later) = take_until(app, deadline, (message, &reply)).await {
+            tracing::warn!(
+                message.id = message.message_id,
+                attempt = attempt(message),
+                code = later.code,
+                "a reply must come again"
+            );
+            postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
         }
     }
     Ok(response)
 }
 
-async fn take(app: &App, message: &SqsMessage) -> Result<(), Again> {
-    let (key, revision, answered, word) = match read_reply(message) {
-        Ok(Reply::Accepted(Acceptance { key, revision, sales_record_id })) => {
-            let answered = app.transactions.accept(&key, revision, &sales_record_id).await;
-            (key, revision, answered, "accepted".to_owned())
+type Read<'m> = (&'m SqsMessage, &'m Result<Reply, UnreadableMessage>);
+
+async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) -> Result<(), Later> {
+    let attempt = Attempt { number: attempt(message), deadline };
+    let work = catch_panic(async {
+        match reply {
+            Ok(Reply::Accepted(acceptance)) => accept(app, message, acceptance).await,
+            Ok(Reply::Rejected(rejection)) => reject(app, message, rejection).await,
+            Ok(Reply::Availability(command)) => {
+                close(app, message, availability::take(app, command, attempt).await?).await
+            }
+            Ok(Reply::Ending(ending)) => close(app, message, availability::end(app, ending, attempt).await?).await,
+            Err(unreadable) => park(app, message, &unreadable.to_string()).await,
         }
-        Ok(Reply::Rejected(Rejection { key, revision, code, reason })) => {
-            let why = Rejected { code, reason, at: Timestamp::now() };
-            let answered = app.transactions.reject(&key, revision, &why).await;
-            (key, revision, answered, why.code)
+    });
+    match tokio::time::timeout_at(deadline.into(), work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panicked)) => {
+            tracing::error!(message.id = message.message_id, error = %panicked, "a reply made us panic");
+            Err(Later::unexpected("panicked"))
         }
-        Ok(Reply::Availability(_)) => return park(app, message, "not taken yet").await,
-        Err(unreadable) => return park(app, message, &unreadable.to_string()).await,
-    };
-    let answered = answered.map_err(|error| {
-        tracing::error!(message.id = message.message_id, error = ?error, "a reply could not be noted");
-        Again
-    })?;
+        Err(_elapsed) => Err(Later::unexpected("out_of_time")),
+    }
+}
+
+async fn accept(app: &App, message: &SqsMessage, acceptance: &Acceptance) -> Result<(), Later> {
+    let Acceptance { key, revision, sales_record_id } = acceptance;
+    let answered = app.transactions.accept(key, *revision, sales_record_id).await?;
+    note(app, message, (key, *revision, "accepted"), answered).await
+}
+
+async fn reject(app: &App, message: &SqsMessage, rejection: &Rejection) -> Result<(), Later> {
+    let Rejection { key, revision, code, reason } = rejection;
+    let why = Rejected { code: code.clone(), reason: reason.clone(), at: Timestamp::now() };
+    let answered = app.transactions.reject(key, *revision, &why).await?;
+    note(app, message, (key, *revision, code), answered).await
+}
+
+async fn note(
+    app: &App,
+    message: &SqsMessage,
+    (key, revision, word): (&TransactionKey, u64, &str),
+    answered: Answered,
+) -> Result<(), Later> {
     tracing::info!(
         tenant.id = %key.scope.tenant_id(),
         transaction.id = %key.transaction_id,
@@ -72,12 +204,24 @@ async fn take(app: &App, message: &SqsMessage) -> Result<(), Again> {
     }
 }
 
-async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Again> {
+async fn close(app: &App, message: &SqsMessage, ended: Ended) -> Result<(), Later> {
+    match ended {
+        Ended::Done => Ok(()),
+        Ended::Park(reason) => park(app, message, reason).await,
+    }
+}
+
+async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Later> {
     tracing::error!(message.id = message.message_id, reason, "parked a reply");
-    app.parked.park(message, reason).await.map_err(|error| {
-        tracing::error!(message.id = message.message_id, error = ?error, "a reply could not be parked");
-        Again
-    })
+    Ok(app.parked.park(message, reason).await?)
+}
+
+/// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.
+async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
+    let Some(handle) = message.receipt_handle.as_deref() else { return };
+    if let Err(error) = app.replies.postpone(handle, delay(attempt(message), later.after)).await {
+        tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
+    }
 }
 
 #[cfg(test)]

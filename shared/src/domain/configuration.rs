@@ -293,6 +293,9 @@ pub struct Configuration {
     /// How often it is read, and how far back.
     #[serde(default)]
     pub sync: SyncSettings,
+    /// Whether the sales domain may say at the till what is sold out.
+    #[serde(default)]
+    pub sold_out_enabled: bool,
     /// Whose tills; unknown until somebody has connected.
     pub merchant: Option<Merchant>,
     /// The shops, as the provider described them.

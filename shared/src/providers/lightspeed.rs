@@ -27,6 +27,7 @@ use super::http::Http;
 use super::{
     Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    ShownAvailability,
 };
 use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
@@ -176,6 +177,17 @@ impl PosProvider for Lightspeed {
     #[cfg(feature = "client")]
     fn availability_support(&self) -> AvailabilitySupport {
         AvailabilitySupport::Nothing
+    }
+
+    /// What cannot be written is not read either.
+    #[cfg(feature = "client")]
+    async fn fetch_availability(
+        &self,
+        _access: &Access<'_>,
+        _location: &LocationId,
+        _item_id: &str,
+    ) -> Result<ShownAvailability, ProviderError> {
+        Err(self.http.refuse("fetch_availability", ProviderErrorKind::Unsupported))
     }
 
     #[cfg(feature = "client")]

@@ -4,8 +4,8 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::RawOrder;
-pub use crate::domain::CatalogItem;
-use crate::domain::{Currency, LocationId, Minor, Quantity};
+pub use crate::domain::{Availability, CatalogItem};
+use crate::domain::{Currency, LocationId, Minor};
 
 /// Which orders of a shop are wanted: those that changed in a window of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,17 +95,19 @@ pub struct AvailabilityChange {
     pub availability: Availability,
     /// The same for every attempt at the same change.
     pub idempotency_key: String,
+    /// When it was decided: the same for every attempt, too.
+    pub decided_at: Timestamp,
 }
 
-/// Whether something is there.
+/// What a till shows of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// No more.
-    SoldOut,
-    /// Again, without a count.
-    Available,
-    /// Again, so many.
-    Left(Quantity),
+pub enum ShownAvailability {
+    /// This.
+    Known(Availability),
+    /// The provider keeps no count of this item, so it can neither be known nor said.
+    NotCounted,
+    /// There is no such item.
+    UnknownItem,
 }
 
 /// What became of a change.
@@ -113,8 +115,6 @@ pub enum Availability {
 pub enum AvailabilityOutcome {
     /// The till shows it.
     Applied,
-    /// The provider keeps no count of this item, so it cannot be set.
-    NotCounted,
     /// There is no such item.
     UnknownItem,
 }

@@ -26,6 +26,7 @@ use super::http::Http;
 use super::{
     Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
     MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    ShownAvailability,
 };
 use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
@@ -180,6 +181,16 @@ impl PosProvider for Square {
     #[cfg(feature = "client")]
     fn availability_support(&self) -> AvailabilitySupport {
         AvailabilitySupport::CountedItems
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_availability(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        item_id: &str,
+    ) -> Result<ShownAvailability, ProviderError> {
+        catalog::fetch_availability(&self.http, access, location, item_id).await
     }
 
     #[cfg(feature = "client")]

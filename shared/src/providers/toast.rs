@@ -25,7 +25,8 @@ use jiff::{SignedDuration, Timestamp};
 #[cfg(feature = "client")]
 use super::{
     Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Hosts, Listing,
-    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation, http::Http,
+    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    ShownAvailability, http::Http,
 };
 use super::{
     Application, Credentials, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal, SignatureMismatch,
@@ -176,6 +177,16 @@ impl PosProvider for Toast {
     #[cfg(feature = "client")]
     fn availability_support(&self) -> AvailabilitySupport {
         AvailabilitySupport::AllItems
+    }
+
+    #[cfg(feature = "client")]
+    async fn fetch_availability(
+        &self,
+        access: &Access<'_>,
+        location: &LocationId,
+        item_id: &str,
+    ) -> Result<ShownAvailability, ProviderError> {
+        catalog::fetch_availability(&self.http, access, location, item_id).await
     }
 
     #[cfg(feature = "client")]

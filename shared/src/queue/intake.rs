@@ -8,6 +8,7 @@ mod mapping_jobs;
 mod orders;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
@@ -100,17 +101,9 @@ impl IntakeQueue {
         of_arn == of_url
     }
 
-    /// Lets a message come again after `seconds` instead of after the queue's own time.
-    pub async fn postpone(&self, receipt_handle: &str, seconds: i32) -> Result<(), AwsError> {
-        self.client
-            .change_message_visibility()
-            .queue_url(&self.url)
-            .receipt_handle(receipt_handle)
-            .visibility_timeout(seconds)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| AwsError::new("postpone a message", error))
+    /// Lets a message come again after `after` instead of after the queue's own time.
+    pub async fn postpone(&self, receipt_handle: &str, after: Duration) -> Result<(), AwsError> {
+        super::postpone(&self.client, &self.url, receipt_handle, after).await
     }
 }
 

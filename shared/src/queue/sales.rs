@@ -3,6 +3,7 @@
 //! An event carries the full state of one revision under an id that repeats keep, so a consumer may see it twice, late
 //! or not at all and is still right in the end. It answers on the replies queue.
 
+mod ending;
 mod event;
 mod reply;
 
@@ -18,9 +19,10 @@ use crate::store::StoreError;
 use crate::store::transactions::{Stored, Transactions};
 use crate::telemetry::TraceParent;
 
+pub use ending::{Ending, RepliesQueue};
 pub use event::{
-    AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, AvailabilityVerdict, ConfigurationErased, DayEvent,
-    DayFigures, DayProduct, DayState, DayTender, ErasedEvent, Event, EventType, TransactionEvent,
+    AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, ConfigurationErased, DayEvent, DayFigures, DayProduct,
+    DayState, DayTender, ErasedEvent, Event, EventType, Phase, TransactionEvent,
 };
 pub use reply::{
     Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, ParkedReplies, RejectedReply,

@@ -1,7 +1,10 @@
 //! The product-mappings table: tenant#configuration / item of the provider's catalogue.
 //!
-//! What the catalogue says of an item and what the tenant calls it stand side by side on one row. Each is written without
-//! touching the other, so a catalogue that is read every day never undoes a mapping.
+//! What the catalogue says of an item, what the tenant calls it, and what the sales domain's commands have come to in each
+//! shop stand side by side on one row. Each is written without touching the others, so a catalogue that is read every day
+//! never undoes a mapping.
+
+mod said;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -15,6 +18,7 @@ use super::item::{Attributes, Item, as_kept, batch_get, is_made, number, purge, 
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{CatalogItem, ConfigurationId, ProductId, SyncCounts, TenantScope};
+pub use said::Kept;
 
 const TABLE: &str = "product-mappings";
 const FORMAT: u8 = 1;

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use sandbox::{Faults, Sandbox, SandboxOptions, Vendor};
 use shared::domain::{Environment, LineItem, LineItemKind, LocationId, ProviderKind};
 use shared::providers::{
     Access, AccessToken, Availability, AvailabilityChange, AvailabilityOutcome, CatalogItem, PosProvider,
     ProviderErrorKind,
+    ShownAvailability::{Known, NotCounted, UnknownItem},
 };
 
 use crate::accounts::{KINDS, providers_at};
@@ -79,24 +81,58 @@ async fn square_sells_out_what_it_counts() {
     let items = catalogue(provider, &access, &shops[0]).await;
     let id = |name: &str| items.iter().find(|item| item.name.starts_with(name)).unwrap().item_id.clone();
     let left = Availability::Left("2.5".parse().unwrap());
-    for (item, shop, availability, outcome) in [
-        (id("Baguette"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied)),
+    let shown = async |item: &str, shop: usize| provider.fetch_availability(&access, &shops[shop], item).await.unwrap();
+    for (item, shop, availability, outcome, now_shown) in [
+        (id("Baguette"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied), Known(Availability::SoldOut)),
         // A repeat has its key; it is a second change only for us.
-        (id("Baguette"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied)),
-        (id("Baguette"), 0, left, Ok(AvailabilityOutcome::Applied)),
-        (id("Baguette"), 0, Availability::Available, Err(ProviderErrorKind::Unsupported)),
-        (id("Croissant"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::NotCounted)),
-        (id("Bagel"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied)),
-        (id("Bagel"), 1, Availability::SoldOut, Ok(AvailabilityOutcome::NotCounted)),
-        ("NONE".to_owned(), 0, Availability::SoldOut, Ok(AvailabilityOutcome::UnknownItem)),
+        (id("Baguette"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied), Known(Availability::SoldOut)),
+        (id("Baguette"), 0, left, Ok(AvailabilityOutcome::Applied), Known(left)),
+        (id("Baguette"), 0, Availability::Available, Err(ProviderErrorKind::Unsupported), Known(left)),
+        (id("Bagel"), 0, Availability::SoldOut, Ok(AvailabilityOutcome::Applied), Known(Availability::SoldOut)),
+        ("NONE".to_owned(), 0, Availability::SoldOut, Ok(AvailabilityOutcome::UnknownItem), UnknownItem),
     ] {
-        let change = AvailabilityChange {
-            location: shops[shop].clone(),
-            item_id: item.clone(),
-            availability,
-            idempotency_key: uuid::Uuid::new_v4().to_string(),
-        };
-        let changed = provider.set_availability(&access, &change).await.map_err(|error| error.kind);
-        assert_eq!(changed, outcome, "{item} in shop {shop}: {availability:?}");
+        let changed = provider.set_availability(&access, &change(&shops[shop], &item, availability)).await;
+        assert_eq!(changed.map_err(|error| error.kind), outcome, "{item} in shop {shop}: {availability:?}");
+        assert_eq!(shown(&item, shop).await, now_shown, "{item} in shop {shop}: {availability:?}");
     }
+    assert_eq!(shown(&id("Baguette"), 1).await, Known(Availability::Left("24".parse().unwrap())));
+    assert_eq!([shown(&id("Croissant"), 0).await, shown(&id("Bagel"), 1).await], [NotCounted, NotCounted]);
+
+    // Sent twice, it is made once: what somebody at the till has counted in between stays.
+    let again = change(&shops[1], &id("Baguette"), Availability::SoldOut);
+    let by_hand = change(&shops[1], &id("Baguette"), left);
+    for change in [&again, &by_hand, &again] {
+        assert_eq!(provider.set_availability(&access, change).await.unwrap(), AvailabilityOutcome::Applied);
+    }
+    assert_eq!(shown(&id("Baguette"), 1).await, Known(left));
+}
+
+fn change(shop: &LocationId, item: &str, availability: Availability) -> AvailabilityChange {
+    AvailabilityChange {
+        location: shop.clone(),
+        item_id: item.to_owned(),
+        availability,
+        idempotency_key: uuid::Uuid::new_v4().to_string(),
+        decided_at: Timestamp::now(),
+    }
+}
+
+#[tokio::test]
+async fn toast_sells_out_whatever_it_knows() {
+    let sandbox = Sandbox::start(SandboxOptions::default()).unwrap();
+    let token = AccessToken::new(sandbox.grant_of(Vendor::Toast, None, &[]).unwrap().access_token);
+    let access = Access { environment: Environment::Production, token: &token };
+    let providers = providers_at(&sandbox.url(Vendor::Toast));
+    let provider = providers.get(ProviderKind::Toast);
+    let shop = LocationId::new(sandbox.at(Vendor::Toast).merchants()[0].locations[0].id.as_str()).unwrap();
+    let item = catalogue(provider, &access, &shop).await.remove(0).item_id;
+    let shown = async |item: &str| provider.fetch_availability(&access, &shop, item).await.unwrap();
+    assert_eq!(shown(&item).await, Known(Availability::Available));
+    let left = Availability::Left("2.5".parse().unwrap());
+    for availability in [Availability::SoldOut, left, Availability::Available] {
+        let changed = provider.set_availability(&access, &change(&shop, &item, availability)).await.unwrap();
+        assert_eq!((changed, shown(&item).await), (AvailabilityOutcome::Applied, Known(availability)));
+    }
+    let unknown = provider.set_availability(&access, &change(&shop, "NONE", Availability::SoldOut)).await.unwrap();
+    assert_eq!((unknown, shown("NONE").await), (AvailabilityOutcome::UnknownItem, UnknownItem));
 }

@@ -62,6 +62,8 @@ fn who_seals_who_opens_and_what_for() {
         ("ConnectionsFunction", "seal", vec!["credentials"]),
         ("NormalizerFunction", "open", vec!["credentials"]),
         ("NormalizerFunction", "seal", vec!["credentials"]),
+        ("SalesRepliesFunction", "open", vec!["credentials"]),
+        ("SalesRepliesFunction", "seal", vec!["credentials"]),
         ("SyncWorkerFunction", "open", vec!["credentials"]),
         ("SyncWorkerFunction", "seal", vec!["credentials"]),
         ("UpkeepFunction", "open", vec!["credentials"]),
@@ -80,5 +82,5 @@ fn the_audit_log_is_only_ever_appended_to_and_read() {
         assert!(is_harmless, "{} may {} the audit log", grant.function, grant.action);
         writers += u32::from(grant.action == "dynamodb:PutItem");
     }
-    assert_eq!(writers, 5);
+    assert_eq!(writers, 6);
 }

@@ -4,18 +4,18 @@
 //! the count is nothing, and of the others nobody can say so.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::client::VERSION;
-use crate::domain::LocationId;
+use crate::domain::{LocationId, Quantity};
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
-    Access, Availability, AvailabilityChange, AvailabilityOutcome, CatalogItem, CatalogPage, ProviderError,
-    ProviderErrorKind,
+    Access, Availability, AvailabilityChange, AvailabilityOutcome, CatalogItem, CatalogPage, PayloadError,
+    ProviderError, ProviderErrorKind, ShownAvailability,
 };
 
 #[derive(Deserialize)]
@@ -66,6 +66,13 @@ struct LocationOverride {
 }
 
 #[derive(Deserialize)]
+struct Count {
+    state: Option<String>,
+    /// A decimal number as text.
+    quantity: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct CategoryData {
     name: Option<String>,
 }
@@ -111,6 +118,48 @@ fn variations(item: ItemData, categories: &HashMap<String, String>) -> Vec<Catal
         .collect()
 }
 
+/// What is counted, and how many there are. What was never counted there has no count, and so no units.
+pub(super) async fn fetch_availability(
+    http: &Http,
+    access: &Access<'_>,
+    location: &LocationId,
+    item_id: &str,
+) -> Result<ShownAvailability, ProviderError> {
+    const OPERATION: &str = "fetch_availability";
+    #[derive(Deserialize)]
+    struct ObjectAnswer {
+        object: Object,
+    }
+    #[derive(Deserialize)]
+    struct CountsAnswer {
+        #[serde(default)]
+        counts: Vec<Count>,
+    }
+    let call = http.get(OPERATION, access.environment, &["v2", "catalog", "object", item_id], &[])?;
+    let answer = match call.bearer(access.token).header("square-version", VERSION).send().await {
+        Ok(answer) => answer,
+        Err(ProviderError { kind: ProviderErrorKind::NotFound, .. }) => return Ok(ShownAvailability::UnknownItem),
+        Err(error) => return Err(error),
+    };
+    let found: ObjectAnswer = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
+    if !found.object.item_variation_data.is_some_and(|data| is_counted_in(&data, location)) {
+        return Ok(ShownAvailability::NotCounted);
+    }
+    let wanted = json!({ "catalog_object_ids": [item_id], "location_ids": [location] });
+    let call = http.post(OPERATION, access.environment, &["v2", "inventory", "counts", "batch-retrieve"])?;
+    let answer = call.bearer(access.token).header("square-version", VERSION).json(&wanted).send().await?;
+    let answer: CountsAnswer = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
+    let count = answer.counts.into_iter().find(|count| count.state.as_deref() == Some("IN_STOCK"));
+    let quantity = match count.and_then(|count| count.quantity) {
+        Some(quantity) => Quantity::from_str(&quantity)
+            .map_err(|_| http.unreadable(OPERATION, PayloadError::invalid("counts[].quantity")))?,
+        None => return Ok(ShownAvailability::Known(Availability::SoldOut)),
+    };
+    // More may have been sold than was counted.
+    let is_there = quantity.value().is_sign_positive() && !quantity.value().is_zero();
+    Ok(ShownAvailability::Known(if is_there { Availability::Left(quantity) } else { Availability::SoldOut }))
+}
+
 pub(super) async fn set_availability(
     http: &Http,
     access: &Access<'_>,
@@ -123,12 +172,7 @@ pub(super) async fn set_availability(
         // Of what is counted, somebody must know the count.
         Availability::Available => return Err(http.refuse(OPERATION, ProviderErrorKind::Unsupported)),
     };
-    match is_counted(http, access, OPERATION, change).await {
-        Ok(true) => {}
-        Ok(false) => return Ok(AvailabilityOutcome::NotCounted),
-        Err(ProviderError { kind: ProviderErrorKind::NotFound, .. }) => return Ok(AvailabilityOutcome::UnknownItem),
-        Err(error) => return Err(error),
-    }
+    // Under its key a repeat must be the same to the letter, the time included.
     let request = json!({
         "idempotency_key": change.idempotency_key,
         "changes": [{
@@ -138,34 +182,19 @@ pub(super) async fn set_availability(
                 "location_id": change.location,
                 "state": "IN_STOCK",
                 "quantity": quantity,
-                "occurred_at": Timestamp::now(),
+                "occurred_at": change.decided_at,
             },
         }],
     });
     let call = http.post(OPERATION, access.environment, &["v2", "inventory", "changes", "batch-create"])?;
-    call.bearer(access.token).header("square-version", VERSION).json(&request).send().await?;
-    Ok(AvailabilityOutcome::Applied)
+    match call.bearer(access.token).header("square-version", VERSION).json(&request).send().await {
+        Ok(_) => Ok(AvailabilityOutcome::Applied),
+        Err(ProviderError { kind: ProviderErrorKind::NotFound, .. }) => Ok(AvailabilityOutcome::UnknownItem),
+        Err(error) => Err(error),
+    }
 }
 
 /// A shop's own setting comes before the item's.
-async fn is_counted(
-    http: &Http,
-    access: &Access<'_>,
-    operation: &'static str,
-    change: &AvailabilityChange,
-) -> Result<bool, ProviderError> {
-    #[derive(Deserialize)]
-    struct ObjectAnswer {
-        object: Object,
-    }
-    let path = ["v2", "catalog", "object", &change.item_id];
-    let call = http.get(operation, access.environment, &path, &[])?;
-    let answer = call.bearer(access.token).header("square-version", VERSION).send().await?;
-    let answer: ObjectAnswer = read_json(&answer.body).map_err(|error| http.unreadable(operation, error))?;
-    let data = answer.object.item_variation_data;
-    Ok(data.is_some_and(|data| is_counted_in(&data, &change.location)))
-}
-
 fn is_counted_in(data: &VariationData, location: &LocationId) -> bool {
     let is_here = |place: &&LocationOverride| place.location_id.as_deref() == Some(location.as_str());
     let own = data.location_overrides.iter().find(is_here).and_then(|place| place.track_inventory);

@@ -10,7 +10,7 @@ use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
     Access, Availability, AvailabilityChange, AvailabilityOutcome, CatalogItem, CatalogPage, PayloadError,
-    ProviderError,
+    ProviderError, ShownAvailability,
 };
 
 #[derive(Deserialize)]
@@ -96,6 +96,52 @@ struct StockUpdate<'a> {
 #[serde(rename_all = "camelCase")]
 struct StockAnswer {
     item_guid_validity: Option<String>,
+    status: Option<String>,
+    /// A number in Toast's shape, only with the status `QUANTITY`.
+    quantity: Option<Box<serde_json::value::RawValue>>,
+}
+
+impl StockAnswer {
+    /// An item that it does not know is no error to Toast. `None`: it does not say.
+    fn is_unknown(&self) -> Option<bool> {
+        match self.item_guid_validity.as_deref() {
+            Some("VALID") => Some(false),
+            Some("INVALID") => Some(true),
+            Some(_) | None => None,
+        }
+    }
+}
+
+/// Wants the scope `stock:read`. Of an item that it does not know it says "out of stock", too.
+pub(super) async fn fetch_availability(
+    http: &Http,
+    access: &Access<'_>,
+    location: &LocationId,
+    item_id: &str,
+) -> Result<ShownAvailability, ProviderError> {
+    const OPERATION: &str = "fetch_availability";
+    #[derive(Serialize)]
+    struct Search<'a> {
+        guids: [&'a str; 1],
+    }
+    let call = http.post(OPERATION, access.environment, &["stock", "v1", "inventory", "search"])?;
+    let call = call.bearer(access.token).header(RESTAURANT, location.as_str());
+    let answer = call.json(&Search { guids: [item_id] }).send().await?;
+    let answer: Vec<StockAnswer> = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
+    let unreadable = |name: &str| http.unreadable(OPERATION, PayloadError::invalid(name));
+    let entry = answer.first().ok_or_else(|| unreadable("itemGuidValidity"))?;
+    if entry.is_unknown().ok_or_else(|| unreadable("itemGuidValidity"))? {
+        return Ok(ShownAvailability::UnknownItem);
+    }
+    Ok(ShownAvailability::Known(match entry.status.as_deref() {
+        Some("IN_STOCK") => Availability::Available,
+        Some("OUT_OF_STOCK") => Availability::SoldOut,
+        Some("QUANTITY") => {
+            let quantity = entry.quantity.as_ref().and_then(|number| number.get().parse().ok());
+            Availability::Left(quantity.ok_or_else(|| unreadable("quantity"))?)
+        }
+        Some(_) | None => return Err(unreadable("status")),
+    }))
 }
 
 /// Wants the scope `stock:write`, which Toast gives to partners and custom integrations alone. Repeating it is harmless,
@@ -117,10 +163,9 @@ pub(super) async fn set_availability(
     let call = call.bearer(access.token).header(RESTAURANT, change.location.as_str());
     let answer = call.json(&[StockUpdate { guid: &change.item_id, status, quantity }]).send().await?;
     let answer: Vec<StockAnswer> = read_json(&answer.body).map_err(|error| http.unreadable(OPERATION, error))?;
-    // An item that it does not know is no error to Toast.
-    match answer.first().and_then(|entry| entry.item_guid_validity.as_deref()) {
-        Some("VALID") => Ok(AvailabilityOutcome::Applied),
-        Some("INVALID") => Ok(AvailabilityOutcome::UnknownItem),
-        Some(_) | None => Err(http.unreadable(OPERATION, PayloadError::invalid("itemGuidValidity"))),
+    match answer.first().and_then(StockAnswer::is_unknown) {
+        Some(false) => Ok(AvailabilityOutcome::Applied),
+        Some(true) => Ok(AvailabilityOutcome::UnknownItem),
+        None => Err(http.unreadable(OPERATION, PayloadError::invalid("itemGuidValidity"))),
     }
 }

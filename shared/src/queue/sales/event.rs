@@ -8,8 +8,8 @@ use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 
 use crate::domain::{
-    Amounts, ConfigurationId, Currency, LocationId, Minor, ProductId, ProviderKind, Quantity, TenantId, TenantScope,
-    Tender, Transaction, TransactionId, TransactionStatus,
+    Amounts, AvailabilityVerdict, ConfigurationId, Currency, LocationId, Minor, ProductId, ProviderKind, Quantity,
+    TenantId, TenantScope, Tender, Transaction, TransactionId, TransactionStatus,
 };
 use crate::store::transactions::Stored;
 use crate::telemetry::TraceParent;
@@ -180,7 +180,8 @@ impl ErasedEvent {
     }
 }
 
-/// What has become of a sold-out command. Its id is `command:1`: a command is answered once, and a repeat says the same.
+/// What has become of a sold-out command. Its id is `command:1`, and a repeat says the same. One with `until` is answered
+/// once more when that has come, as `command:2`.
 pub type AvailabilityEvent = Event<AvailabilityAnswered>;
 
 /// The answer to a command, shop by shop and item by item.
@@ -193,11 +194,22 @@ pub struct AvailabilityAnswered {
     pub configuration_id: ConfigurationId,
     /// As in the command.
     pub product_id: ProductId,
-    /// Empty if nothing is mapped to the product, or the tenant does not want it: then `reason` says so.
+    /// What was tried, one for each item and shop; `reason` says why it was not all, or nothing.
     pub results: Vec<AvailabilityResult>,
-    /// Why nothing was tried at all: `not_enabled`, `not_mapped`, `not_connected`, `unsupported`, `superseded`.
+    /// Why not: `not_enabled` (nobody has switched it on), `unsupported` (no such call at the provider), `paused`,
+    /// `not_connected` (a person must connect again), `not_mapped` (no item is mapped to the product), `too_late`
+    /// (`until` had passed before the command came).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The command.
+    Given,
+    /// That its `until` has come.
+    Ended,
 }
 
 /// What became of one item in one shop.
@@ -212,37 +224,20 @@ pub struct AvailabilityResult {
     pub verdict: AvailabilityVerdict,
 }
 
-/// What became of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum AvailabilityVerdict {
-    /// The till shows it.
-    Applied,
-    /// The till showed it already.
-    Unchanged,
-    /// Somebody at the till has said otherwise since our last command, and knows better.
-    Overridden,
-    /// A newer command had been carried out before.
-    Superseded,
-    /// The provider, or this item there, cannot be told.
-    Unsupported,
-    /// The provider knows no such item.
-    UnknownItem,
-    /// The provider refused.
-    Failed,
-}
-
 impl AvailabilityEvent {
-    /// The answer to a command.
+    /// The answer to a command, or to the end of its `until`.
     pub fn of(
         scope: &TenantScope,
         provider: ProviderKind,
-        answered: AvailabilityAnswered,
+        (answered, phase): (AvailabilityAnswered, Phase),
         trace: &TraceParent,
     ) -> Self {
         let (subject, configuration_id) = (answered.command_id.clone(), answered.configuration_id);
-        let about = About { scope, provider, configuration_id, subject, sequence: 1 };
+        let sequence = match phase {
+            Phase::Given => 1,
+            Phase::Ended => 2,
+        };
+        let about = About { scope, provider, configuration_id, subject, sequence };
         Self::new(EventType::AvailabilityAnswered, about, trace, answered)
     }
 }

@@ -1,12 +1,15 @@
-//! What the sales domain says. Unknown fields are allowed: it may say more than we need.
+//! What the sales domain says, and what we say to ourselves on its queue. Unknown fields are allowed: it may say more than
+//! we need.
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::super::{UnreadableMessage, attribute};
+use super::ending::{self, Ending};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, ProductId, Quantity, TenantId, TenantScope, TransactionId};
 use crate::providers::error::read_json;
@@ -94,7 +97,8 @@ pub struct AvailabilityData {
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub until: Option<Timestamp>,
-    /// Available again: how many there are. Tills that count cannot be told without.
+    /// Available again: how many there are, more than nothing. Tills that count cannot be told without, unless we have
+    /// taken the count away ourselves: then it is put back.
     #[serde(default)]
     pub quantity: Option<Quantity>,
     /// For people.
@@ -111,6 +115,8 @@ pub enum Reply {
     Rejected(Rejection),
     /// "Tell the till what there is."
     Availability(AvailabilityCommand),
+    /// Our own: the `until` of a command is to be looked at.
+    Ending(Ending),
 }
 
 /// "The sales domain has this revision."
@@ -174,6 +180,7 @@ pub fn read_reply(message: &SqsMessage) -> Result<Reply, UnreadableMessage> {
         REJECTED => rejected(read(body)?).map(Reply::Rejected),
         SOLD_OUT => command(read(body)?, Wanted::SoldOut).map(Reply::Availability),
         AVAILABLE => command(read(body)?, Wanted::Available).map(Reply::Availability),
+        ending::TYPE => ending::decode(read(body)?).map(Reply::Ending),
         other => Err(UnreadableMessage(format!("unknown type `{other}`"))),
     }
 }
@@ -201,6 +208,9 @@ fn command(reply: AvailabilityReply, wanted: Wanted) -> Result<AvailabilityComma
     let given_at = time.ok_or_else(|| UnreadableMessage("no `time`".to_owned()))?;
     let id = name(id.unwrap_or_default(), "id")?;
     data.reason = data.reason.as_deref().map(line);
+    if data.quantity.is_some_and(|quantity| quantity.value() <= Decimal::ZERO) {
+        return Err(UnreadableMessage("`data.quantity` is not more than nothing".to_owned()));
+    }
     Ok(AvailabilityCommand { scope: TenantScope::new(tenantid), id, given_at, wanted, data })
 }
 
@@ -274,6 +284,11 @@ mod tests {
             (good.replace("unknown_location", ""), "unreadable message: `data.code` is not 1 to 256 plain characters"),
         ] {
             assert_eq!(reply(&body), Err(complaint.to_owned()));
+        }
+        let good = include_str!("../../../../schemas/samples/sales.product.availability.v1/available.json");
+        for quantity in ["0", "-1"] {
+            let complaint = "unreadable message: `data.quantity` is not more than nothing";
+            assert_eq!(reply(&good.replace("24", quantity)), Err(complaint.to_owned()), "{quantity}");
         }
     }
 
