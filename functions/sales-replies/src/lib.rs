@@ -154,10 +154,13 @@ async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) ->
         match reply {
             Ok(Reply::Accepted(acceptance)) => accept(app, message, acceptance).await,
             Ok(Reply::Rejected(rejection)) => reject(app, message, rejection).await,
+            // On the heap: these are large, and rare among the others.
             Ok(Reply::Availability(command)) => {
-                close(app, message, availability::take(app, command, attempt).await?).await
+                close(app, message, Box::pin(availability::take(app, command, attempt)).await?).await
             }
-            Ok(Reply::Ending(ending)) => close(app, message, availability::end(app, ending, attempt).await?).await,
+            Ok(Reply::Ending(ending)) => {
+                close(app, message, Box::pin(availability::end(app, ending, attempt)).await?).await
+            }
             Err(unreadable) => park(app, message, &unreadable.to_string()).await,
         }
     });

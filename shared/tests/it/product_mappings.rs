@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use shared::domain::{CatalogItem, ConfigurationId, SyncCounts};
+use shared::domain::{Availability, CatalogItem, ConfigurationId, ItemPlace, Said, Standing, SyncCounts};
 use shared::store::product_mappings::{MappingChange, ProductMappings};
 
 use crate::stack::{scope, stack};
@@ -95,4 +95,45 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
     let purged = all.purge(&scope, id, deadline).await.unwrap();
     assert_eq!((purged.removed, purged.is_done), (231, true));
     assert!(all.list(&scope, id, 50, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_said_stands_beside_the_rest_and_of_two_that_say_something_one_is_told() {
+    let (all, scope, id) =
+        (ProductMappings::new(client(), table_name().into()), scope("t_said"), ConfigurationId::generate());
+    all.record_catalog(&scope, id, &[item("BUN", "Bun", None)], at(1)).await.unwrap();
+    let change = MappingChange { item_id: "BUN".into(), product_id: Some("P-1".parse().unwrap()) };
+    all.map(&scope, id, &[change], ("u_1", at(1))).await.unwrap();
+    let before = all.find(&scope, id, &["BUN"]).await.unwrap();
+
+    let place = |shop: &str| ItemPlace { location_id: shop.parse().unwrap(), item_id: "BUN".into() };
+    // More than DynamoDB reads at once, most of them nowhere.
+    let mut places = vec![place("SHOP.1-a"), place("SHOP2")];
+    places.extend((0..150).map(|number| ItemPlace { item_id: format!("NONE-{number}"), ..place("SHOP2") }));
+    assert!(all.find_said(&scope, id, &places).await.unwrap().is_empty());
+    let said = |command: &str| Said {
+        command_id: command.into(),
+        given_at: "2026-02-14T12:00:34.123456789Z".parse().unwrap(),
+        stands: Some(Standing {
+            left: Availability::SoldOut,
+            before: Some(Availability::Left("2.5".parse().unwrap())),
+        }),
+        intent: None,
+        verdict: None,
+        ended: None,
+    };
+    let say = async |seen, next: &str| all.say(&scope, id, &places[0], (seen, said(next))).await.unwrap();
+    let first = say(None, "a").await.unwrap();
+    assert!(say(None, "b").await.is_none(), "somebody has said something");
+    assert_eq!(say(None, "a").await, Some(first.clone()), "a write that finds itself was made");
+    let second = say(Some(&first), "b").await.unwrap();
+    assert!(say(Some(&first), "c").await.is_none(), "somebody was faster");
+
+    let found = all.find_said(&scope, id, &places).await.unwrap();
+    assert_eq!(found.len(), 1, "each shop has its own");
+    assert_eq!((&found[&places[0]], &found[&places[0]].said), (&second, &said("b")));
+    assert_eq!(all.find(&scope, id, &["BUN"]).await.unwrap(), before);
+    assert!(all.find_said(&crate::stack::scope("t_other"), id, &places).await.unwrap().is_empty());
+    assert!(all.purge(&scope, id, Instant::now() + Duration::from_secs(10)).await.unwrap().is_done);
+    assert!(all.find_said(&scope, id, &places).await.unwrap().is_empty());
 }

@@ -1,0 +1,60 @@
+//! What is sold out until a certain moment is there again by itself.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use shared::domain::Availability;
+
+use crate::bench::{Bench, Branch, bench, left, verdicts};
+
+const OUT: Availability = Availability::SoldOut;
+const THERE: Availability = Availability::Available;
+
+/// Long enough for what a test does in between.
+fn for_a_moment(branch: &Branch, product: &str, seconds: i64) -> Value {
+    let mut command = branch.sold_out(product);
+    command["data"]["until"] = json!(Timestamp::now() + SignedDuration::from_secs(seconds));
+    command
+}
+
+async fn ended(bench: &Bench, command: &Value) -> Vec<String> {
+    verdicts(&bench.answered(&format!("{}:2", command["id"].as_str().unwrap())).await)
+}
+
+#[tokio::test]
+async fn what_was_taken_away_comes_back_when_its_time_has_come() {
+    let bench = bench().await;
+    let (toast, square) = (&bench.toast, &bench.square);
+    for (till, name, before) in [(toast, "Coffee", THERE), (square, "Baguette", left("9"))] {
+        let item = till.item(name).await;
+        till.say(0, &item, before).await;
+        let product = bench.map(till, &[&item]).await;
+        let command = for_a_moment(till, &product, 3);
+        assert_eq!(bench.verdicts(&command).await, ["applied"]);
+        assert_eq!(till.shown(0, &item).await, OUT);
+        // The deployed function hears of it.
+        assert_eq!(ended(&bench, &command).await, ["applied"], "{name}");
+        assert_eq!(till.shown(0, &item).await, before, "{name}");
+        // Who says the same command again hears the same.
+        assert_eq!(bench.verdicts(&command).await, ["applied"]);
+        assert_eq!(till.shown(0, &item).await, before, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_command_or_somebody_at_the_till_comes_before_an_ending() {
+    let bench = bench().await;
+    let till = &bench.toast;
+    let item = till.item("Baguette").await;
+    let product = bench.map(till, &[&item]).await;
+    let command = for_a_moment(till, &product, 3);
+    assert_eq!(bench.verdicts(&command).await, ["applied"]);
+    assert_eq!(bench.verdicts(&till.sold_out(&product)).await, ["unchanged"]);
+    assert_eq!(ended(&bench, &command).await, ["superseded"]);
+    assert_eq!(till.shown(0, &item).await, OUT);
+
+    let command = for_a_moment(till, &product, 3);
+    assert_eq!(bench.verdicts(&command).await, ["unchanged"]);
+    till.say(0, &item, left("5")).await;
+    assert_eq!(ended(&bench, &command).await, ["unchanged"]);
+    assert_eq!(till.shown(0, &item).await, left("5"));
+}
