@@ -11,6 +11,7 @@
 )]
 
 mod api;
+mod availability;
 mod control;
 mod doorbell;
 mod doors;
