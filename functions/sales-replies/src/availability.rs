@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
     AvailabilityVerdict, ConfigurationId, ConfigurationStatus, Intent, ItemPlace, LocationId, ProductId, Said,
     Standing, TenantScope,
@@ -28,6 +28,9 @@ use crate::{App, Later};
 
 /// Somebody else has noted something at an item at the same moment.
 const CONTENDED: Later = Later { code: "contended", after: None };
+
+/// By so much two clocks may differ. A command of the future would keep all that follow from counting.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// The attempt at a message.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,9 @@ enum Reach<'c> {
 
 /// Carries out a command.
 pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) -> Result<Ended, Later> {
+    if command.given_at.duration_since(Timestamp::now()) > CLOCK_SKEW {
+        return Ok(Ended::Park("given in the future"));
+    }
     let data = &command.data;
     let (wish, until) = match command.wanted {
         Wanted::SoldOut => (Wish::SoldOut, data.until),

@@ -1,8 +1,8 @@
 //! The product-mappings table: tenant#configuration / item of the provider's catalogue.
 //!
-//! What the catalogue says of an item, what the tenant calls it, and what the sales domain's commands have come to in each
-//! shop stand side by side on one row. Each is written without touching the others, so a catalogue that is read every day
-//! never undoes a mapping.
+//! What the catalogue says of an item and what the tenant calls it stand side by side on one row. Each is written without
+//! touching the other, so a catalogue that is read every day never undoes a mapping. What the sales domain's commands have
+//! come to has rows of its own.
 
 mod said;
 
@@ -270,8 +270,13 @@ impl ProductMappings {
         configuration: ConfigurationId,
         deadline: Instant,
     ) -> Result<Purged, StoreError> {
-        let partition = ("configuration_key", text(configuration_key(scope, configuration)));
-        purge(&self.client, &self.table, partition, "item_id", deadline).await
+        let mut purged = Purged { removed: 0, is_done: true };
+        for partition in [configuration_key(scope, configuration), said::partition(scope, configuration)] {
+            let partition = ("configuration_key", text(partition));
+            let part = purge(&self.client, &self.table, partition, "item_id", deadline).await?;
+            purged = Purged { removed: purged.removed + part.removed, is_done: purged.is_done && part.is_done };
+        }
+        Ok(purged)
     }
 
     async fn find_many(

@@ -98,7 +98,7 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
 }
 
 #[tokio::test]
-async fn what_was_said_stands_beside_the_rest_and_of_two_that_say_something_one_is_told() {
+async fn what_was_said_is_no_item_and_of_two_that_say_something_one_is_told() {
     let (all, scope, id) =
         (ProductMappings::new(client(), table_name().into()), scope("t_said"), ConfigurationId::generate());
     all.record_catalog(&scope, id, &[item("BUN", "Bun", None)], at(1)).await.unwrap();
@@ -133,6 +133,7 @@ async fn what_was_said_stands_beside_the_rest_and_of_two_that_say_something_one_
     assert_eq!(found.len(), 1, "each shop has its own");
     assert_eq!((&found[&places[0]], &found[&places[0]].said), (&second, &said("b")));
     assert_eq!(all.find(&scope, id, &["BUN"]).await.unwrap(), before);
+    assert_eq!(all.list(&scope, id, 10, None).await.unwrap().items.len(), 1);
     assert!(all.find_said(&crate::stack::scope("t_other"), id, &places).await.unwrap().is_empty());
     assert!(all.purge(&scope, id, Instant::now() + Duration::from_secs(10)).await.unwrap().is_done);
     assert!(all.find_said(&scope, id, &places).await.unwrap().is_empty());

@@ -157,14 +157,18 @@ async fn nothing_is_tried_without_a_reason_why() {
 }
 
 #[tokio::test]
-async fn a_command_for_somebody_elses_till_is_parked() {
+async fn a_command_for_somebody_elses_till_or_of_the_future_is_parked() {
     let bench = bench().await;
     let client = aws_sdk_sqs::Client::new(&bench.bakery.stack.config());
     let queue = bench.bakery.stack.output("SalesRepliesDeadLetterQueueUrl").unwrap();
     let (mut stranger, mut unknown) = (bench.toast.sold_out("croissant"), bench.toast.sold_out("croissant"));
     stranger["tenantid"] = json!("stranger");
     unknown["data"]["configuration_id"] = json!("01938d5e-0000-7000-8000-000000000001");
-    for command in [stranger, unknown] {
+    let mut early = bench.toast.sold_out("croissant");
+    early["time"] = json!(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1));
+    for (command, why) in
+        [(stranger, "no such configuration"), (unknown, "no such configuration"), (early, "given in the future")]
+    {
         assert!(bench.take(&command).await);
         assert_eq!(bench.count_answers(&command).await, 0);
         let received = client.receive_message().queue_url(queue).message_attribute_names("All");
@@ -172,7 +176,7 @@ async fn a_command_for_somebody_elses_till_is_parked() {
         let parked = &received.messages()[0];
         assert_eq!(parked.body(), Some(command.to_string().as_str()));
         let reason = &parked.message_attributes().unwrap()["reason"];
-        assert_eq!(reason.string_value(), Some("no such configuration"));
+        assert_eq!(reason.string_value(), Some(why));
         client.delete_message().queue_url(queue).receipt_handle(parked.receipt_handle().unwrap()).send().await.unwrap();
     }
 }

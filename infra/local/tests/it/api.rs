@@ -166,6 +166,7 @@ async fn what_cannot_be_connected_is_refused_with_the_reason_and_leaves_no_trace
         (with("/credentials/refresh_token", long_token.into()), &["/credentials/refresh_token"]),
         (with("/credentials/expires_at", "soon".into()), &["/credentials/expires_at"]),
         (with("/sync", json!({ "interval_minutes": 1441 })), &["/sync/interval_minutes"]),
+        (with("/sold_out_enabled", json!("yes")), &["/sold_out_enabled"]),
         (
             with("/sync", json!({ "backfill_days": -1, "interval_minutes": 1.5 })),
             &["/sync/backfill_days", "/sync/interval_minutes"],
@@ -217,6 +218,7 @@ async fn a_new_configuration_is_shown_in_full_and_its_tokens_never() {
                 "refresh_due_at": view["credentials"]["refresh_due_at"],
             },
             "sync": { "interval_minutes": 15, "backfill_days": 90 },
+            "sold_out_enabled": false,
             "webhook_secrets": [],
             "health": {
                 "last_webhook_at": null, "last_sync_at": null, "signature_failures": 0, "last_signature_failure_at": null,

@@ -1,15 +1,17 @@
-//! What the sales domain's commands have come to: one attribute for each shop on the row of an item, as text.
+//! What the sales domain's commands have come to: tenant#configuration#said / shop#item, as text.
 //!
-//! Whoever changes it names what it has read, to the letter: of two that decide at once, one finds the other's word there.
+//! Rows of their own, and not on those of the items: a sale reads an item's row, and one of them for each shop would make
+//! that as large as the chain. Whoever changes a row names what it has read, to the letter: of two that decide at once, one
+//! finds the other's word there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::{BATCH, ProductMappings, TABLE, key};
-use crate::domain::{ConfigurationId, ItemPlace, LocationId, Said, TenantScope};
-use crate::store::StoreError;
-use crate::store::item::{Attributes, batch_get, refused_with, text, unreadable};
+use super::{BATCH, FORMAT, ProductMappings, TABLE};
+use crate::domain::{ConfigurationId, ItemPlace, Said, TenantScope};
+use crate::store::item::{Attributes, Item, batch_get, number, refused_with, text, unreadable};
+use crate::store::{StoreError, configuration_key};
 
 /// What is remembered of an item in a shop, as it was read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +29,17 @@ impl ProductMappings {
         configuration: ConfigurationId,
         places: &[ItemPlace],
     ) -> Result<HashMap<ItemPlace, Kept>, StoreError> {
-        let items: Vec<&str> =
-            places.iter().map(|place| place.item_id.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
         let mut rows = HashMap::new();
-        for batch in items.chunks(BATCH) {
-            let keys = batch.iter().map(|id| key(scope, configuration, id)).collect();
+        for batch in places.chunks(BATCH) {
+            let keys = batch.iter().map(|place| key(scope, configuration, place)).collect();
             for item in batch_get(&self.client, &self.table, keys, true, "read what was said").await? {
-                rows.insert(Attributes { table: TABLE, item: &item }.text("item_id")?.to_owned(), item);
+                let row = Attributes { table: TABLE, item: &item };
+                let text = row.text("said")?.to_owned();
+                let said = serde_json::from_str(&text).map_err(|error| unreadable(TABLE, error))?;
+                rows.insert(row.text("item_id")?.to_owned(), Kept { said, text });
             }
         }
-        let mut found = HashMap::new();
-        for place in places {
-            let Some(item) = rows.get(&place.item_id) else { continue };
-            if let Some(text) = (Attributes { table: TABLE, item }).optional_text(&attribute(&place.location_id)) {
-                let said = serde_json::from_str(text).map_err(|error| unreadable(TABLE, error))?;
-                found.insert(place.clone(), Kept { said, text: text.to_owned() });
-            }
-        }
-        Ok(found)
+        Ok(places.iter().filter_map(|place| Some((place.clone(), rows.remove(&sort_key(place))?))).collect())
     }
 
     /// Remembers `next` in place of what was `seen`. `None`: something else stands there by now.
@@ -55,37 +50,48 @@ impl ProductMappings {
         place: &ItemPlace,
         (seen, next): (Option<&Kept>, Said),
     ) -> Result<Option<Kept>, StoreError> {
-        let name = attribute(&place.location_id);
         let json = serde_json::to_string(&next).map_err(|error| unreadable(TABLE, error))?;
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
-            .set_key(Some(key(scope, configuration, &place.item_id)))
-            .update_expression("SET #format = if_not_exists(#format, :format), #said = :next")
+            .set_key(Some(key(scope, configuration, place)))
+            .update_expression("SET #format = :format, said = :next")
             .expression_attribute_names("#format", "format")
-            .expression_attribute_names("#said", &name)
-            .expression_attribute_values(":format", super::number(super::FORMAT))
+            .expression_attribute_values(":format", number(FORMAT))
             .expression_attribute_values(":next", text(&json))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let request = match seen {
             Some(seen) => {
-                request.condition_expression("#said = :seen").expression_attribute_values(":seen", text(&seen.text))
+                request.condition_expression("said = :seen").expression_attribute_values(":seen", text(&seen.text))
             }
-            None => request.condition_expression("attribute_not_exists(#said)"),
+            None => request.condition_expression("attribute_not_exists(said)"),
         };
         let kept = Kept { said: next, text: json };
         match refused_with(request.send().await, "remember what was said")? {
             Ok(_) => Ok(Some(kept)),
             // The AWS client repeats a write whose answer was lost: it finds itself.
             Err(there) => {
-                let there = (Attributes { table: TABLE, item: &there }).optional_text(&name).map(str::to_owned);
-                Ok((there.as_ref() == Some(&kept.text)).then_some(kept))
+                let there = Attributes { table: TABLE, item: &there };
+                Ok((there.optional_text("said") == Some(&kept.text)).then_some(kept))
             }
         }
     }
 }
 
-fn attribute(location: &LocationId) -> String {
-    format!("said#{location}")
+/// The partition of a configuration. The other one ends with the configuration's id, so none is mistaken for another.
+pub(super) fn partition(scope: &TenantScope, configuration: ConfigurationId) -> String {
+    format!("{}#said", configuration_key(scope, configuration))
+}
+
+/// The id of a shop has no `#` in it.
+fn sort_key(place: &ItemPlace) -> String {
+    format!("{}#{}", place.location_id, place.item_id)
+}
+
+fn key(scope: &TenantScope, configuration: ConfigurationId, place: &ItemPlace) -> Item {
+    Item::from([
+        ("configuration_key".into(), text(partition(scope, configuration))),
+        ("item_id".into(), text(sort_key(place))),
+    ])
 }
