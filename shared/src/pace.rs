@@ -10,7 +10,8 @@
 //! is away, each execution environment asks at a small part of the rate: slower than allowed, and never without limit.
 //!
 //! One permit is one call of [`PosProvider`](crate::providers::PosProvider), which is one request but for rare orders (a
-//! Square order that was paid offline, a sale of Lightspeed's that is not on the first page). Renewals of credentials and
+//! Square order that was paid offline, a sale of Lightspeed's that is not on the first page) and for what is left of an item
+//! at Square. Renewals of credentials and
 //! what a person tests are not counted: the rates leave room for them.
 
 mod block;

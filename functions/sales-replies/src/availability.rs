@@ -51,7 +51,7 @@ pub enum Ended {
 }
 
 /// A command, or the end of its `until`.
-struct Order<'c> {
+struct Errand<'c> {
     scope: &'c TenantScope,
     configuration_id: ConfigurationId,
     product_id: &'c ProductId,
@@ -63,7 +63,7 @@ struct Order<'c> {
     until: Option<Timestamp>,
 }
 
-/// What an order is about.
+/// What an errand is about.
 enum Reach<'c> {
     /// What is mapped to the product, in these shops, or in all.
     Product(&'c [LocationId]),
@@ -81,7 +81,7 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
         Wanted::SoldOut => (Wish::SoldOut, data.until),
         Wanted::Available => (Wish::Available(data.quantity), None),
     };
-    let order = Order {
+    let errand = Errand {
         scope: &command.scope,
         configuration_id: data.configuration_id,
         product_id: &data.product_id,
@@ -91,37 +91,27 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
         wish,
         until,
     };
-    let Some(found) = app.connections.configurations.load(order.scope, order.configuration_id).await? else {
+    let Some(found) = app.connections.configurations.load(errand.scope, errand.configuration_id).await? else {
         return Ok(Ended::Park("no such configuration"));
     };
-    let answer = order.carry_out(app, &found, &Reach::Product(&data.location_ids), attempt).await?;
-    let shown = answer.results.iter().filter(|result| result.verdict.is_shown());
-    let shown =
-        shown.map(|result| ItemPlace { location_id: result.location_id.clone(), item_id: result.item_id.clone() });
-    let shown: Vec<ItemPlace> = shown.collect();
-    if until.is_some()
-        && !shown.is_empty()
-        && let Some(ending) = Ending::of(command, shown)
+    tracing::info!(command.id = command.id, because = data.reason, "a command came");
+    let answer = errand.carry_out(app, &found, &Reach::Product(&data.location_ids), attempt).await?;
+    // Before the answer: after it, nobody comes again.
+    if let Some(until) = until
+        && let Some(ending) = Ending::of(command, until, shown(&answer))
+        && let Ended::Park(reason) = hold_back(app, &ending).await?
     {
-        match app.replies.send_ending(&ending).await {
-            Ok(()) => {}
-            Err(SendError::Aws(error)) => return Err(error.into()),
-            Err(SendError::TooLarge) => return Ok(Ended::Park("more items than a message has room for")),
-        }
+        return Ok(Ended::Park(reason));
     }
-    order.answer(app, &found, answer, attempt).await
+    errand.answer(app, &found, answer, attempt).await
 }
 
 /// Lets what a command has sold out be available again, when its time has come.
 pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, Later> {
     if Timestamp::now() < ending.until {
-        return match app.replies.send_ending(ending).await {
-            Ok(()) => Ok(Ended::Done),
-            Err(SendError::Aws(error)) => Err(error.into()),
-            Err(SendError::TooLarge) => Ok(Ended::Park("more items than a message has room for")),
-        };
+        return hold_back(app, ending).await;
     }
-    let order = Order {
+    let errand = Errand {
         scope: &ending.scope,
         configuration_id: ending.configuration_id,
         product_id: &ending.product_id,
@@ -132,14 +122,28 @@ pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, 
         until: None,
     };
     // It was there when the command was taken: it has been removed since, and nobody waits for an answer.
-    let Some(found) = app.connections.configurations.load(order.scope, order.configuration_id).await? else {
+    let Some(found) = app.connections.configurations.load(errand.scope, errand.configuration_id).await? else {
         return Ok(Ended::Done);
     };
-    let answer = order.carry_out(app, &found, &Reach::Places(&ending.places), attempt).await?;
-    order.answer(app, &found, answer, attempt).await
+    let answer = errand.carry_out(app, &found, &Reach::Places(&ending.places), attempt).await?;
+    errand.answer(app, &found, answer, attempt).await
 }
 
-impl Order<'_> {
+async fn hold_back(app: &App, ending: &Ending) -> Result<Ended, Later> {
+    match app.replies.send_ending(ending).await {
+        Ok(()) => Ok(Ended::Done),
+        Err(SendError::Aws(error)) => Err(error.into()),
+        Err(SendError::TooLarge) => Ok(Ended::Park("more items than a message has room for")),
+    }
+}
+
+/// Where the till shows what was wanted.
+fn shown(answer: &AvailabilityAnswered) -> Vec<ItemPlace> {
+    let shown = answer.results.iter().filter(|result| result.verdict.is_shown());
+    shown.map(|result| ItemPlace { location_id: result.location_id.clone(), item_id: result.item_id.clone() }).collect()
+}
+
+impl Errand<'_> {
     /// What has become of it at each item, or why nothing was tried.
     async fn carry_out(
         &self,
@@ -271,7 +275,7 @@ impl Order<'_> {
         self.conclude(app, place, (kept.as_ref(), standing.0, standing.1), verdict).await
     }
 
-    /// What is remembered of this order: in the end of a command's `until`, what had become of the command.
+    /// What is remembered of this errand: in the end of a command's `until`, what had become of the command.
     fn said(&self, before: Option<&Said>) -> Said {
         let own = before.filter(|said| said.command_id == self.id);
         Said {

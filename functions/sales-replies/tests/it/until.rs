@@ -1,6 +1,9 @@
 //! What is sold out until a certain moment is there again by itself.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
+use sandbox::{Failure, Faults, Vendor};
 use serde_json::{Value, json};
 use shared::domain::Availability;
 
@@ -38,6 +41,25 @@ async fn what_was_taken_away_comes_back_when_its_time_has_come() {
         assert_eq!(bench.verdicts(&command).await, ["applied"]);
         assert_eq!(till.shown(0, &item).await, before, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_was_begun_in_time_is_carried_out_and_ended() {
+    let bench = bench().await;
+    let till = &bench.toast;
+    let item = till.item("Rye").await;
+    let product = bench.map(till, &[&item]).await;
+    let path = Some("/stock/v1/inventory/update".to_owned());
+    let lost = Failure { status: 502, times: 1, path, ..Failure::default() };
+    let faults = Faults { lost_answers: vec![lost], no_rate_limits: true, ..Faults::default() };
+    bench.bakery.sandbox.set_faults_of(Vendor::Toast, faults);
+    let command = for_a_moment(till, &product, 2);
+    assert!(!bench.take(&command).await);
+    assert_eq!(till.shown(0, &item).await, OUT);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bench.verdicts(&command).await, ["applied"], "and not that it is too late");
+    assert_eq!(ended(&bench, &command).await, ["applied"]);
+    assert_eq!(till.shown(0, &item).await, THERE);
 }
 
 #[tokio::test]

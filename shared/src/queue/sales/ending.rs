@@ -39,15 +39,15 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Of a command that has sold out `places`. `None`: it has no `until`.
-    pub fn of(command: &AvailabilityCommand, places: Vec<ItemPlace>) -> Option<Self> {
-        Some(Self {
+    /// Of a command that has sold out `places`, if it has any.
+    pub fn of(command: &AvailabilityCommand, until: Timestamp, places: Vec<ItemPlace>) -> Option<Self> {
+        (!places.is_empty()).then(|| Self {
             scope: command.scope.clone(),
             command_id: command.id.clone(),
             given_at: command.given_at,
             configuration_id: command.data.configuration_id,
             product_id: command.data.product_id.clone(),
-            until: command.data.until?,
+            until,
             places,
         })
     }

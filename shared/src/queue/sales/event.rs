@@ -180,8 +180,8 @@ impl ErasedEvent {
     }
 }
 
-/// What has become of a sold-out command. Its id is `command:1`, and a repeat says the same. One with `until` is answered
-/// once more when that has come, as `command:2`.
+/// What has become of a sold-out command. Its id is `command:1`, and a repeat says the same, or that a newer command has
+/// come in between. One with `until` is answered once more when that has come, as `command:2`.
 pub type AvailabilityEvent = Event<AvailabilityAnswered>;
 
 /// The answer to a command, shop by shop and item by item.
