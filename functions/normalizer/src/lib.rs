@@ -94,7 +94,7 @@ impl App {
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
             intake_backfill: IntakeQueue::new(sqs.clone(), settings.intake_backfill_queue_url),
-            sales: SalesQueue::new(sqs, settings.sales_queue_url, settings.sales_domain_answers),
+            sales: SalesQueue::new(sqs, settings.sales_queue_url).answered(settings.sales_domain_answers),
             first_resend_after: settings.first_resend_after,
         })
     }

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
     })?;
     let app = &App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), table),
-        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue, is_answered),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue).answered(is_answered),
         first_resend_after,
     };
     run(service_fn(async |event: LambdaEvent<serde_json::Value>| {

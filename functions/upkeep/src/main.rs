@@ -14,11 +14,10 @@ use upkeep::{App, Request, handle};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init();
     let config = shared::aws::config_from_env()?;
-    let (settings, [transactions, logs, product_mappings], (sales, is_answered), settle) = Reader::from_env(|r| {
+    let (settings, [transactions, logs, product_mappings], sales, settle) = Reader::from_env(|r| {
         let tables = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
         let settle = SignedDuration::from_secs(r.number("REMOVAL_SETTLE_SECONDS"));
-        let sales = (r.text("SALES_QUEUE_URL"), r.flag("SALES_DOMAIN_ANSWERS"));
-        (ConnectionSettings::read(r, &config), tables.map(|name| r.text(name)), sales, settle)
+        (ConnectionSettings::read(r, &config), tables.map(|name| r.text(name)), r.text("SALES_QUEUE_URL"), settle)
     })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
@@ -28,7 +27,7 @@ async fn main() -> Result<(), Error> {
             WebhookLogs::new(dynamodb.clone(), logs, 0),
             ProductMappings::new(dynamodb, product_mappings),
         ),
-        SalesQueue::new(aws_sdk_sqs::Client::new(&config), sales, is_answered),
+        SalesQueue::new(aws_sdk_sqs::Client::new(&config), sales),
         settle,
     );
     run(service_fn(async |event: LambdaEvent<Request>| {

@@ -42,9 +42,14 @@ pub struct SalesQueue {
 }
 
 impl SalesQueue {
-    /// `url`: the queue's. `is_answered`: whether the sales domain says what it has taken.
-    pub fn new(client: Client, url: String, is_answered: bool) -> Self {
-        Self { client, url, is_answered }
+    /// `url`: the queue's.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url, is_answered: true }
+    }
+
+    /// Whether the sales domain says what it has taken.
+    pub fn answered(self, is_answered: bool) -> Self {
+        Self { is_answered, ..self }
     }
 
     /// Where nobody answers, what was sent is done.

@@ -30,7 +30,7 @@ fn app(stack: &Stack, proxy: &Proxy) -> App {
     let (config, output) = (stack.config_at(proxy.url()), |name: &str| stack.output(name).unwrap().to_owned());
     App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), output("TransactionsTable")),
-        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl"), true),
+        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl")),
         first_resend_after: MUCH_LATER,
     }
 }
@@ -150,11 +150,7 @@ async fn where_nobody_answers_what_was_sent_is_done_and_where_somebody_should_it
         assert_eq!(mark(&app).await, Some(OutboxMark { attempts }), "{swept:?}");
         assert_eq!(swept.overdue > 0, attempts == OutboxMark::OVERDUE_AFTER, "{swept:?}");
     }
-    app.sales = SalesQueue::new(
-        aws_sdk_sqs::Client::new(&stack.config()),
-        stack.output("SalesQueueUrl").unwrap().to_owned(),
-        false,
-    );
+    app.sales = app.sales.answered(false);
     sweep(&app, &context()).await.unwrap();
     assert_eq!(mark(&app).await, None);
 }

@@ -74,7 +74,7 @@ impl Bench {
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));
         let logs = WebhookLogs::new(client.clone(), table("WEBHOOK_LOGS_TABLE"), 30);
         let product_mappings = ProductMappings::new(client, table("PRODUCT_MAPPINGS_TABLE"));
-        let sales = SalesQueue::new(aws_sdk_sqs::Client::new(&config), table("SALES_QUEUE_URL"), true);
+        let sales = SalesQueue::new(aws_sdk_sqs::Client::new(&config), table("SALES_QUEUE_URL"));
         App::new(connections, (transactions, logs, product_mappings), sales, SignedDuration::ZERO)
     }
 
