@@ -32,6 +32,9 @@ const CONTENDED: Later = Later { code: "contended", after: None };
 /// By so much two clocks may differ. A command of the future would keep all that follow from counting.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
+/// What an item may take: two calls at their slowest, and the writes around them.
+const ROOM: Duration = Duration::from_secs(9);
+
 /// The attempt at a message.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt {
@@ -173,13 +176,13 @@ impl Errand<'_> {
         if self.until.is_some_and(|until| until <= Timestamp::now()) && !is_begun() {
             return Ok(self.answered(Vec::new(), Some("too_late")));
         }
-        let (mut results, mut reason) = (Vec::with_capacity(places.len()), None);
-        let mut has_given_up = false;
+        let (mut results, mut reason, mut again) = (Vec::with_capacity(places.len()), None, None);
         for place in places {
+            let has_time = Instant::now() + ROOM <= attempt.deadline;
             let settled = match found.configuration.location(&place.location_id) {
                 None => Ok(AvailabilityVerdict::UnknownLocation),
-                Some(_) if has_given_up => Ok(AvailabilityVerdict::Failed),
-                Some(_) => self.settle(&mut till, (app, support), &place, &known).await,
+                Some(_) if has_time => self.settle(&mut till, (app, support), &place, &known).await,
+                Some(_) => Err(Stop::Later(Later::unexpected("out_of_time"))),
             };
             let verdict = match settled {
                 Ok(verdict) | Err(Stop::Refused(verdict)) => verdict,
@@ -190,14 +193,20 @@ impl Errand<'_> {
                 // What is not done by now is said to have failed, rather than to nobody in the dead-letter queue.
                 Err(Stop::Later(later)) if attempt.number >= app.attempts => {
                     tracing::error!(tenant.id = %self.scope.tenant_id(), command.id = self.id, code = later.code, "gave a command up");
-                    has_given_up = true;
                     AvailabilityVerdict::Failed
                 }
-                Err(Stop::Later(later)) => return Err(later),
+                // One shop that does not answer holds up no other.
+                Err(Stop::Later(later)) => {
+                    again.get_or_insert(later);
+                    continue;
+                }
             };
             results.push(AvailabilityResult { location_id: place.location_id, item_id: place.item_id, verdict });
         }
-        Ok(self.answered(results, reason))
+        match again {
+            Some(later) if reason.is_none() => Err(later),
+            Some(_) | None => Ok(self.answered(results, reason)),
+        }
     }
 
     fn answered(&self, results: Vec<AvailabilityResult>, reason: Option<&str>) -> AvailabilityAnswered {
@@ -237,7 +246,8 @@ impl Errand<'_> {
                 return self.conclude(app, place, (seen, stood, None), AvailabilityVerdict::UnknownItem).await;
             }
             Err(Stop::Refused(verdict)) => {
-                return self.conclude(app, place, (seen, stood, begun), verdict).await;
+                let intent = said.and_then(|said| said.intent);
+                return self.conclude(app, place, (seen, stood, intent), verdict).await;
             }
             Err(stop) => return Err(stop),
         };

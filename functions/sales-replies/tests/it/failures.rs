@@ -36,6 +36,37 @@ async fn who_is_away_is_told_later_and_at_last_it_is_said_that_it_failed() {
 }
 
 #[tokio::test]
+async fn a_shop_that_does_not_answer_holds_up_no_other() {
+    let bench = bench().await;
+    let till = &bench.square;
+    let item = till.item("Sourdough").await;
+    let product = bench.map(till, &[&item]).await;
+    for shop in [0, 1] {
+        till.say(shop, &item, left("6")).await;
+        assert_eq!(bench.verdicts(&till.command("available", &product, shop)).await, ["unchanged"]);
+    }
+    let mut command = till.sold_out(&product);
+    command["data"].as_object_mut().unwrap().remove("location_ids");
+    // Whichever comes first.
+    for (down, up) in [(0, 1), (1, 0)] {
+        let shop = Some(till.shops[down].to_string());
+        let path = Some("/v2/inventory".to_owned());
+        let failure = Failure { status: 500, times: 100, path, location_id: shop, ..Failure::default() };
+        bench.bakery.sandbox.set_faults_of(Vendor::Square, Faults { failures: vec![failure], ..Faults::default() });
+        let mut command = command.clone();
+        command["id"] = format!("{}-{down}", command["id"].as_str().unwrap()).into();
+        command["time"] = jiff::Timestamp::now().to_string().into();
+        assert!(!bench.take(&command).await);
+        bench.bakery.sandbox.set_faults_of(Vendor::Square, Faults::default());
+        assert_eq!([till.shown(up, &item).await, till.shown(down, &item).await], [Availability::SoldOut, left("6")]);
+        assert_eq!(bench.verdicts(&command).await, ["applied", "applied"]);
+        let mut available = till.available(&product);
+        available["data"].as_object_mut().unwrap().remove("location_ids");
+        assert_eq!(bench.verdicts(&available).await, ["applied", "applied"]);
+    }
+}
+
+#[tokio::test]
 async fn what_the_merchant_has_not_permitted_stops_no_sales() {
     let bench = bench().await;
     let till = &bench.toast;
