@@ -145,7 +145,7 @@ impl Scene {
             "business_date": self.business_date, "currency": CURRENCY, "state": { "kind": "proven" },
             "sale_count": sale_count, "sales": amounts(sales),
             "refund_count": refund_count, "refunds": amounts(refunds),
-            "tenders": [{ "tender": "cash", "amount_minor": sales - refunds }], "products": [],
+            "by_tender": [{ "tender": "cash", "amount_minor": sales - refunds }], "products": [],
         });
         let body = self.envelope(event_type, "pos.day.v1.json", &subject, revision, data);
         Letter { body: body.to_string(), event_type, names: None, is_due: false }

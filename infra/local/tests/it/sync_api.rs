@@ -99,6 +99,7 @@ async fn what_a_till_sells_is_listed_page_by_page() {
     assert_eq!(ids, ["ITEM-0", "ITEM-1", "ITEM-2", "ITEM-3", "ITEM-4"]);
     let expected = json!({
         "item_id": "ITEM-0", "name": "Bun", "sku": null, "category": null, "changed_at": "2026-02-14T08:00:00Z",
+        "product_id": null, "mapped_at": null, "mapped_by": null,
     });
     assert_eq!(found[0], expected);
     for query in ["?limit=0", "?cursor=nonsense", "?name=Bun"] {

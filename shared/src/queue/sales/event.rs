@@ -271,7 +271,7 @@ pub struct DayFigures {
     /// What they gave back.
     pub refunds: Amounts,
     /// Sales less refunds, by means of payment.
-    pub tenders: Vec<DayTender>,
+    pub by_tender: Vec<DayTender>,
     /// Sales less refunds, by product.
     pub products: Vec<DayProduct>,
 }
