@@ -120,7 +120,9 @@ impl Run<'_> {
             self.hear_answers(step, progress).await?;
         }
         progress("listening to what else it says");
-        while self.listen().await? > 0 {}
+        // For a while: one that talks without end is heard enough.
+        let enough = Instant::now() + self.options.limit;
+        while self.listen().await? > 0 && Instant::now() < enough {}
         self.judge(progress).await
     }
 
