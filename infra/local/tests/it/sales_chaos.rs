@@ -20,8 +20,8 @@ use crate::sync_town::word;
 use crate::town::{Answer, eventually, invocation, sweep};
 
 const PATIENCE: Duration = Duration::from_secs(150);
-/// The AWS calls that the normalizer and the sweeper make for a sale. Both are killed at each, before it is executed and
-/// after it.
+/// The kinds of AWS call that the normalizer and the sweeper make for a sale. Both are killed when one is made, before it
+/// is executed and after it. Another function may be the one that made it: their own tests see to each call of each.
 const STEPS: [&str; 6] =
     ["dynamodb:Query", "dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage", "dynamodb:UpdateItem", "kms:Decrypt"];
 /// As template.yaml has it for the local stack.
@@ -91,7 +91,7 @@ fn add(sums: &mut Sums, [provider, currency, kind, business_date]: [&str; 4], to
 }
 
 impl Town {
-    /// Sells, and meanwhile kills both victims at each of their steps, and once more when the first losses are due, so
+    /// Sells, and meanwhile kills both victims at each of the steps, and once more when the first losses are due, so
     /// that a sweep has something to send again. Returns how many of each have died.
     async fn sell_among_deaths(&self) -> [usize; 2] {
         let began = Instant::now();
