@@ -78,6 +78,11 @@ pub fn delay(attempt: u32, wish: Option<Duration>) -> Duration {
     own.max(wish.unwrap_or_default()).min(LONGEST_DELAY)
 }
 
+/// Whether a queue's URL and an ARN are of the same: name and account, in which the two agree.
+fn is_called(url: &str, arn: &str) -> bool {
+    arn.rsplit(':').take(2).eq(url.rsplit('/').take(2))
+}
+
 /// Lets a message come again after `after` instead of after the queue's own time.
 async fn postpone(client: &Client, url: &str, receipt_handle: &str, after: Duration) -> Result<(), AwsError> {
     client

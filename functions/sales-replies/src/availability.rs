@@ -133,7 +133,7 @@ pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, 
 }
 
 async fn hold_back(app: &App, ending: &Ending) -> Result<Ended, Later> {
-    match app.replies.send_ending(ending).await {
+    match app.endings.send_ending(ending).await {
         Ok(()) => Ok(Ended::Done),
         Err(SendError::Aws(error)) => Err(error.into()),
         Err(SendError::TooLarge) => Ok(Ended::Park("more items than a message has room for")),

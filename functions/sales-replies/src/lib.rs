@@ -17,7 +17,10 @@ use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::{AwsError, SdkConfig};
 use shared::providers::ProviderError;
-use shared::queue::sales::{Acceptance, ParkedReplies, Rejection, RepliesQueue, Reply, SalesQueue, read_reply};
+use shared::queue::sales::{
+    Acceptance, Ending, EndingsQueue, ParkedReplies, Rejection, RepliesQueue, Reply, SalesQueue, read_ending,
+    read_reply,
+};
 use shared::queue::{MissingMessageId, UnreadableMessage, attempt, catch_panic, delay, deliver_again};
 use shared::settings::Reader;
 use shared::store::StoreError;
@@ -36,6 +39,7 @@ pub struct Settings {
     product_mappings_table: String,
     sales_queue_url: String,
     replies_queue_url: String,
+    endings_queue_url: String,
     dead_letter_queue_url: String,
     attempts: u32,
 }
@@ -49,6 +53,7 @@ impl Settings {
             product_mappings_table: r.text("PRODUCT_MAPPINGS_TABLE"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
             replies_queue_url: r.text("SALES_REPLIES_QUEUE_URL"),
+            endings_queue_url: r.text("SOLD_OUT_ENDINGS_QUEUE_URL"),
             dead_letter_queue_url: r.text("SALES_REPLIES_DEAD_LETTER_QUEUE_URL"),
             attempts: r.number("SALES_REPLIES_ATTEMPTS"),
         }
@@ -63,6 +68,7 @@ pub struct App {
     mappings: ProductMappings,
     sales: SalesQueue,
     replies: RepliesQueue,
+    endings: EndingsQueue,
     parked: ParkedReplies,
     /// After so many the queue gives a message up.
     attempts: u32,
@@ -81,9 +87,33 @@ impl App {
             mappings: ProductMappings::new(dynamodb, settings.product_mappings_table),
             sales: SalesQueue::new(sqs.clone(), settings.sales_queue_url),
             replies: RepliesQueue::new(sqs.clone(), settings.replies_queue_url),
+            endings: EndingsQueue::new(sqs.clone(), settings.endings_queue_url),
             parked: ParkedReplies::new(sqs, settings.dead_letter_queue_url),
             attempts: settings.attempts,
         })
+    }
+}
+
+/// What comes from one of the two queues.
+enum Message {
+    /// The sales domain says it.
+    Reply(Reply),
+    /// We have said it to ourselves.
+    Ending(Ending),
+}
+
+impl App {
+    /// Each queue has messages of its own kind: what the sales domain sends is never taken for ours.
+    fn read(&self, message: &SqsMessage) -> Result<Message, UnreadableMessage> {
+        if self.is_ours(message) {
+            read_ending(message).map(Message::Ending)
+        } else {
+            read_reply(message).map(Message::Reply)
+        }
+    }
+
+    fn is_ours(&self, message: &SqsMessage) -> bool {
+        message.event_source_arn.as_deref().is_some_and(|arn| self.endings.is_called(arn))
     }
 }
 
@@ -128,9 +158,9 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     let time_left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     app.tokens.begin(Instant::now() + time_left);
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
-    let mut replies: Vec<_> = records.iter().map(|message| (message, read_reply(message))).collect();
+    let mut replies: Vec<_> = records.iter().map(|message| (message, app.read(message))).collect();
     // Whoever asks a provider takes its time: what only notes something does not wait for it.
-    replies.sort_by_key(|(_, reply)| matches!(reply, Ok(Reply::Availability(_) | Reply::Ending(_))));
+    replies.sort_by_key(|(_, reply)| matches!(reply, Ok(Message::Reply(Reply::Availability(_)) | Message::Ending(_))));
     for (message, reply) in replies {
         if let Err(later) = take_until(app, deadline, (message, &reply)).await {
             tracing::warn!(
@@ -146,19 +176,19 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     Ok(response)
 }
 
-type Read<'m> = (&'m SqsMessage, &'m Result<Reply, UnreadableMessage>);
+type Read<'m> = (&'m SqsMessage, &'m Result<Message, UnreadableMessage>);
 
 async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) -> Result<(), Later> {
     let attempt = Attempt { number: attempt(message), deadline };
     let work = catch_panic(async {
         match reply {
-            Ok(Reply::Accepted(acceptance)) => accept(app, message, acceptance).await,
-            Ok(Reply::Rejected(rejection)) => reject(app, message, rejection).await,
+            Ok(Message::Reply(Reply::Accepted(acceptance))) => accept(app, message, acceptance).await,
+            Ok(Message::Reply(Reply::Rejected(rejection))) => reject(app, message, rejection).await,
             // On the heap: these are large, and rare among the others.
-            Ok(Reply::Availability(command)) => {
+            Ok(Message::Reply(Reply::Availability(command))) => {
                 close(app, message, Box::pin(availability::take(app, command, attempt)).await?).await
             }
-            Ok(Reply::Ending(ending)) => {
+            Ok(Message::Ending(ending)) => {
                 close(app, message, Box::pin(availability::end(app, ending, attempt)).await?).await
             }
             Err(unreadable) => park(app, message, &unreadable.to_string()).await,
@@ -222,7 +252,14 @@ async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Later
 /// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.
 async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
     let Some(handle) = message.receipt_handle.as_deref() else { return };
-    if let Err(error) = app.replies.postpone(handle, delay(attempt(message), later.after)).await {
+    let after = delay(attempt(message), later.after);
+    // A handle is good for the queue that it came from.
+    let postponed = if app.is_ours(message) {
+        app.endings.postpone(handle, after).await
+    } else {
+        app.replies.postpone(handle, after).await
+    };
+    if let Err(error) = postponed {
         tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
     }
 }

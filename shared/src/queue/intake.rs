@@ -94,11 +94,9 @@ impl IntakeQueue {
         sent.map(drop).map_err(|error| AwsError::new("enqueue a delivery", error).into())
     }
 
-    /// Whether this is the queue of this ARN: name and account, in which a URL and an ARN agree.
+    /// Whether this is the queue of this ARN.
     pub fn is_called(&self, arn: &str) -> bool {
-        let of_arn: Vec<&str> = arn.rsplit(':').take(2).collect();
-        let of_url: Vec<&str> = self.url.rsplit('/').take(2).collect();
-        of_arn == of_url
+        super::is_called(&self.url, arn)
     }
 
     /// Lets a message come again after `after` instead of after the queue's own time.

@@ -19,14 +19,14 @@ use crate::store::StoreError;
 use crate::store::transactions::{Stored, Transactions};
 use crate::telemetry::TraceParent;
 
-pub use ending::{Ending, RepliesQueue};
+pub use ending::{Ending, EndingsQueue, read_ending};
 pub use event::{
     AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, ConfigurationErased, DayEvent, DayFigures, DayProduct,
     DayState, DayTender, ErasedEvent, Event, EventType, Phase, TransactionEvent,
 };
 pub use reply::{
     Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, ParkedReplies, RejectedReply,
-    Rejection, Reply, Wanted, read_reply,
+    Rejection, RepliesQueue, Reply, Wanted, read_reply,
 };
 
 /// SQS takes no more messages in one call.

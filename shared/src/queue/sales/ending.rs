@@ -1,4 +1,5 @@
-//! The `until` of a sold-out command: a message of ours to ourselves on the queue of the replies, held back until it has come.
+//! The `until` of a sold-out command: a message of ours to ourselves on a queue of its own, held back until it has come. On
+//! the queue of the replies the sales domain could say it in our name, and we in theirs.
 //!
 //! SQS holds a message back for a quarter of an hour at most, so it is sent again and again. Whoever dies in between leaves
 //! the message on the queue; one that comes twice does nothing the second time.
@@ -9,12 +10,13 @@ use aws_sdk_sqs::Client;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::{MAX_MESSAGE, SendError, UnreadableMessage, postpone};
+use super::super::{MAX_MESSAGE, SendError, SqsMessage, UnreadableMessage, is_called, postpone};
 use super::AvailabilityCommand;
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ItemPlace, ProductId, TenantId, TenantScope};
+use crate::providers::error::read_json;
 
-pub(super) const TYPE: &str = "pos.availability.until.v1";
+const TYPE: &str = "pos.availability.until.v1";
 
 /// SQS holds a message back for no longer.
 const LONGEST_DELAY: u64 = 900;
@@ -53,9 +55,9 @@ impl Ending {
     }
 }
 
-/// In the frame of the other messages of the queue.
+/// In the frame of the commands.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Body {
+struct Body {
     #[serde(rename = "type")]
     message_type: String,
     tenantid: TenantId,
@@ -72,20 +74,26 @@ struct Data {
     places: Vec<ItemPlace>,
 }
 
-pub(super) fn decode(body: Body) -> Result<Ending, UnreadableMessage> {
-    let Body { tenantid, id, time, data, .. } = body;
+/// Reads a message of the queue, to which only we send.
+pub fn read_ending(message: &SqsMessage) -> Result<Ending, UnreadableMessage> {
+    let body = message.body.as_deref().unwrap_or_default().as_bytes();
+    let Body { message_type, tenantid, id, time, data } =
+        read_json(body).map_err(|error| UnreadableMessage(error.to_string()))?;
+    if message_type != TYPE {
+        return Err(UnreadableMessage(format!("unknown type `{message_type}`")));
+    }
     let Data { configuration_id, product_id, until, places } = data;
     let scope = TenantScope::new(tenantid);
     Ok(Ending { scope, command_id: id, given_at: time, configuration_id, product_id, until, places })
 }
 
-/// The queue of the replies, as far as we write to it.
-pub struct RepliesQueue {
+/// The queue of the endings.
+pub struct EndingsQueue {
     client: Client,
     url: String,
 }
 
-impl RepliesQueue {
+impl EndingsQueue {
     /// `url`: the queue's.
     pub fn new(client: Client, url: String) -> Self {
         Self { client, url }
@@ -113,6 +121,11 @@ impl RepliesQueue {
         let request = self.client.send_message().queue_url(&self.url).message_body(body);
         let sent = request.delay_seconds(held_back(Timestamp::now(), ending.until)).send().await;
         sent.map(drop).map_err(|error| AwsError::new(OPERATION, error).into())
+    }
+
+    /// Whether this is the queue of this ARN.
+    pub fn is_called(&self, arn: &str) -> bool {
+        is_called(&self.url, arn)
     }
 
     /// Lets a message come again after `after` instead of after the queue's own time.

@@ -1,6 +1,8 @@
 //! What the sales domain says, and what we say to ourselves on its queue. Unknown fields are allowed: it may say more than
 //! we need.
 
+use std::time::Duration;
+
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use jiff::Timestamp;
@@ -8,8 +10,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::{UnreadableMessage, attribute};
-use super::ending::{self, Ending};
+use super::super::{UnreadableMessage, attribute, postpone};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, ProductId, Quantity, TenantId, TenantScope, TransactionId};
 use crate::providers::error::read_json;
@@ -115,8 +116,6 @@ pub enum Reply {
     Rejected(Rejection),
     /// "Tell the till what there is."
     Availability(AvailabilityCommand),
-    /// Our own: the `until` of a command is to be looked at.
-    Ending(Ending),
 }
 
 /// "The sales domain has this revision."
@@ -180,7 +179,6 @@ pub fn read_reply(message: &SqsMessage) -> Result<Reply, UnreadableMessage> {
         REJECTED => rejected(read(body)?).map(Reply::Rejected),
         SOLD_OUT => command(read(body)?, Wanted::SoldOut).map(Reply::Availability),
         AVAILABLE => command(read(body)?, Wanted::Available).map(Reply::Availability),
-        ending::TYPE => ending::decode(read(body)?).map(Reply::Ending),
         other => Err(UnreadableMessage(format!("unknown type `{other}`"))),
     }
 }
@@ -222,6 +220,24 @@ fn name(text: String, place: &str) -> Result<String, UnreadableMessage> {
 /// What a person can be shown: one line, no longer than a person reads.
 fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_REASON).collect()
+}
+
+/// The queue of the replies, from which we only take.
+pub struct RepliesQueue {
+    client: Client,
+    url: String,
+}
+
+impl RepliesQueue {
+    /// `url`: the queue's.
+    pub fn new(client: Client, url: String) -> Self {
+        Self { client, url }
+    }
+
+    /// Lets a message come again after `after` instead of after the queue's own time.
+    pub async fn postpone(&self, receipt_handle: &str, after: Duration) -> Result<(), AwsError> {
+        postpone(&self.client, &self.url, receipt_handle, after).await
+    }
 }
 
 /// Where replies go that cannot be taken: kept, counted and looked at, never dropped.
