@@ -13,7 +13,7 @@ use shared::domain::{ConfigurationId, ProductId};
 use shared::problem::Problem;
 use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
-use shared::store::product_mappings::{MappingChange, ProductMapping};
+use shared::store::product_mappings::{MappingChange, ProductMapping, is_item_id};
 use shared::telemetry::TraceParent;
 
 use crate::App;
@@ -118,7 +118,7 @@ fn as_written(cell: &str) -> &str {
 /// Shows one item.
 pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
-    let item_id: String = call.path_id("item_id", "item")?;
+    let item_id = item_id(call)?;
     let row = app.product_mappings.load(&call.scope, id, &item_id).await.map_err(|error| unavailable(&error))?;
     let row = row.ok_or_else(|| Problem::not_found("item"))?;
     Answer::json(StatusCode::OK, &ProductView::new(&row))
@@ -127,7 +127,7 @@ pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
 /// Says what one item is. It need not stand in the catalogue.
 pub async fn put(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
-    let item_id: String = call.path_id("item_id", "item")?;
+    let item_id = item_id(call)?;
     let mut fields = call.fields()?;
     let product_id = fields.optional::<ProductId>("product_id");
     fields.finish()?;
@@ -138,8 +138,14 @@ pub async fn put(app: &App, call: &Call) -> Result<Answer, Problem> {
         .await
         .map_err(|error| unavailable(&error))?;
     let row = app.product_mappings.load(&call.scope, id, &item_id).await.map_err(|error| unavailable(&error))?;
-    let row = row.unwrap_or(ProductMapping { item_id, known: None, mapped: None });
+    let row = row.unwrap_or(ProductMapping { item_id, known: None, mapped: None, said_at: None });
     Answer::json(StatusCode::OK, &ProductView::new(&row))
+}
+
+/// The item of the path, if there can be such a one.
+fn item_id(call: &Call) -> Result<String, Problem> {
+    let item_id: String = call.path_id("item_id", "item")?;
+    if is_item_id(&item_id) { Ok(item_id) } else { Err(Problem::not_found("item")) }
 }
 
 /// The configuration of the path, if the caller has it.

@@ -27,7 +27,12 @@ const BATCH: usize = 100;
 /// Each write waits for the table some milliseconds, and an import has thousands.
 const WRITES_AT_ONCE: usize = 16;
 /// DynamoDB's limit for such a key.
-const MAX_ITEM_ID: usize = 1024;
+pub const MAX_ITEM_ID: usize = 1024;
+
+/// Whether a text can be a till's id of an item.
+pub fn is_item_id(text: &str) -> bool {
+    (1..=MAX_ITEM_ID).contains(&text.len()) && !text.chars().any(char::is_control)
+}
 
 /// The table.
 #[derive(Clone)]
@@ -45,6 +50,8 @@ pub struct ProductMapping {
     pub known: Option<KnownItem>,
     /// What the tenant calls it.
     pub mapped: Option<Mapped>,
+    /// When the tenant has said so, or that it is nothing.
+    pub said_at: Option<Timestamp>,
 }
 
 /// An item as the catalogue has it.
@@ -194,17 +201,27 @@ impl ProductMappings {
         for batch in changes.chunks(BATCH) {
             let ids = batch.iter().map(|change| change.item_id.as_str()).collect::<BTreeSet<_>>();
             let known = self.find_many(scope, configuration, ids.into_iter(), true).await?;
-            let mapped = |change: &MappingChange| known.get(&change.item_id).and_then(|row| row.mapped.as_ref());
-            let (same, news): (Vec<_>, Vec<_>) = batch
-                .iter()
-                .partition(|change| mapped(change).map(|mapped| &mapped.product_id) == change.product_id.as_ref());
-            let said_before = same.into_iter().filter(|change| mapped(change).is_some_and(|mapped| mapped.at == at));
+            let (mut news, mut said_before) = (Vec::new(), 0);
+            for change in batch {
+                let row = known.get(&change.item_id);
+                let said_at = row.and_then(|row| row.said_at);
+                let product = row.and_then(|row| row.mapped.as_ref()).map(|mapped| &mapped.product_id);
+                if product != change.product_id.as_ref() {
+                    news.push((change, true));
+                } else if said_at.is_some_and(|said_at| said_at < at) {
+                    // The same again, so that an older word that comes later does not count.
+                    news.push((change, false));
+                } else {
+                    said_before += usize::from(said_at == Some(at));
+                }
+            }
             let mut writes = Vec::with_capacity(news.len());
-            for change in news {
-                writes.push(self.write_mapping(scope, configuration, change, (by, at)));
+            for (change, is_new) in news {
+                let write = self.write_mapping(scope, configuration, change, (by, at));
+                writes.push(async move { Ok::<_, StoreError>(write.await? && is_new) });
             }
             let written: Vec<bool> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await?;
-            let count = said_before.count() + written.into_iter().filter(|is_written| *is_written).count();
+            let count = said_before + written.into_iter().filter(|is_written| *is_written).count();
             changed += u64::try_from(count).unwrap_or(u64::MAX);
         }
         Ok(changed)
@@ -360,5 +377,5 @@ fn read(item: &Item) -> Result<ProductMapping, StoreError> {
         }),
         None => None,
     };
-    Ok(ProductMapping { item_id, known, mapped })
+    Ok(ProductMapping { item_id, known, mapped, said_at: attributes.optional_parsed("mapped_at")? })
 }

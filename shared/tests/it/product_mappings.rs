@@ -47,7 +47,12 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
     assert_eq!([map(Some("P-0"), 9).await, map(None, 9).await], [0, 0], "an older word");
     let product = "P-1".parse().unwrap();
     assert_eq!(all.items_of(&scope, id, &product).await.unwrap(), ["ITEM-007"]);
-    assert_eq!([map(None, 12).await, map(Some("P-1"), 12).await], [1, 1], "none, and back again");
+    assert_eq!(
+        [map(Some("P-1"), 20).await, map(Some("P-0"), 19).await],
+        [0, 0],
+        "said again, so that an older word is late"
+    );
+    assert_eq!([map(None, 21).await, map(Some("P-1"), 22).await], [1, 1], "none, and back again");
 
     menu[7] = item("ITEM-007", "Roll", None);
     menu.extend([
@@ -86,7 +91,7 @@ async fn only_what_is_new_or_has_changed_is_written_and_a_mapping_stays() {
         assert_eq!((&known.item, known.changed_at), (&menu[place], at(since)));
     }
     let mapped = found[7].mapped.as_ref().unwrap();
-    assert_eq!((&mapped.product_id, mapped.at, mapped.by.as_str()), (&product, at(12), "u_1"));
+    assert_eq!((&mapped.product_id, mapped.at, mapped.by.as_str()), (&product, at(22), "u_1"));
     assert_eq!(found[8].mapped, None);
     let stranger = crate::stack::scope("t_stranger");
     assert!(all.list(&stranger, id, 50, None).await.unwrap().items.is_empty());

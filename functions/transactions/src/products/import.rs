@@ -12,17 +12,15 @@ use shared::domain::{Import, MappingJobId, ProductId};
 use shared::problem::{FieldError, Problem};
 use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, unavailable};
-use shared::store::product_mappings::MappingChange;
+use shared::store::product_mappings::{MAX_ITEM_ID, MappingChange, is_item_id};
 
 use super::{as_written, configuration_id, start};
 use crate::App;
 
-/// The gateway takes 6 MB, as JSON inside of JSON.
+/// Lambda takes 6 MB, as JSON inside of JSON.
 const MAX_BODY: usize = 4 * 1024 * 1024;
 /// More than a chain sells.
 const MAX_ROWS: usize = 50_000;
-/// DynamoDB's limit for such a key.
-const MAX_ITEM_ID: usize = 1024;
 /// Mappings that are kept, and later written, together.
 const PART: usize = 1000;
 /// Parts that are kept at once.
@@ -116,7 +114,7 @@ impl Rows {
         let mut errors = Vec::new();
         let mut refuse =
             |field: &str, message: String| errors.push(FieldError::new(format!("{place}/{field}"), message));
-        if !(1..=MAX_ITEM_ID).contains(&item_id.len()) || item_id.chars().any(char::is_control) {
+        if !is_item_id(item_id) {
             refuse("item_id", format!("must be 1 to {MAX_ITEM_ID} plain characters"));
         } else if let Some(other) = self.places.get(item_id) {
             refuse("item_id", format!("stands at {other} already"));

@@ -158,7 +158,7 @@ impl TransactionEvent {
     }
 }
 
-/// A connection is gone, with all that came through it. Its id is `configuration:erased`, and it is the last event of it.
+/// A connection is gone, with all that came through it. Its id is `configuration:1`, and it is the last event of it.
 pub type ErasedEvent = Event<ConfigurationErased>;
 
 /// What was erased.

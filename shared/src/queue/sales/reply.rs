@@ -1,4 +1,4 @@
-//! What the sales domain says, and what we say to ourselves on its queue. Unknown fields are allowed: it may say more than
+//! What the sales domain says. Unknown fields are allowed: it may say more than
 //! we need.
 
 use std::time::Duration;
@@ -189,14 +189,14 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, UnreadableMessage> {
 
 fn accepted(reply: AcceptedReply) -> Result<Acceptance, UnreadableMessage> {
     let AcceptedData { configuration_id, transaction_id, revision, sales_record_id } = reply.data;
-    let scope = TenantScope::new(reply.tenantid);
+    let (scope, revision) = (TenantScope::new(reply.tenantid), counted(revision)?);
     let sales_record_id = name(sales_record_id, "data.sales_record_id")?;
     Ok(Acceptance { key: TransactionKey { scope, configuration_id, transaction_id }, revision, sales_record_id })
 }
 
 fn rejected(reply: RejectedReply) -> Result<Rejection, UnreadableMessage> {
     let RejectedData { configuration_id, transaction_id, revision, code, reason } = reply.data;
-    let scope = TenantScope::new(reply.tenantid);
+    let (scope, revision) = (TenantScope::new(reply.tenantid), counted(revision)?);
     let key = TransactionKey { scope, configuration_id, transaction_id };
     Ok(Rejection { key, revision, code: name(code, "data.code")?, reason: line(&reason) })
 }
@@ -210,6 +210,11 @@ fn command(reply: AvailabilityReply, wanted: Wanted) -> Result<AvailabilityComma
         return Err(UnreadableMessage("`data.quantity` is not more than nothing".to_owned()));
     }
     Ok(AvailabilityCommand { scope: TenantScope::new(tenantid), id, given_at, wanted, data })
+}
+
+/// Revisions count from 1.
+fn counted(revision: u64) -> Result<u64, UnreadableMessage> {
+    if revision > 0 { Ok(revision) } else { Err(UnreadableMessage("`data.revision` counts from 1".to_owned())) }
 }
 
 fn name(text: String, place: &str) -> Result<String, UnreadableMessage> {
@@ -296,6 +301,7 @@ mod tests {
             (String::new(), "unreadable message: unreadable"),
             (good.replace(".rejected.", ".eaten."), "unreadable message: unknown type `sales.transaction.eaten.v1`"),
             (good.replace("\"revision\": 1", "\"revision\": -1"), "unreadable message: unreadable at `data.revision`"),
+            (good.replace("\"revision\": 1", "\"revision\": 0"), "unreadable message: `data.revision` counts from 1"),
             (good.replace("t_1", "t#1"), "unreadable message: unreadable at `tenantid`"),
             (good.replace("unknown_location", ""), "unreadable message: `data.code` is not 1 to 256 plain characters"),
         ] {
