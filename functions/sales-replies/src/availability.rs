@@ -260,6 +260,13 @@ impl Errand<'_> {
             None => {
                 let stands = said.and_then(|said| left_behind(said, shown));
                 let to = match decide(stands, shown, self.wish, support) {
+                    // It was sold out before we said so: what we did not take away is not ours to put back.
+                    Decision::Write(_)
+                        if self.phase == Phase::Ended && stands.and_then(|stands| stands.before).is_none() =>
+                    {
+                        let verdict = AvailabilityVerdict::Overridden;
+                        return self.conclude(app, place, (seen, stands, None), verdict).await;
+                    }
                     Decision::Write(to) => to,
                     Decision::Settled(verdict) => {
                         let stands = settled(stands, shown, verdict);

@@ -80,3 +80,16 @@ async fn a_newer_command_or_somebody_at_the_till_comes_before_an_ending() {
     assert_eq!(ended(&bench, &command).await, ["unchanged"]);
     assert_eq!(till.shown(0, &item).await, left("5"));
 }
+
+#[tokio::test]
+async fn what_somebody_at_the_till_had_sold_out_before_is_not_ours_to_put_back() {
+    let bench = bench().await;
+    let till = &bench.toast;
+    let item = till.item("Cinnamon").await;
+    till.say(0, &item, OUT).await;
+    let product = bench.map(till, &[&item]).await;
+    let command = for_a_moment(till, &product, 2);
+    assert_eq!(bench.verdicts(&command).await, ["unchanged"]);
+    assert_eq!(ended(&bench, &command).await, ["overridden"]);
+    assert_eq!(till.shown(0, &item).await, OUT);
+}
