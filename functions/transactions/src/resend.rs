@@ -18,7 +18,7 @@ use crate::{App, configurations};
 
 /// Entries that are read at once.
 const READ: i32 = 1000;
-/// More is divided by a filter.
+/// More are sent by asking again: the rest is counted then.
 const MOST: usize = 10_000;
 /// Each mark waits for the table some milliseconds.
 const WRITES_AT_ONCE: usize = 16;
@@ -69,26 +69,24 @@ pub async fn many(app: &App, call: &Call) -> Result<Answer, Problem> {
         code.as_ref().is_none_or(|code| *code == entry.code)
             && business_date.is_none_or(|date| date == entry.business_date)
     };
-    let mut found: Vec<RejectedEntry> = Vec::new();
+    let (mut found, mut matching, mut codes) = (Vec::<RejectedEntry>::new(), 0_u64, BTreeMap::<String, u64>::new());
     for id in open {
         let mut after = None;
         loop {
             let page = app.transactions.list_rejected(&call.scope, id, READ, after).await;
             let page = page.map_err(|error| unavailable(&error))?;
-            found.extend(page.items.into_iter().filter(matches));
-            if found.len() > MOST {
-                return Err(Problem::conflict(&format!("more than {MOST} match: ask for fewer at a time")));
+            for entry in page.items.into_iter().filter(&matches) {
+                matching += 1;
+                *codes.entry(entry.code.clone()).or_default() += 1;
+                if found.len() < MOST {
+                    found.push(entry);
+                }
             }
             after = page.next;
             if after.is_none() {
                 break;
             }
         }
-    }
-    let matching = u64::try_from(found.len()).unwrap_or(u64::MAX);
-    let mut codes = BTreeMap::<String, u64>::new();
-    for entry in &found {
-        *codes.entry(entry.code.clone()).or_default() += 1;
     }
     let Some(expected) = expected else {
         return Answer::json(StatusCode::OK, &Resend { matching, codes, sent_again: 0 });
