@@ -89,6 +89,21 @@ pub enum TokenError {
     Store(#[from] StoreError),
 }
 
+impl TokenError {
+    /// Stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ReauthRequired => "reauth_required",
+            Self::BeingRenewed => "credentials_being_renewed",
+            Self::Provider(error) => error.kind.code(),
+            Self::Vault(VaultError::NotAuthentic) => "credentials_not_authentic",
+            Self::Vault(VaultError::Kms(_) | VaultError::NotSealed) => "key_service_unavailable",
+            Self::Aws(_) => "secrets_unavailable",
+            Self::Store(_) => "store_unavailable",
+        }
+    }
+}
+
 impl Tokens {
     /// `function`: who renews, in the audit log.
     pub fn new(

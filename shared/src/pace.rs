@@ -73,6 +73,21 @@ pub struct NotNow {
     pub why: Why,
 }
 
+impl NotNow {
+    /// Stable word.
+    pub fn code(&self) -> &'static str {
+        match self.why {
+            Why::Budget | Why::RetryAfter => "paced",
+            Why::BreakerOpen => "provider_breaker_open",
+        }
+    }
+
+    /// When to ask again, for a queue that counts in whole seconds: sooner is in vain.
+    pub fn whole_seconds(&self) -> Duration {
+        Duration::from_secs(self.retry_after.as_secs() + 1)
+    }
+}
+
 /// What stands against a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Why {

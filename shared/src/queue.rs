@@ -3,6 +3,7 @@
 //! A message that is written today is read by tomorrow's code, so every kind carries its version and is read by that.
 
 pub mod intake;
+mod later;
 #[cfg(feature = "store")]
 pub mod sales;
 pub mod sync_jobs;
@@ -19,6 +20,7 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse};
 pub use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::MessageAttributeValue;
+pub use later::{Later, attempt};
 
 use crate::aws::AwsError;
 
@@ -62,20 +64,6 @@ pub fn deliver_again(response: &mut SqsBatchResponse, message_id: &str) {
     let mut failure = BatchItemFailure::default();
     failure.item_identifier = message_id.to_owned();
     response.batch_item_failures.push(failure);
-}
-
-/// The queue's own limit for a delay is twelve hours; nobody gains by waiting longer than this between two attempts.
-const LONGEST_DELAY: Duration = Duration::from_secs(900);
-
-/// Which of the queue's attempts this is, from 1.
-pub fn attempt(message: &SqsMessage) -> u32 {
-    message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
-}
-
-/// When a message may come again after so many attempts: 5 s, 15 s, 45 s ... 15 min, and never sooner than `wish`.
-pub fn delay(attempt: u32, wish: Option<Duration>) -> Duration {
-    let own = Duration::from_secs(5).saturating_mul(3_u32.saturating_pow(attempt.saturating_sub(1)));
-    own.max(wish.unwrap_or_default()).min(LONGEST_DELAY)
 }
 
 /// Whether a queue's URL and an ARN are of the same: name and account, in which the two agree.
@@ -127,14 +115,6 @@ fn message_of(cause: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn attempts_come_further_and_further_apart() {
-        let delays: Vec<u64> = (1..=7).map(|attempt| delay(attempt, None).as_secs()).collect();
-        assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
-        let wish = |seconds| delay(1, Some(Duration::from_secs(seconds))).as_secs();
-        assert_eq!([wish(0), wish(30), wish(1_000_000)], [5, 30, 900]);
-    }
 
     #[tokio::test]
     async fn a_panic_ends_one_work_and_says_why() {

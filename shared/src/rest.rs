@@ -26,6 +26,7 @@ pub use route::{Route, find_route};
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{Problem, is_json};
 use crate::providers::{ProviderError, ProviderErrorKind};
+use crate::telemetry::TraceParent;
 
 /// The longest page of a listing: DynamoDB's own limit for one read of many items.
 pub const MAX_PAGE: i32 = 100;
@@ -149,6 +150,11 @@ impl Question {
     /// As it came.
     pub fn body(&self) -> &[u8] {
         self.request.body()
+    }
+
+    /// The trace that it belongs to: the caller's, or a new one.
+    pub fn trace(&self) -> TraceParent {
+        TraceParent::from_header(self.header(HeaderName::from_static("traceparent")))
     }
 
     /// Whether a header is there, text or not.

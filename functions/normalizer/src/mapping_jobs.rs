@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 use shared::domain::{
@@ -18,16 +19,16 @@ use shared::queue::sales::Urgency;
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::Seen;
-use shared::store::transactions::{PutOutcome, Stored};
+use shared::store::transactions::{PutOutcome, Stored, TransactionKey};
 
 use crate::App;
 use crate::batch::{Batch, Lead};
-use crate::page::{PAST_WRITES_AT_ONCE, to_be_sent};
+use crate::page::{PAST_WRITES_AT_ONCE, READS_AT_ONCE, to_be_sent};
 use crate::work::Later;
 
 /// Transactions that are looked at together: what DynamoDB reads at once.
 const AT_ONCE: i32 = 100;
-/// The largest part of a job that is not cut: a day, or a thousand mappings.
+/// The largest part of a job that is not cut: a look at a day, or a thousand mappings.
 const ROOM: Duration = Duration::from_secs(5);
 /// The queue gives a message up after a hundred attempts. A job that has taken so many goes on in a new one.
 const MOST_ATTEMPTS: u32 = 50;
@@ -128,7 +129,10 @@ impl Work<'_> {
                 return Ok(Ended::OutOfTime);
             }
             let next = match (seen.job.next_day(), wanted) {
-                (Some(day), RemappingState::Applying) => self.apply(&seen, day).await?,
+                (Some(day), RemappingState::Applying) => match self.apply(&seen, day).await? {
+                    Some(next) => next,
+                    None => return Ok(Ended::OutOfTime),
+                },
                 (Some(day), _) => self.preview(&seen, day, &mut products).await?,
                 (None, RemappingState::Applying) => Remapping { state: RemappingState::Applied, ..seen.job.clone() },
                 (None, _) => Remapping { state: RemappingState::Previewed, ..seen.job.clone() },
@@ -145,12 +149,12 @@ impl Work<'_> {
         products: &mut HashMap<String, Option<ProductId>>,
     ) -> Result<Remapping, StoreError> {
         let (scope, configuration) = (&self.found.scope, self.found.configuration.id);
-        let (mut tally, mut after) = (Tally::default(), None);
+        let (previewed_at, mut tally, mut after) = (Timestamp::now(), Tally::default(), None);
         loop {
             let page = self.app.transactions.list(scope, configuration, Some(day), AT_ONCE, after).await?;
             let unknown: BTreeSet<&str> = page.items.iter().flat_map(|stored| stored.transaction.item_ids()).collect();
             let unknown: Vec<&str> = unknown.into_iter().filter(|id| !products.contains_key(*id)).collect();
-            for ids in unknown.chunks(100) {
+            for ids in unknown.chunks(READS_AT_ONCE) {
                 let mut read = self.app.products.mappings().find(scope, configuration, ids).await?;
                 for id in ids {
                     let product = read.remove(*id).and_then(|row| row.mapped).map(|mapped| mapped.product_id);
@@ -166,7 +170,7 @@ impl Work<'_> {
         let job = &seen.job;
         let transactions = u64::try_from(tally.ids.len()).unwrap_or(u64::MAX);
         if transactions > 0 {
-            let day = tally.day(day);
+            let day = tally.day(day, previewed_at);
             self.app.connections.sync_logs.put_remapped_day(scope, configuration, job.id, &day).await?;
         }
         Ok(Remapping {
@@ -176,56 +180,101 @@ impl Work<'_> {
         })
     }
 
-    /// Does on a day what was shown, or nothing.
-    async fn apply(&self, seen: &Seen<Remapping>, date: Date) -> Result<Remapping, StoreError> {
+    /// Does on a day what was shown, or nothing. `None`: there was no time for all of it.
+    async fn apply(&self, seen: &Seen<Remapping>, date: Date) -> Result<Option<Remapping>, StoreError> {
         let (app, scope, configuration) = (self.app, &self.found.scope, self.found.configuration.id);
         let (logs, job) = (&app.connections.sync_logs, &seen.job);
-        let done = Remapping { days_applied: job.days_applied + 1, ..job.clone() };
-        let Some(day) = logs.find_remapped_day(scope, configuration, job.id, date).await? else { return Ok(done) };
+        let next = |outcome: Option<RemappedDayOutcome>, transactions: u64| {
+            let is_applied = outcome == Some(RemappedDayOutcome::Applied);
+            Remapping {
+                days_applied: job.days_applied + 1,
+                transactions_applied: job.transactions_applied + if is_applied { transactions } else { 0 },
+                days_skipped: job.days_skipped + u32::from(outcome == Some(RemappedDayOutcome::ChangedSincePreview)),
+                ..job.clone()
+            }
+        };
+        let Some(day) = logs.find_remapped_day(scope, configuration, job.id, date).await? else {
+            return Ok(Some(next(None, 0)));
+        };
+        // A worker that died after it had written this.
+        if day.outcome.is_some() {
+            return Ok(Some(next(day.outcome, day.transactions)));
+        }
         let cause = EventId::of_remapping(job.id);
         let products: HashMap<String, Option<ProductId>> =
             day.changes.iter().map(|change| (change.item_id.clone(), change.to.clone())).collect();
-        let (mut concerned, mut after) = (Vec::new(), None);
-        loop {
-            let page = app.transactions.list(scope, configuration, Some(date), AT_ONCE, after).await?;
-            concerned.extend(page.items.into_iter().filter(|stored| is_concerned(stored, &products, &cause)));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+        let concerned = self.concerned(&day, &products, &cause).await?;
+        let is_begun = concerned.iter().any(|concerned| concerned.is_done);
+        let is_as_shown = hash_of(&concerned.iter().map(|it| it.key.transaction_id).collect()) == day.transactions_hash;
+        // What was begun as it was shown is brought to its end.
+        if !is_as_shown && !is_begun {
+            let outcome = Some(RemappedDayOutcome::ChangedSincePreview);
+            logs.put_remapped_day(scope, configuration, job.id, &RemappedDay { outcome, ..day }).await?;
+            return Ok(Some(next(outcome, 0)));
         }
-        let is_as_shown =
-            hash_of(&concerned.iter().map(|stored| stored.transaction.id).collect()) == day.transactions_hash;
-        let outcome = if is_as_shown { RemappedDayOutcome::Applied } else { RemappedDayOutcome::ChangedSincePreview };
-        if is_as_shown {
-            let writes = concerned
-                .into_iter()
-                .map(|stored| app.transactions.remap(stored, &products, &cause, app.first_resend_after));
+        let keys: Vec<TransactionKey> = concerned.into_iter().map(|concerned| concerned.key).collect();
+        for keys in keys.chunks(READS_AT_ONCE) {
+            if !self.has_time() {
+                return Ok(None);
+            }
+            let stored = app.transactions.find_many(keys).await?;
+            let mut writes = Vec::with_capacity(stored.len());
+            for stored in stored {
+                writes.push(app.transactions.remap(stored, &products, &cause, app.first_resend_after));
+            }
             let outcomes: Vec<PutOutcome> =
                 stream::iter(writes).buffer_unordered(PAST_WRITES_AT_ONCE).try_collect().await?;
             let to_send: Vec<&Stored> =
                 outcomes.iter().filter_map(|outcome| to_be_sent(outcome, &cause, self.attempt)).collect();
             // What the queue does not take is marked, and sent by the sweeper.
-            if let Err(error) = app.send_sales(&to_send, Urgency::Past, &self.message.trace).await {
-                tracing::warn!(error = ?error, "remapped transactions were not sent");
+            if let Err(later) = app.send_sales(&to_send, Urgency::Past, &self.message.trace).await {
+                tracing::warn!(code = later.code, "remapped transactions were not sent");
             }
         }
-        let (applied, skipped) = if is_as_shown { (day.transactions, 0) } else { (0, 1) };
-        logs.put_remapped_day(scope, configuration, job.id, &RemappedDay { outcome: Some(outcome), ..day }).await?;
-        Ok(Remapping {
-            transactions_applied: job.transactions_applied + applied,
-            days_skipped: job.days_skipped + skipped,
-            ..done
-        })
+        let (outcome, transactions) = (Some(RemappedDayOutcome::Applied), day.transactions);
+        logs.put_remapped_day(scope, configuration, job.id, &RemappedDay { outcome, ..day }).await?;
+        Ok(Some(next(outcome, transactions)))
+    }
+
+    /// What a remapping changes on a day, and what it has changed already.
+    async fn concerned(
+        &self,
+        day: &RemappedDay,
+        products: &HashMap<String, Option<ProductId>>,
+        cause: &EventId,
+    ) -> Result<Vec<Concerned>, StoreError> {
+        let (scope, configuration) = (&self.found.scope, self.found.configuration.id);
+        let (mut concerned, mut after) = (Vec::new(), None);
+        loop {
+            let date = Some(day.business_date);
+            let page = self.app.transactions.list(scope, configuration, date, AT_ONCE, after).await?;
+            for stored in page.items {
+                let is_done = stored.history.iter().any(|revision| revision.cause == *cause);
+                let is_old = stored.history.first().is_some_and(|first| first.at <= day.previewed_at);
+                if is_done || (is_old && differs(&stored, products)) {
+                    concerned.push(Concerned { key: stored.key, is_done });
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(concerned);
+            }
+        }
     }
 }
 
-/// Whether a remapping changes a transaction, or has done so before.
-fn is_concerned(stored: &Stored, products: &HashMap<String, Option<ProductId>>, cause: &EventId) -> bool {
-    let differs = |id: &str, is: &Option<ProductId>| products.get(id).is_some_and(|product| product != is);
-    let lines = &stored.transaction.line_items;
-    lines.iter().any(|line| line.item_id.as_deref().is_some_and(|id| differs(id, &line.product_id)))
-        || stored.history.iter().any(|revision| revision.cause == *cause)
+/// A transaction that a remapping is about.
+struct Concerned {
+    key: TransactionKey,
+    is_done: bool,
+}
+
+/// Whether an item of it counts as something else than it should.
+fn differs(stored: &Stored, products: &HashMap<String, Option<ProductId>>) -> bool {
+    stored.transaction.line_items.iter().any(|line| {
+        let wanted = line.item_id.as_ref().and_then(|id| products.get(id));
+        wanted.is_some_and(|wanted| *wanted != line.product_id)
+    })
 }
 
 /// In whatever order they were read.
@@ -276,9 +325,10 @@ impl Tally {
         }
     }
 
-    fn day(self, business_date: Date) -> RemappedDay {
+    fn day(self, business_date: Date, previewed_at: Timestamp) -> RemappedDay {
         RemappedDay {
             business_date,
+            previewed_at,
             transactions: u64::try_from(self.ids.len()).unwrap_or(u64::MAX),
             transactions_hash: hash_of(&self.ids),
             changes: self.changes.into_values().collect(),

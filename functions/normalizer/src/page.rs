@@ -28,7 +28,7 @@ const WRITES_AT_ONCE: usize = 8;
 /// The past has time: what is being sold waits behind fewer of its writes.
 pub(crate) const PAST_WRITES_AT_ONCE: usize = 2;
 /// DynamoDB reads no more at once.
-const READS_AT_ONCE: usize = 100;
+pub(crate) const READS_AT_ONCE: usize = 100;
 /// All orders that could not be taken are counted, and so many are named.
 const NAMED_FAILURES: usize = 10;
 

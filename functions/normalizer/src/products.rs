@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::page::READS_AT_ONCE;
 use shared::domain::{ConfigurationId, ProductId, TenantScope, Transaction};
 use shared::store::StoreError;
 use shared::store::product_mappings::ProductMappings;
@@ -13,8 +14,6 @@ use shared::store::product_mappings::ProductMappings;
 const FRESH_FOR: Duration = Duration::from_secs(30);
 /// Things that are remembered; then all are forgotten.
 const MOST: usize = 20_000;
-/// DynamoDB reads no more at once.
-const READS_AT_ONCE: usize = 100;
 
 /// What an item is, and when that was read.
 type Known = (Option<ProductId>, Instant);

@@ -13,27 +13,32 @@ use shared::domain::{
     Standing, TenantScope,
 };
 use shared::providers::{AvailabilityOutcome, AvailabilitySupport, ShownAvailability};
-use shared::queue::SendError;
 use shared::queue::sales::{
     AvailabilityAnswered, AvailabilityCommand, AvailabilityEvent, AvailabilityResult, Ending, Phase, Wanted,
 };
+use shared::queue::{Later, SendError};
 use shared::store::configurations::SealedConfiguration;
 use shared::store::product_mappings::Kept;
 use shared::telemetry::TraceParent;
 use uuid::Uuid;
 
+use crate::App;
 use crate::rule::{Decision, Turn, Wish, decide, left_behind, settled, turn};
 use crate::till::{Stop, Till};
-use crate::{App, Later};
 
 /// Somebody else has noted something at an item at the same moment.
-const CONTENDED: Later = Later { code: "contended", after: None };
+const CONTENDED: Later = Later::unexpected("contended");
 
 /// By so much two clocks may differ. A command of the future would keep all that follow from counting.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What an item may take: two calls at their slowest, and the writes around them.
 const ROOM: Duration = Duration::from_secs(9);
+
+/// For so long after its time an ending waits for a till that is paused or must be connected again.
+const LONGEST_SLEEP: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// How often such a till is looked at.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(15);
 
 /// The attempt at a message.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +65,7 @@ struct Errand<'c> {
     product_id: &'c ProductId,
     id: &'c str,
     given_at: Timestamp,
+    trace: &'c TraceParent,
     phase: Phase,
     wish: Wish,
     /// When what it wants has passed.
@@ -90,6 +96,7 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
         product_id: &data.product_id,
         id: &command.id,
         given_at: command.given_at,
+        trace: &command.trace,
         phase: Phase::Given,
         wish,
         until,
@@ -102,7 +109,7 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
     // Before the answer: after it, nobody comes again.
     if let Some(until) = until
         && let Some(ending) = Ending::of(command, until, shown(&answer))
-        && let Ended::Park(reason) = hold_back(app, &ending).await?
+        && let Ended::Park(reason) = hold_back(app, &ending, until).await?
     {
         return Ok(Ended::Park(reason));
     }
@@ -112,7 +119,7 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
 /// Lets what a command has sold out be available again, when its time has come.
 pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, Later> {
     if Timestamp::now() < ending.until {
-        return hold_back(app, ending).await;
+        return hold_back(app, ending, ending.until).await;
     }
     let errand = Errand {
         scope: &ending.scope,
@@ -120,6 +127,7 @@ pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, 
         product_id: &ending.product_id,
         id: &ending.command_id,
         given_at: ending.given_at,
+        trace: &ending.trace,
         phase: Phase::Ended,
         wish: Wish::Available(None),
         until: None,
@@ -128,12 +136,18 @@ pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, 
     let Some(found) = app.connections.configurations.load(errand.scope, errand.configuration_id).await? else {
         return Ok(Ended::Done);
     };
+    // What is switched off for a while is not forgotten.
+    let status = found.configuration.status;
+    let is_asleep = matches!(status, ConfigurationStatus::Paused | ConfigurationStatus::ReauthRequired);
+    if is_asleep && Timestamp::now().duration_since(ending.until) < LONGEST_SLEEP {
+        return hold_back(app, ending, Timestamp::now() + LOOK_AGAIN).await;
+    }
     let answer = errand.carry_out(app, &found, &Reach::Places(&ending.places), attempt).await?;
     errand.answer(app, &found, answer, attempt).await
 }
 
-async fn hold_back(app: &App, ending: &Ending) -> Result<Ended, Later> {
-    match app.endings.send_ending(ending).await {
+async fn hold_back(app: &App, ending: &Ending, at: Timestamp) -> Result<Ended, Later> {
+    match app.endings.send_ending(ending, at).await {
         Ok(()) => Ok(Ended::Done),
         Err(SendError::Aws(error)) => Err(error.into()),
         Err(SendError::TooLarge) => Ok(Ended::Park("more items than a message has room for")),
@@ -182,7 +196,7 @@ impl Errand<'_> {
             let settled = match found.configuration.location(&place.location_id) {
                 None => Ok(AvailabilityVerdict::UnknownLocation),
                 Some(_) if has_time => self.settle(&mut till, (app, support), &place, &known).await,
-                Some(_) => Err(Stop::Later(Later::unexpected("out_of_time"))),
+                Some(_) => Err(Stop::Later(Later::at_once("out_of_time"))),
             };
             let verdict = match settled {
                 Ok(verdict) | Err(Stop::Refused(verdict)) => verdict,
@@ -364,7 +378,7 @@ impl Errand<'_> {
             "carried out a command"
         );
         let provider = found.configuration.provider;
-        let event = AvailabilityEvent::of(self.scope, provider, (answer, self.phase), &TraceParent::generate());
+        let event = AvailabilityEvent::of(self.scope, provider, (answer, self.phase), self.trace);
         match app.sales.send_event(&event).await {
             Ok(()) => Ok(Ended::Done),
             Err(SendError::Aws(error)) => Err(error.into()),
@@ -374,7 +388,7 @@ impl Errand<'_> {
 }
 
 fn busy(left: Duration) -> Later {
-    Later { code: "another_command", after: Some(left) }
+    Later::after("another_command", Some(left))
 }
 
 /// Why nothing is tried at a till.

@@ -15,17 +15,16 @@ use jiff::Timestamp;
 use lambda_runtime::LambdaEvent;
 use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
-use shared::aws::{AwsError, SdkConfig};
+use shared::aws::SdkConfig;
 use shared::providers::ProviderError;
 use shared::queue::sales::{
     Acceptance, Ending, EndingsQueue, ParkedReplies, Rejection, RepliesQueue, Reply, SalesQueue, read_ending,
     read_reply,
 };
-use shared::queue::{MissingMessageId, UnreadableMessage, attempt, catch_panic, delay, deliver_again};
+use shared::queue::{Later, MissingMessageId, UnreadableMessage, attempt, catch_panic, deliver_again};
 use shared::settings::Reader;
-use shared::store::StoreError;
 use shared::store::product_mappings::ProductMappings;
-use shared::store::transactions::{Answered, Rejected, TransactionKey, Transactions};
+use shared::store::transactions::{Answered, Rejected, RejectedBy, TransactionKey, Transactions};
 
 use availability::{Attempt, Ended};
 
@@ -117,37 +116,6 @@ impl App {
     }
 }
 
-/// The message must come again.
-#[derive(Debug)]
-pub(crate) struct Later {
-    /// Stable word for the log.
-    code: &'static str,
-    /// What the provider, or its budget, asked for.
-    after: Option<Duration>,
-}
-
-impl Later {
-    /// For a reason of our own.
-    fn unexpected(code: &'static str) -> Self {
-        Self { code, after: None }
-    }
-}
-
-impl From<StoreError> for Later {
-    fn from(error: StoreError) -> Self {
-        tracing::error!(error = ?error, "a table failed");
-        Self::unexpected("store_unavailable")
-    }
-}
-
-/// Of a queue.
-impl From<AwsError> for Later {
-    fn from(error: AwsError) -> Self {
-        tracing::error!(error = ?error, "a queue failed");
-        Self::unexpected("queue_unavailable")
-    }
-}
-
 /// Takes every reply of the batch and names the ones to deliver again.
 pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, MissingMessageId> {
     let records = &event.payload.records;
@@ -200,7 +168,7 @@ async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) ->
             tracing::error!(message.id = message.message_id, error = %panicked, "a reply made us panic");
             Err(Later::unexpected("panicked"))
         }
-        Err(_elapsed) => Err(Later::unexpected("out_of_time")),
+        Err(_elapsed) => Err(Later::at_once("out_of_time")),
     }
 }
 
@@ -211,9 +179,10 @@ async fn accept(app: &App, message: &SqsMessage, acceptance: &Acceptance) -> Res
 }
 
 async fn reject(app: &App, message: &SqsMessage, rejection: &Rejection) -> Result<(), Later> {
-    let Rejection { key, revision, code, reason } = rejection;
+    let Rejection { key, revision, code, reason, reply_id } = rejection;
     let why = Rejected { code: code.clone(), reason: reason.clone(), at: Timestamp::now() };
-    let answered = app.transactions.reject(key, *revision, &why).await?;
+    let by = RejectedBy { why: &why, reply_id: reply_id.as_deref() };
+    let answered = app.transactions.reject(key, *revision, by).await?;
     note(app, message, (key, *revision, code), answered).await
 }
 
@@ -233,6 +202,10 @@ async fn note(
     );
     match answered {
         Answered::Current | Answered::Repeat | Answered::Superseded => Ok(()),
+        // It was sent once, and has been removed since.
+        Answered::Unknown if app.connections.configurations.is_removed(&key.scope, key.configuration_id).await? => {
+            Ok(())
+        }
         Answered::Unknown => park(app, message, "no such revision was ever sent").await,
     }
 }
@@ -252,7 +225,7 @@ async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Later
 /// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.
 async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
     let Some(handle) = message.receipt_handle.as_deref() else { return };
-    let after = delay(attempt(message), later.after);
+    let after = later.delay(attempt(message));
     // A handle is good for the queue that it came from.
     let postponed = if app.is_ours(message) {
         app.endings.postpone(handle, after).await

@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use shared::access::{Token, TokenError};
 use shared::domain::{AvailabilityVerdict, Configuration, Intent, ItemPlace, ReasonCode};
-use shared::pace::{BudgetKey, NotNow, Priority, Why};
+use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{
     Access, AvailabilityChange, AvailabilityOutcome, Disposition, PosProvider, ProviderError, ProviderErrorKind,
     ShownAvailability,
 };
+use shared::queue::Later;
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::vault::VaultError;
 
-use crate::{App, Later};
+use crate::App;
 
 /// How long a command waits here for its turn at the provider, rather than on the queue.
 const TURN: Duration = Duration::from_secs(1);
@@ -39,28 +40,21 @@ impl From<StoreError> for Stop {
 
 impl From<NotNow> for Stop {
     fn from(not_now: NotNow) -> Self {
-        let code = match not_now.why {
-            Why::Budget | Why::RetryAfter => "paced",
-            Why::BreakerOpen => "provider_breaker_open",
-        };
-        // The queue counts in whole seconds, and sooner is in vain.
-        Self::Later(Later { code, after: Some(Duration::from_secs(not_now.retry_after.as_secs() + 1)) })
+        Self::Later(Later::after(not_now.code(), Some(not_now.whole_seconds())))
     }
 }
 
 impl From<TokenError> for Stop {
     fn from(error: TokenError) -> Self {
         tracing::error!(error = ?error, "there is no token for a command");
-        let code = match error {
-            TokenError::ReauthRequired => return Self::NotConnected,
-            TokenError::Vault(VaultError::NotAuthentic) => return Self::Refused(AvailabilityVerdict::Failed),
-            TokenError::Provider(error) => return of_provider(&error),
-            TokenError::Store(error) => return error.into(),
-            TokenError::BeingRenewed => "credentials_being_renewed",
-            TokenError::Aws(_) => "secrets_unavailable",
-            TokenError::Vault(VaultError::Kms(_) | VaultError::NotSealed) => "key_service_unavailable",
-        };
-        Self::Later(Later::unexpected(code))
+        match error {
+            TokenError::ReauthRequired => Self::NotConnected,
+            TokenError::Vault(VaultError::NotAuthentic) => Self::Refused(AvailabilityVerdict::Failed),
+            TokenError::Provider(error) => of_provider(&error),
+            TokenError::Store(_) | TokenError::BeingRenewed | TokenError::Aws(_) | TokenError::Vault(_) => {
+                Self::Later(Later::unexpected(error.code()))
+            }
+        }
     }
 }
 
@@ -78,7 +72,7 @@ fn of_provider(error: &ProviderError) -> Stop {
         | ProviderErrorKind::Rejected { .. }
         | ProviderErrorKind::Malformed
         | ProviderErrorKind::SeveralMerchants) => match kind.disposition() {
-            Disposition::Retry { after } => Stop::Later(Later { code: kind.code(), after }),
+            Disposition::Retry { after } => Stop::Later(Later::after(kind.code(), after)),
             Disposition::Disconnect | Disposition::Fail => Stop::Refused(AvailabilityVerdict::Failed),
         },
     }

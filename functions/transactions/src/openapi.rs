@@ -60,6 +60,7 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                     shapes.answered::<Page<ProductView<'_>>>()
                 })
                 .shows(StatusCode::OK, "", "text/csv", json!({ "type": "string" }))
+                .may([Kind::Conflict])
         }
         Operation::ImportProductMappings => {
             let table =

@@ -14,7 +14,6 @@ use shared::problem::Problem;
 use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
 use shared::store::product_mappings::{MappingChange, ProductMapping, is_item_id};
-use shared::telemetry::TraceParent;
 
 use crate::App;
 
@@ -98,11 +97,14 @@ async fn table(app: &App, call: &Call, id: ConfigurationId) -> Result<Answer, Pr
         }
     }
     let bytes = writer.into_inner().map_err(|_| Problem::internal())?;
+    if bytes.len() > import::MAX_BODY {
+        return Err(Problem::conflict("the table is larger than an answer can be: read it page by page, as JSON"));
+    }
     Ok(Answer::csv(String::from_utf8(bytes).map_err(|_| Problem::internal())?))
 }
 
 /// With what a formula begins.
-const FORMULA: [char; 4] = ['=', '+', '@', '\t'];
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// A cell that begins like a formula would be calculated by a spreadsheet:
 /// <https://owasp.org/www-community/attacks/CSV_Injection>.
@@ -157,7 +159,7 @@ async fn configuration_id(app: &App, call: &Call) -> Result<ConfigurationId, Pro
 
 /// Calls for the work on a job that has been written.
 async fn start(app: &App, call: &Call, id: ConfigurationId, job: MappingJob) -> Result<(), Problem> {
-    let sent = app.jobs.send_mapping_job(&call.scope, id, job, &TraceParent::generate()).await;
+    let sent = app.jobs.send_mapping_job(&call.scope, id, job, &call.trace()).await;
     sent.map_err(|error| unavailable(&error))
 }
 

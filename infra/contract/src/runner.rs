@@ -3,6 +3,7 @@
 //! It needs a pair of queues of which the consumer is the only reader of one and nobody but us reads the other. What it
 //! reads of others on the replies queue is put back when it ends; it purges nothing.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -69,14 +70,18 @@ pub async fn run(config: &SdkConfig, options: &Options, mut progress: impl FnMut
         scenes: scenes(options),
         sent: Vec::new(),
         heard: Vec::new(),
-        strangers: Vec::new(),
+        strangers: BTreeMap::new(),
     };
     let outcome = run.play(&mut progress).await;
     // Also when it has failed: they are not ours.
-    for some in run.strangers.chunks(BATCH) {
-        run.replies.put_back(some).await?;
+    let strangers: Vec<Message> = run.strangers.into_values().collect();
+    let mut is_back = Ok(());
+    for some in strangers.chunks(BATCH) {
+        is_back = is_back.and(run.replies.put_back(some).await);
     }
-    Ok(Report { verdicts: outcome?, strangers: run.strangers.len() })
+    let verdicts = outcome?;
+    is_back?;
+    Ok(Report { verdicts, strangers: strangers.len() })
 }
 
 /// One for each rule: a configuration of its own, and a day of its own, so that books can be told apart.
@@ -96,7 +101,8 @@ struct Run<'o> {
     scenes: Vec<Scene>,
     sent: Vec<Sent>,
     heard: Vec<Heard>,
-    strangers: Vec<Message>,
+    /// By their ids: one that comes again is still one, and its newest handle counts.
+    strangers: BTreeMap<String, Message>,
 }
 
 impl Run<'_> {
@@ -178,7 +184,7 @@ impl Run<'_> {
                 ours.push(message);
                 heard += 1;
             } else {
-                self.strangers.push(message);
+                self.strangers.insert(message.message_id().unwrap_or_default().to_owned(), message);
             }
         }
         self.replies.delete(&ours.iter().collect::<Vec<_>>()).await?;

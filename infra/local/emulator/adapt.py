@@ -21,6 +21,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     send_small_answers_at_once()
     quiet_emulator()
     evaluate_request_context()
+    name_roles_not_sessions()
     name_batches_after_their_entries()
     encrypt_again()
     refer_to_secrets_by_arn()
@@ -39,6 +40,24 @@ def quiet_emulator() -> None:
     import ministack.app  # noqa: F401  (configures logging when imported)
 
     logging.getLogger().setLevel(logging.WARNING)
+
+
+def name_roles_not_sessions() -> None:
+    """`aws:PrincipalArn` of a session is the role's ARN:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+    """
+    from ministack.core import iam_evaluator
+
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolve_role(key, context):
+        value = resolve(key, context)
+        if key.lower() == "aws:principalarn" and ":assumed-role/" in (value or ""):
+            account, role = value.split(":")[4], value.split("/")[1]
+            return f"arn:aws:iam::{account}:role/{role}"
+        return value
+
+    iam_evaluator._resolve_condition_key = resolve_role
 
 
 def evaluate_request_context() -> None:

@@ -294,7 +294,7 @@ fn command(python: &Path, options: &StackOptions, folder: &Path) -> Command {
     let mut parameters = BTreeMap::from([
         ("JwtIssuer".to_owned(), ISSUER.to_owned()),
         // The stand-in for the sales domain is the emulator's root.
-        ("SalesDomainRoleArn".to_owned(), "arn:aws:iam::000000000000:root".to_owned()),
+        ("SalesDomainRoleArn".to_owned(), "arn:aws:iam::000000000000:role/sales-domain".to_owned()),
     ]);
     parameters.extend(options.parameters.clone());
     for (name, value) in parameters {

@@ -108,6 +108,9 @@ pub struct RemappedDay {
     /// Which day.
     #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
     pub business_date: Date,
+    /// When it was looked at: what was recorded later is left as it is.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
+    pub previewed_at: Timestamp,
     /// How many transactions it changes.
     pub transactions: u64,
     /// A hash over the ids of those: these are changed, or none.
@@ -149,6 +152,6 @@ pub struct ProductChange {
 pub enum RemappedDayOutcome {
     /// What was shown was done.
     Applied,
-    /// Other transactions would have changed than those that were shown, so none was.
+    /// Transactions that were shown have changed since so that others would be concerned, so none was.
     ChangedSincePreview,
 }

@@ -20,7 +20,7 @@ use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
-pub use answers::{Answered, Rejected, RejectedEntry, RejectedPosition};
+pub use answers::{Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition};
 pub use decide::is_news;
 use row::{day_key, key, last_id, order_key, read, read_key};
 

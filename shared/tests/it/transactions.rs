@@ -4,7 +4,9 @@ use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use shared::domain::{ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction};
-use shared::store::transactions::{Answered, Candidate, PutOutcome, Rejected, Stored, TransactionKey, Transactions};
+use shared::store::transactions::{
+    Answered, Candidate, PutOutcome, Rejected, RejectedBy, Stored, TransactionKey, Transactions,
+};
 
 use crate::stack::{scope, stack};
 
@@ -140,8 +142,12 @@ impl Order {
     }
 
     async fn reject(&self, revision: u64) -> Answered {
+        self.reject_by(revision, None).await
+    }
+
+    async fn reject_by(&self, revision: u64, reply_id: Option<&str>) -> Answered {
         let why = Rejected { code: "no_shop".into(), reason: "unknown shop".into(), at: Timestamp::now() };
-        self.table.reject(&self.key(), revision, &why).await.unwrap()
+        self.table.reject(&self.key(), revision, RejectedBy { why: &why, reply_id }).await.unwrap()
     }
 
     async fn rejected(&self) -> Vec<TransactionKey> {
@@ -220,6 +226,18 @@ async fn what_was_rejected_is_listed_until_it_is_sent_again_or_changes() {
     order.put(copy(2, 12, 600)).await;
     let stored = order.stored().await;
     assert!(stored.rejected.is_none() && stored.outbox.is_some() && order.rejected().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_late_repeat_of_a_rejection_does_not_end_the_next_attempt_and_a_new_one_does() {
+    let order = Order::new();
+    order.put(copy(1, 10, 500)).await;
+    assert_eq!(order.reject_by(1, Some("reply-1")).await, Answered::Current);
+    assert!(order.table.send_again(&order.key()).await.unwrap());
+    assert_eq!(order.reject_by(1, Some("reply-1")).await, Answered::Repeat);
+    assert!(order.stored().await.outbox.is_some(), "it is still to be sent");
+    assert_eq!(order.reject_by(1, Some("reply-2")).await, Answered::Current);
+    assert_eq!(order.rejected().await, [order.key()]);
 }
 
 #[tokio::test]

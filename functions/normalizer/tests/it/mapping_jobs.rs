@@ -169,24 +169,44 @@ async fn a_remapping_that_is_cut_off_anywhere_does_what_was_shown_once() {
 }
 
 #[tokio::test]
-async fn a_day_that_has_changed_since_it_was_shown_is_left_as_it_is() {
+async fn what_was_sold_since_is_left_alone_and_a_day_whose_sales_have_changed_is_too() {
     let bench = Bench::open("normalizer-remapped-day");
     let desk = Desk::of(&bench);
+    let OrdersMessage { scope, configuration_id, .. } = &desk.owner;
+    let outcome = async |id| {
+        let days = desk.logs.list_remapped_days(scope, *configuration_id, id, 10, None).await.unwrap().items;
+        days[0].outcome
+    };
     let page = desk.sold("shown", 2, "ITEM").await;
     desk.map("ITEM", Some("bun")).await;
     let id = desk.begin().await;
     desk.done("preview", id, 1).await;
-    // One more of the same that counts as nothing yet.
+    // One more of the same, that counts as nothing yet.
     desk.map("ITEM", None).await;
-    desk.sold("later", 1, "ITEM").await;
+    let later = desk.sold("later", 1, "ITEM").await;
+    desk.agree(id).await;
+    desk.done("apply", id, 1).await;
+    let done = desk.remapping(id).await;
+    assert_eq!((done.state, done.transactions_applied, done.days_skipped), (RemappingState::Applied, 2, 0));
+    assert_eq!(desk.counted_as(&page).await, vec![(2, Some("bun".to_owned())); 2]);
+    assert_eq!(desk.counted_as(&later).await, [(1, None)]);
+    assert_eq!(outcome(id).await, Some(RemappedDayOutcome::Applied));
+
+    // The next brings them back to nothing. One of them is changed at the till before anybody has agreed.
+    let id = desk.begin().await;
+    desk.done("preview", id, 1).await;
+    let mut edited = Page { orders: vec![page.orders[0].clone()], ..Page::of(&bench, Vec::new()) };
+    edited.orders[0]["updated_at"] = format!("{DAY}T18:00:00Z").into();
+    edited.orders[0]["line_items"][0]["catalog_object_id"] = "ANOTHER".into();
+    let proxy = Proxy::start().unwrap();
+    assert_eq!(work(&bench.app(&proxy), edited.event(1)).await, NOTHING);
     desk.agree(id).await;
     desk.done("apply", id, 1).await;
     let done = desk.remapping(id).await;
     assert_eq!((done.state, done.transactions_applied, done.days_skipped), (RemappingState::Applied, 0, 1));
-    assert_eq!(desk.counted_as(&page).await, vec![(1, None); 2]);
-    let OrdersMessage { scope, configuration_id, .. } = &desk.owner;
-    let days = desk.logs.list_remapped_days(scope, *configuration_id, id, 10, None).await.unwrap().items;
-    assert_eq!(days[0].outcome, Some(RemappedDayOutcome::ChangedSincePreview));
+    assert_eq!(outcome(id).await, Some(RemappedDayOutcome::ChangedSincePreview));
+    let others = Page { orders: vec![page.orders[1].clone()], ..Page::of(&bench, Vec::new()) };
+    assert_eq!(desk.counted_as(&others).await, [(2, Some("bun".to_owned()))]);
 }
 
 #[tokio::test]

@@ -154,3 +154,21 @@ async fn where_nobody_answers_what_was_sent_is_done_and_where_somebody_should_it
     sweep(&app, &context()).await.unwrap();
     assert_eq!(mark(&app).await, None);
 }
+
+#[tokio::test]
+async fn while_the_sales_queue_is_missing_all_stays_due_and_a_sweep_says_so() {
+    let (stack, sales_domain, proxy) = (Stack::shared().unwrap(), sales_domain().await, Proxy::start().unwrap());
+    let mut app = app(stack, &proxy);
+    let key = unsent(&app).await;
+    let nowhere = format!("{}-gone", stack.output("SalesQueueUrl").unwrap());
+    let there = std::mem::replace(&mut app.sales, SalesQueue::new(aws_sdk_sqs::Client::new(&stack.config()), nowhere));
+    for _ in 0..3 {
+        sweep(&app, &context()).await.unwrap_err();
+        let mark = app.transactions.find(&key).await.unwrap().unwrap().outbox;
+        assert_eq!(mark, Some(OutboxMark { attempts: 0 }));
+    }
+    app.sales = there;
+    sweep(&app, &context()).await.unwrap();
+    let id = key.transaction_id.to_string();
+    assert!(sales_domain.wait_until(Duration::from_secs(20), |domain| domain.transactions().contains_key(&id)));
+}

@@ -98,6 +98,13 @@ impl Bench {
         assert_eq!(answer.json::<Value>().await.unwrap()["sold_out_enabled"], is_enabled);
     }
 
+    /// Pauses or resumes, as a user of the API does.
+    pub async fn post(&self, branch: &Branch, what: &str) {
+        let path = format!("/configurations/{}/{what}", branch.configuration_id);
+        let answer = self.bakery.api().unwrap().request(Method::POST, &path).send().await.unwrap();
+        assert!(answer.status().is_success(), "{what}: {}", answer.status());
+    }
+
     pub async fn configuration(&self, branch: &Branch) -> Value {
         let path = format!("/configurations/{}", branch.configuration_id);
         let answer = self.bakery.api().unwrap().request(Method::GET, &path).send().await.unwrap();

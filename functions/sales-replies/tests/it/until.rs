@@ -7,7 +7,7 @@ use sandbox::{Failure, Faults, Vendor};
 use serde_json::{Value, json};
 use shared::domain::Availability;
 
-use crate::bench::{Bench, Branch, bench, left, verdicts};
+use crate::bench::{Bench, Branch, bench, left, take, verdicts};
 
 const OUT: Availability = Availability::SoldOut;
 const THERE: Availability = Availability::Available;
@@ -92,4 +92,31 @@ async fn what_somebody_at_the_till_had_sold_out_before_is_not_ours_to_put_back()
     assert_eq!(bench.verdicts(&command).await, ["unchanged"]);
     assert_eq!(ended(&bench, &command).await, ["overridden"]);
     assert_eq!(till.shown(0, &item).await, OUT);
+}
+
+#[tokio::test]
+async fn what_ends_while_the_till_is_paused_ends_when_it_is_resumed() {
+    let bench = bench().await;
+    let till = &bench.toast;
+    let item = till.item("Coffee").await;
+    till.say(0, &item, THERE).await;
+    let product = bench.map(till, &[&item]).await;
+    let command = for_a_moment(till, &product, 3600);
+    assert_eq!(bench.verdicts(&command).await, ["applied"]);
+    let ending = json!({
+        "type": "pos.availability.until.v1", "tenantid": command["tenantid"], "id": command["id"], "time": command["time"],
+        "data": {
+            "configuration_id": till.configuration_id, "product_id": product, "until": Timestamp::now(),
+            "places": [{ "location_id": till.shops[0], "item_id": item }],
+        },
+    });
+    bench.post(till, "pause").await;
+    let proxy = local::Proxy::start().unwrap();
+    assert!(take(&bench.app(Some(&proxy)), &ending, 1).await);
+    assert_eq!(proxy.count("sqs:SendMessage"), 1, "held back once more, and not answered: {:?}", proxy.calls());
+    assert_eq!(till.shown(0, &item).await, OUT);
+    bench.post(till, "resume").await;
+    assert!(bench.take(&ending).await);
+    assert_eq!(ended(&bench, &command).await, ["applied"]);
+    assert_eq!(till.shown(0, &item).await, THERE);
 }

@@ -18,7 +18,7 @@ use super::{as_written, configuration_id, start};
 use crate::App;
 
 /// Lambda takes 6 MB, as JSON inside of JSON.
-const MAX_BODY: usize = 4 * 1024 * 1024;
+pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;
 /// More than a chain sells.
 const MAX_ROWS: usize = 50_000;
 /// Mappings that are kept, and later written, together.

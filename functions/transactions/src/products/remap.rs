@@ -15,7 +15,7 @@ use crate::App;
 
 /// A year, and a day more.
 const MAX_DAYS: u32 = 367;
-pub(crate) const DEFAULT_PAGE: i32 = 31;
+pub(crate) const DEFAULT_PAGE: i32 = 7;
 
 /// What is wanted.
 #[cfg(feature = "schema")]

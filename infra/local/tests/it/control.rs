@@ -321,6 +321,37 @@ async fn what_the_provider_or_our_own_keys_refuse_is_answered_and_leaves_no_trac
     assert_eq!(tables.audit_rows("unlucky").await, []);
 }
 
+/// The sales domain was right when it said so.
+#[tokio::test]
+async fn an_acceptance_that_comes_after_a_removal_alarms_nobody() {
+    let town = &*control_town().await;
+    let api = admin(town, "leaving");
+    let (_, path) = connected(town, &api).await;
+    let id = path.rsplit('/').next().unwrap();
+    remove(town, &api, &path).await;
+    let client = aws_sdk_sqs::Client::new(&town.stack.config());
+    let transaction = uuid::Uuid::new_v4().to_string();
+    let reply = json!({
+        "type": "sales.transaction.accepted.v1", "tenantid": "leaving", "data": {
+            "configuration_id": id, "transaction_id": transaction, "revision": 1, "sales_record_id": "S-1",
+        },
+    });
+    let queue = town.stack.output("SalesRepliesQueueUrl").unwrap();
+    client.send_message().queue_url(queue).message_body(reply.to_string()).send().await.unwrap();
+    let log = eventually("the reply to be taken", async || {
+        let log = town.stack.function_log("sales-replies");
+        let of_ours: Vec<String> = log.lines().filter(|line| line.contains(&transaction)).map(str::to_owned).collect();
+        (!of_ours.is_empty()).then_some(of_ours)
+    })
+    .await;
+    assert!(log.iter().any(|line| line.contains("Unknown")), "{log:?}");
+    let queue = town.stack.output("SalesRepliesDeadLetterQueueUrl").unwrap();
+    let parked =
+        client.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(2).visibility_timeout(0);
+    let parked = parked.send().await.unwrap().messages.unwrap_or_default();
+    assert!(!parked.iter().any(|message| message.body().unwrap().contains(&transaction)), "{parked:?}");
+}
+
 #[tokio::test]
 async fn the_audit_log_tells_every_change_and_notices_every_forgery() {
     let town = &*control_town().await;

@@ -15,6 +15,7 @@ use super::AvailabilityCommand;
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ItemPlace, ProductId, TenantId, TenantScope};
 use crate::providers::error::read_json;
+use crate::telemetry::TraceParent;
 
 const TYPE: &str = "pos.availability.until.v1";
 
@@ -36,6 +37,8 @@ pub struct Ending {
     pub product_id: ProductId,
     /// When.
     pub until: Timestamp,
+    /// The command's trace.
+    pub trace: TraceParent,
     /// What it has sold out, whatever is mapped to the product by then.
     pub places: Vec<ItemPlace>,
 }
@@ -50,6 +53,7 @@ impl Ending {
             configuration_id: command.data.configuration_id,
             product_id: command.data.product_id.clone(),
             until,
+            trace: command.trace.clone(),
             places,
         })
     }
@@ -63,6 +67,8 @@ struct Body {
     tenantid: TenantId,
     id: String,
     time: Timestamp,
+    #[serde(default)]
+    traceparent: Option<String>,
     data: Data,
 }
 
@@ -77,14 +83,15 @@ struct Data {
 /// Reads a message of the queue, to which only we send.
 pub fn read_ending(message: &SqsMessage) -> Result<Ending, UnreadableMessage> {
     let body = message.body.as_deref().unwrap_or_default().as_bytes();
-    let Body { message_type, tenantid, id, time, data } =
+    let Body { message_type, tenantid, id, time, traceparent, data } =
         read_json(body).map_err(|error| UnreadableMessage(error.to_string()))?;
     if message_type != TYPE {
         return Err(UnreadableMessage(format!("unknown type `{message_type}`")));
     }
     let Data { configuration_id, product_id, until, places } = data;
     let scope = TenantScope::new(tenantid);
-    Ok(Ending { scope, command_id: id, given_at: time, configuration_id, product_id, until, places })
+    let trace = TraceParent::from_header(traceparent.as_deref());
+    Ok(Ending { scope, trace, command_id: id, given_at: time, configuration_id, product_id, until, places })
 }
 
 /// The queue of the endings.
@@ -99,14 +106,15 @@ impl EndingsQueue {
         Self { client, url }
     }
 
-    /// Lets an ending come at its time, or on its way there.
-    pub async fn send_ending(&self, ending: &Ending) -> Result<(), SendError> {
+    /// Lets an ending come at this time, or on its way there.
+    pub async fn send_ending(&self, ending: &Ending, at: Timestamp) -> Result<(), SendError> {
         const OPERATION: &str = "send an ending";
         let body = Body {
             message_type: TYPE.to_owned(),
             tenantid: ending.scope.tenant_id().clone(),
             id: ending.command_id.clone(),
             time: ending.given_at,
+            traceparent: Some(ending.trace.to_string()),
             data: Data {
                 configuration_id: ending.configuration_id,
                 product_id: ending.product_id.clone(),
@@ -119,7 +127,7 @@ impl EndingsQueue {
             return Err(SendError::TooLarge);
         }
         let request = self.client.send_message().queue_url(&self.url).message_body(body);
-        let sent = request.delay_seconds(held_back(Timestamp::now(), ending.until)).send().await;
+        let sent = request.delay_seconds(held_back(Timestamp::now(), at)).send().await;
         sent.map(drop).map_err(|error| AwsError::new(OPERATION, error).into())
     }
 

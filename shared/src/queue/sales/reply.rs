@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsMessage;
 use aws_sdk_sqs::Client;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,7 @@ use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, ProductId, Quantity, TenantId, TenantScope, TransactionId};
 use crate::providers::error::read_json;
 use crate::store::transactions::TransactionKey;
+use crate::telemetry::TraceParent;
 
 const ACCEPTED: &str = "sales.transaction.accepted.v1";
 const REJECTED: &str = "sales.transaction.rejected.v1";
@@ -23,6 +24,8 @@ const AVAILABLE: &str = "sales.product.available.v1";
 
 /// A reason that is longer is cut: it is for people.
 const MAX_REASON: usize = 500;
+/// Nobody knows today what there will be after that, and what is held back comes by every quarter of an hour.
+const LONGEST_UNTIL: SignedDuration = SignedDuration::from_hours(24 * 31);
 /// What the sales domain may call something.
 const MAX_NAME: usize = 256;
 
@@ -36,13 +39,31 @@ pub struct ReplyEvent<D> {
     reply_type: String,
     /// Whose.
     tenantid: TenantId,
-    /// Which one: commands are known by it, so it must be there with them.
+    /// Which one: a repeat has the same.
     #[serde(default)]
     id: Option<String>,
-    /// When it was said; must be there with commands, of which the newest counts.
+    data: D,
+}
+
+/// The parts of a command's CloudEvent that we read.
+#[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CommandEvent<D> {
+    /// Which kind of command.
+    #[serde(rename = "type")]
+    #[expect(dead_code, reason = "a part of the schema; it has been read before the rest")]
+    command_type: String,
+    /// Whose.
+    tenantid: TenantId,
+    /// Which one: a repeat has the same.
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_NAME)))]
+    id: String,
+    /// When it was given: the newest counts.
+    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
+    time: Timestamp,
+    /// W3C trace context; goes on in the answer.
     #[serde(default)]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
-    time: Option<Timestamp>,
+    traceparent: Option<String>,
     data: D,
 }
 
@@ -51,7 +72,7 @@ pub type AcceptedReply = ReplyEvent<AcceptedData>;
 /// As `sales.transaction.rejected.v1` arrives.
 pub type RejectedReply = ReplyEvent<RejectedData>;
 /// As `sales.product.sold_out.v1` and `sales.product.available.v1` arrive.
-pub type AvailabilityReply = ReplyEvent<AvailabilityData>;
+pub type AvailabilityReply = CommandEvent<AvailabilityData>;
 
 /// As `sales.transaction.accepted.v1` carries it.
 #[derive(Debug, Clone, Deserialize)]
@@ -94,7 +115,7 @@ pub struct AvailabilityData {
     /// In which shops; empty or absent: in all of them.
     #[serde(default)]
     pub location_ids: Vec<LocationId>,
-    /// Sold out until then; absent: until it is said to be available.
+    /// Sold out until then, within 31 days; absent: until it is said to be available.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub until: Option<Timestamp>,
@@ -140,6 +161,8 @@ pub struct Rejection {
     pub code: String,
     /// For people, in one line.
     pub reason: String,
+    /// The reply's own id, if it has one.
+    pub reply_id: Option<String>,
 }
 
 /// "Tell the till what there is."
@@ -153,6 +176,8 @@ pub struct AvailabilityCommand {
     pub given_at: Timestamp,
     /// What the till shall show.
     pub wanted: Wanted,
+    /// The trace that it belongs to.
+    pub trace: TraceParent,
     /// Of what and where.
     pub data: AvailabilityData,
 }
@@ -198,18 +223,21 @@ fn rejected(reply: RejectedReply) -> Result<Rejection, UnreadableMessage> {
     let RejectedData { configuration_id, transaction_id, revision, code, reason } = reply.data;
     let (scope, revision) = (TenantScope::new(reply.tenantid), counted(revision)?);
     let key = TransactionKey { scope, configuration_id, transaction_id };
-    Ok(Rejection { key, revision, code: name(code, "data.code")?, reason: line(&reason) })
+    let reply_id = reply.id.map(|id| name(id, "id")).transpose()?;
+    Ok(Rejection { key, revision, code: name(code, "data.code")?, reason: line(&reason), reply_id })
 }
 
-fn command(reply: AvailabilityReply, wanted: Wanted) -> Result<AvailabilityCommand, UnreadableMessage> {
-    let ReplyEvent { tenantid, id, time, mut data, .. } = reply;
-    let given_at = time.ok_or_else(|| UnreadableMessage("no `time`".to_owned()))?;
-    let id = name(id.unwrap_or_default(), "id")?;
+fn command(command: AvailabilityReply, wanted: Wanted) -> Result<AvailabilityCommand, UnreadableMessage> {
+    let CommandEvent { tenantid, id, time: given_at, traceparent, mut data, .. } = command;
     data.reason = data.reason.as_deref().map(line);
     if data.quantity.is_some_and(|quantity| quantity.value() <= Decimal::ZERO) {
         return Err(UnreadableMessage("`data.quantity` is not more than nothing".to_owned()));
     }
-    Ok(AvailabilityCommand { scope: TenantScope::new(tenantid), id, given_at, wanted, data })
+    if data.until.is_some_and(|until| until.duration_since(given_at) > LONGEST_UNTIL) {
+        return Err(UnreadableMessage("`data.until` is more than 31 days away".to_owned()));
+    }
+    let (scope, trace) = (TenantScope::new(tenantid), TraceParent::from_header(traceparent.as_deref()));
+    Ok(AvailabilityCommand { scope, id: name(id, "id")?, given_at, wanted, trace, data })
 }
 
 /// Revisions count from 1.
@@ -311,6 +339,25 @@ mod tests {
         for quantity in ["0", "-1"] {
             let complaint = "unreadable message: `data.quantity` is not more than nothing";
             assert_eq!(reply(&good.replace("24", quantity)), Err(complaint.to_owned()), "{quantity}");
+        }
+    }
+
+    #[test]
+    fn a_command_says_which_and_when_and_not_for_ever() {
+        let good = include_str!("../../../../schemas/samples/sales.product.availability.v1/sold-out.json");
+        let Ok(Reply::Availability(command)) = reply(good) else { panic!("{:?}", reply(good)) };
+        assert!(command.data.until.is_some());
+        for (from, to, complaint) in [
+            (
+                "2026-02-15T04:00:00Z",
+                "9999-01-01T00:00:00Z",
+                "unreadable message: `data.until` is more than 31 days away",
+            ),
+            ("\"time\"", "\"tame\"", "unreadable message: unreadable"),
+            ("\"id\"", "\"di\"", "unreadable message: unreadable"),
+            ("\"cmd-1\"", "\"\"", "unreadable message: `id` is not 1 to 256 plain characters"),
+        ] {
+            assert_eq!(reply(&good.replace(from, to)), Err(complaint.to_owned()), "{to}");
         }
     }
 

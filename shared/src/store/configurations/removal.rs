@@ -7,7 +7,7 @@ use super::change::Part;
 use super::door::door_key;
 use super::{Changes, CommitError, Configurations, DUE_SHARDS, Item, StoreError, TABLE, claim_key, key};
 use crate::aws::AwsError;
-use crate::domain::{Configuration, ConfigurationId, Deletion, TenantScope};
+use crate::domain::{Configuration, ConfigurationId, ConfigurationStatus, Deletion, TenantScope};
 use crate::store::audit::Actor;
 use crate::store::budget::BudgetKey;
 use crate::store::item::{due_shard, is_made, number, text, time, unreadable};
@@ -96,6 +96,16 @@ impl Changes {
         }
         let audited = ("configuration.deleted", removed.id, Vec::new());
         self.transact(scope, actor, audited, writes).await
+    }
+}
+
+impl Configurations {
+    /// Whether there was such a configuration, and it is gone or going.
+    pub async fn is_removed(&self, scope: &TenantScope, id: ConfigurationId) -> Result<bool, StoreError> {
+        match self.find(scope, id).await? {
+            Some(found) => Ok(found.status == ConfigurationStatus::Deleting),
+            None => Ok(self.get(tombstone_key(scope, id)).await?.is_some()),
+        }
     }
 }
 

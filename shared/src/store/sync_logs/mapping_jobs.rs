@@ -93,7 +93,7 @@ impl SyncLogs {
         self.save_job(key(scope, configuration, &remapping_entry(remapping.id)), remapping, writes).await
     }
 
-    /// Writes what a remapping changes on a day.
+    /// Writes what a remapping changes on a day. What was shown once stays until it is done: only the outcome is added.
     pub async fn put_remapped_day(
         &self,
         scope: &TenantScope,
@@ -102,8 +102,11 @@ impl SyncLogs {
         day: &RemappedDay,
     ) -> Result<(), StoreError> {
         let item = row(key(scope, configuration, &day_entry(remapping, day.business_date)), "day", day)?;
-        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        request.send().await.map(drop).map_err(|error| AwsError::new("write a remapped day", error).into())
+        let mut request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        if day.outcome.is_none() {
+            request = request.condition_expression("attribute_not_exists(entry)");
+        }
+        is_made(request.send().await, "write a remapped day").map(drop)
     }
 
     /// What a remapping changes on a day, if it changes anything.

@@ -15,8 +15,12 @@ use crate::store::{Page, configuration_key};
 
 /// What an answer clears: nothing is waited for any more.
 const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts";
-/// What an acceptance or a new attempt clears.
+/// What an acceptance or a new attempt clears. `rejection_id` stays: a late repeat of the reply that had rejected it must
+/// not end the new attempt.
 const CLEAR_REJECTION: &str = "rejected_key, rejected_at, rejected_code, rejected_reason";
+
+/// Instead of the id of a reply that has none.
+const NAMELESS: &str = "-";
 
 /// What became of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +44,15 @@ pub struct Rejected {
     pub reason: String,
     /// When we heard it.
     pub at: Timestamp,
+}
+
+/// The reply that rejects a revision.
+#[derive(Debug, Clone, Copy)]
+pub struct RejectedBy<'r> {
+    /// Why.
+    pub why: &'r Rejected,
+    /// The reply's own id, if it has one: its repeats have the same.
+    pub reply_id: Option<&'r str>,
 }
 
 /// A rejected transaction, as the index has it.
@@ -101,24 +114,28 @@ impl Transactions {
     }
 
     /// The sales domain cannot take this revision: it is sent again when somebody asks for it, or when it changes.
-    pub async fn reject(&self, at: &TransactionKey, revision: u64, why: &Rejected) -> Result<Answered, StoreError> {
+    pub async fn reject(&self, at: &TransactionKey, revision: u64, by: RejectedBy<'_>) -> Result<Answered, StoreError> {
+        let RejectedBy { why, reply_id } = by;
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(at)))
             .update_expression(format!(
-                "SET rejected_key = :key, rejected_at = :at, rejected_code = :code, rejected_reason = :reason \
-                 REMOVE {CLEAR}"
+                "SET rejected_key = :key, rejected_at = :at, rejected_code = :code, rejected_reason = :reason, \
+                 rejection_id = :reply_id REMOVE {CLEAR}"
             ))
             .condition_expression(format!(
-                "revision = :revision AND attribute_not_exists(rejected_key) AND {NOT_ACCEPTED}"
+                "revision = :revision AND attribute_not_exists(rejected_key) AND {NOT_ACCEPTED} AND \
+                 (attribute_not_exists(rejection_id) OR rejection_id = :nameless OR rejection_id <> :reply_id)"
             ))
             .expression_attribute_values(":revision", number(revision))
             .expression_attribute_values(":key", text(configuration_key(&at.scope, at.configuration_id)))
             .expression_attribute_values(":at", time(why.at))
             .expression_attribute_values(":code", text(&why.code))
             .expression_attribute_values(":reason", text(&why.reason))
+            .expression_attribute_values(":reply_id", text(reply_id.unwrap_or(NAMELESS)))
+            .expression_attribute_values(":nameless", text(NAMELESS))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match refused_with(request.send().await, "reject a transaction")? {
             Ok(_) => Ok(Answered::Current),
