@@ -217,6 +217,17 @@ async fn find(app: &App, call: &Call, transaction_id: TransactionId) -> Result<S
     Err(Problem::not_found("transaction"))
 }
 
+/// The configuration that is asked for, if it is the tenant's; or all of them, oldest first.
+async fn asked_configurations(
+    app: &App,
+    call: &Call,
+    asked: Option<ConfigurationId>,
+) -> Result<Vec<ConfigurationId>, Problem> {
+    let mut open = configurations(app, &call.scope).await?;
+    open.retain(|id| asked.is_none_or(|asked| asked == *id));
+    if asked.is_some() && open.is_empty() { Err(Problem::not_found("configuration")) } else { Ok(open) }
+}
+
 /// The tenant's configurations, oldest first.
 async fn configurations(app: &App, scope: &TenantScope) -> Result<Vec<ConfigurationId>, Problem> {
     let mut found = Vec::new();

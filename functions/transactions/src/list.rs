@@ -12,7 +12,7 @@ use shared::rest::{Answer, Call, Cursors, Page, unavailable};
 use shared::store::transactions::{Stored, TransactionKey};
 
 use crate::view::TransactionView;
-use crate::{App, configurations};
+use crate::{App, asked_configurations};
 
 pub(crate) const DEFAULT_PAGE: i32 = 50;
 
@@ -51,11 +51,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let mut position = parameters.cursor::<Position>(&cursors);
     parameters.finish()?;
 
-    let mut open = configurations(app, &call.scope).await?;
-    open.retain(|id| configuration_id.is_none_or(|wanted| wanted == *id));
-    if configuration_id.is_some() && open.is_empty() {
-        return Err(Problem::not_found("configuration"));
-    }
+    let mut open = asked_configurations(app, call, configuration_id).await?;
     if let Some(order) = &order_id {
         let found = find_order(app, call, &open, order).await?;
         return answer(&found, None);

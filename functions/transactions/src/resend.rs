@@ -14,7 +14,7 @@ use shared::problem::Problem;
 use shared::rest::{Answer, Call, unavailable};
 use shared::store::transactions::{RejectedEntry, TransactionKey};
 
-use crate::{App, configurations};
+use crate::{App, asked_configurations};
 
 /// Entries that are read at once.
 const READ: i32 = 1000;
@@ -60,11 +60,7 @@ pub async fn many(app: &App, call: &Call) -> Result<Answer, Problem> {
     let business_date = fields.optional::<Date>("business_date");
     let expected = fields.optional::<u64>("expected");
     fields.finish()?;
-    let mut open = configurations(app, &call.scope).await?;
-    open.retain(|id| configuration_id.is_none_or(|wanted| wanted == *id));
-    if configuration_id.is_some() && open.is_empty() {
-        return Err(Problem::not_found("configuration"));
-    }
+    let open = asked_configurations(app, call, configuration_id).await?;
     let matches = |entry: &RejectedEntry| {
         code.as_ref().is_none_or(|code| *code == entry.code)
             && business_date.is_none_or(|date| date == entry.business_date)

@@ -43,11 +43,15 @@ pub(super) fn as_kept(at: Timestamp) -> Timestamp {
     at.round(Unit::Millisecond).unwrap_or(at)
 }
 
+/// Which of `shards` partitions an id belongs to, sixteen at most. The last digits of our ids are random, or those of a hash.
+pub(super) fn shard_of(id: impl ToString, shards: u8) -> u8 {
+    let digit = id.to_string().chars().last().and_then(|digit| digit.to_digit(16)).unwrap_or_default();
+    u8::try_from(digit).unwrap_or_default() % shards
+}
+
 /// In which of `shards` partitions an index of what is due has this configuration.
 pub(super) fn due_shard(configuration: ConfigurationId, shards: u8) -> AttributeValue {
-    // The last digits of such an id are random.
-    let digit = configuration.to_string().bytes().last().unwrap_or_default();
-    text(digit % shards)
+    text(shard_of(configuration, shards))
 }
 
 /// Compressed JSON: line items repeat themselves, and a write is paid by the kilobyte.

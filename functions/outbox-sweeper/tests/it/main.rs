@@ -126,9 +126,12 @@ async fn half_a_batch_that_sqs_refuses_is_sent_by_the_next_sweep() {
     for _ in 0..40 {
         keys.push(unsent(&app).await);
     }
-    proxy.hit_named("sqs:SendMessageBatch", 1, Fault::HalfBatch);
+    // A shard may have but one of them.
+    for nth in 1..=4 {
+        proxy.hit_named("sqs:SendMessageBatch", nth, Fault::HalfBatch);
+    }
     let first = sweep(&app, &context()).await.unwrap();
-    assert!(first.refused > 0 && first.resent + first.refused >= keys.len(), "{first:?}");
+    assert!(first.refused > 0 && first.resent > first.refused, "{first:?}");
     let second = sweep(&app, &context()).await.unwrap();
     assert!(second.resent >= first.refused && second.refused == 0, "{second:?}");
     let is_received = |domain: &SalesDomain| {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OUTBOX_SHARDS, OutboxMark, Rejected, Revision, Stored, TABLE, TransactionKey};
 use crate::domain::{ConfigurationId, ExternalOrderId, SourceVersion, TenantScope, Transaction, TransactionId};
-use crate::store::item::{Attributes, Item, bytes, number, pack, text, time};
+use crate::store::item::{Attributes, Item, bytes, number, pack, shard_of, text, time};
 use crate::store::{StoreError, configuration_key, parse_configuration_key};
 
 const FORMAT: u8 = 1;
@@ -20,8 +20,7 @@ struct Body {
 impl TransactionKey {
     /// Its partition of the index of what is not acknowledged.
     pub(super) fn shard(&self) -> u8 {
-        // The last digits of such an id are those of a hash.
-        self.transaction_id.to_string().bytes().last().map_or(0, |digit| digit % OUTBOX_SHARDS)
+        shard_of(self.transaction_id, OUTBOX_SHARDS)
     }
 }
 
