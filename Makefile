@@ -10,7 +10,7 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-sale test fuzz-api check bench lint package clean
+.PHONY: help tools build run contract measure-backfill measure-sale test fuzz-api check bench lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -22,6 +22,7 @@ help:
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
 	@echo 'make bench             what normalizing an order costs, in bare parses; ARGS=--quick for less exact figures'
 	@echo 'make lint              template.yaml against the specifications of AWS'
+	@echo 'make supply-chain      licences, sources, known holes and unused dependencies of what we link'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
 	@echo 'make clean             removes everything that was built or prepared'
 
@@ -72,6 +73,15 @@ bench:
 lint:
 	@infra/local/prepare lint infra/local/requirements-lint.txt
 	.local/lint/bin/cfn-lint --regions us-east-1 --template template.yaml
+
+# The list of known holes is fetched, and where it cannot be, that is said and nothing else.
+supply-chain:
+	@infra/local/prepare-cargo cargo-machete 0.9.2
+	@infra/local/prepare-cargo cargo-deny 0.20.2
+	.local/cargo/bin/cargo-machete
+	.local/cargo/bin/cargo-deny $(LOCKED) check bans licenses sources
+	@if .local/cargo/bin/cargo-deny fetch db; then .local/cargo/bin/cargo-deny $(LOCKED) check --disable-fetch advisories; \
+		else echo 'SKIPPED: advisories. The advisory database cannot be reached from here.'; fi
 
 # One by one: built together, every function would link what only one of them needs.
 package:

@@ -127,6 +127,37 @@ impl Kind {
         }
     }
 
+    /// What the caller does about it, for the catalogue.
+    #[cfg(feature = "schema")]
+    pub fn action(self) -> &'static str {
+        match self {
+            Self::BadRequest => "send a request of the shape that `openapi.json` gives",
+            Self::MalformedJson => "send JSON; a file's byte order mark and comments are none",
+            Self::InvalidFields => "correct every place that `errors` names; nothing was changed",
+            Self::Unauthorized => {
+                "get a new token, for this issuer and audience; a webhook: compare the secret and the URL"
+            }
+            Self::Forbidden => "use a token with the role that `detail` names",
+            Self::NotFound => "compare the path; what belongs to somebody else is answered so, too",
+            Self::Conflict => "read the thing again: `detail` says what stands in the way",
+            Self::Repeated => "send it once more, with the same key, to see the first one's answer",
+            Self::NotSupported => "nothing: this provider cannot do it",
+            Self::InvalidState => "call `authorize` again and open the new URL within a quarter of an hour",
+            Self::PreconditionFailed => "read it again, decide again, and send its new `ETag` as `If-Match`",
+            Self::PreconditionRequired => "send the `ETag` of what you have read as `If-Match`",
+            Self::IdempotencyKeyReused => "take a new key for each new request",
+            Self::BodyTooLarge => "send less at once; `detail` says how much is taken",
+            Self::UnsupportedMediaType => "say what the body is in `Content-Type`",
+            Self::TooManyRequests => "wait for `Retry-After`, and ask less often",
+            Self::ProviderRefused => "call `authorize`, or replace the credentials; then call `test`",
+            Self::PermissionMissing => "let the merchant grant what `detail` names, then call `test`",
+            Self::ProviderFailed => "try again after `Retry-After`; if it stays, look at the provider's status page",
+            Self::Unavailable => "try again after `Retry-After`, with the same `Idempotency-Key`",
+            Self::TimedOut => "try again in a few seconds, with the same `Idempotency-Key`: it may have been done",
+            Self::Internal => "tell us the `instance`",
+        }
+    }
+
     /// After how many seconds it may go better.
     pub fn retry_after(self) -> Option<u32> {
         match self {

@@ -59,6 +59,48 @@ impl Reader<'_> {
     }
 }
 
+/// Every variable that a function may read, and what it means. `infra/SETTINGS.md` is made of it.
+#[cfg(feature = "schema")]
+pub const VARIABLES: &[(&str, &str)] = &[
+    ("AUDIT_LOG_TABLE", "name of the table of who changed what"),
+    ("CONFIGURATIONS_TABLE", "name of the table of connections"),
+    ("COORDINATION_TABLE", "name of the table of budgets, one-time words and answers to repeated requests"),
+    ("CURSOR_SECRET_ID", "secret that cursors of listings and states of OAuth are signed with"),
+    ("INTAKE_BACKFILL_QUEUE_URL", "queue of what was sold long ago, and of jobs that may take their time"),
+    ("INTAKE_QUEUE_URL", "queue of deliveries and of what is being sold"),
+    ("JWKS_SECRET_ID", "secret that holds the identity provider's keys, where `JWKS_URL` is empty"),
+    ("JWKS_URL", "where the identity provider publishes its keys; may be empty"),
+    ("JWT_AUDIENCE", "exact `aud` of a bearer token"),
+    ("JWT_ISSUER", "exact `iss` of a bearer token"),
+    ("KMS_KEY_ID", "key that secrets are sealed with from now on"),
+    ("LIGHTSPEED_BASE_URL", "replaces Lightspeed's hosts by a simulator; empty on AWS"),
+    ("LIGHTSPEED_SECRET_ID", "secret that holds our application at Lightspeed"),
+    ("OUTBOX_FIRST_RESEND_SECONDS", "after so many seconds without an answer a revision is sent again"),
+    ("PRODUCT_MAPPINGS_TABLE", "name of the table of what tills sell and what tenants call it"),
+    ("PROVIDER_RATE_PERCENT", "share of each provider's documented request rate that we use, per hundred"),
+    ("PUBLIC_URL", "where the world reaches the API; may be empty: then where the gateway says"),
+    ("REMOVAL_SETTLE_SECONDS", "how long a removal waits before it purges again: longer than any message is worked on"),
+    ("RUST_LOG", "lowest level that is logged"),
+    ("SALES_DOMAIN_ANSWERS", "whether the sales domain answers: if not, what was sent is done"),
+    ("SALES_QUEUE_URL", "queue of our events to the sales domain"),
+    ("SALES_REPLIES_ATTEMPTS", "after so many attempts a command is answered as failed"),
+    ("SALES_REPLIES_DEAD_LETTER_QUEUE_URL", "queue of replies that could not be taken, each with its reason"),
+    ("SALES_REPLIES_QUEUE_URL", "queue of what the sales domain says to us"),
+    ("SOLD_OUT_ENDINGS_QUEUE_URL", "queue of our own notes that something may be sold again"),
+    ("SQUARE_BASE_URL", "replaces Square's hosts by a simulator; empty on AWS"),
+    ("SQUARE_SECRET_ID", "secret that holds our application at Square and its webhook subscriptions"),
+    ("SYNC_JOBS_QUEUE_URL", "queue of runs that somebody must work on"),
+    ("SYNC_LOGS_TABLE", "name of the table of runs, their pages, watermarks and jobs"),
+    ("SYNC_OVERLAP_SECONDS", "a window begins so long before what is complete: listings lag"),
+    ("SYNC_PAGE_PATIENCE_SECONDS", "a run ends as partial if a page has no row after so long"),
+    ("SYNC_SETTLE_SECONDS", "a window ends so long before now: listings lag"),
+    ("TOAST_BASE_URL", "replaces Toast's hosts by a simulator; empty on AWS"),
+    ("TOAST_SECRET_ID", "secret that holds our application at Toast and its webhook subscriptions"),
+    ("TRANSACTIONS_TABLE", "name of the table of transactions"),
+    ("WEBHOOK_LOGS_TABLE", "name of the table of deliveries"),
+    ("WEBHOOK_LOG_RETENTION_DAYS", "so long a delivery and its body stay"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

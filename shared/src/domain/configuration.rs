@@ -141,6 +141,15 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::NotConnected,
+        Self::CredentialsRefused,
+        Self::PermissionMissing,
+        Self::RefreshFailing,
+        Self::SignaturesFailing,
+    ];
+
     /// Whether nothing can be read until a person has connected again.
     pub fn needs_reauth(self) -> bool {
         match self {

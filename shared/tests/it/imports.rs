@@ -115,3 +115,14 @@ fn only_problem_knows_status_codes_of_refusals() {
         }
     }
 }
+
+#[test]
+fn every_dependency_comes_with_its_reason() {
+    let manifest = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml")).unwrap();
+    let table = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let lines: Vec<&str> = table.lines().filter(|line| line.contains('=') && !line.contains("path = ")).collect();
+    assert!(lines.len() > 40, "{lines:?}");
+    for line in lines {
+        assert!(line.split_once(" # ").is_some_and(|(_, reason)| reason.split(' ').count() > 1), "{line}");
+    }
+}

@@ -13,6 +13,7 @@
 mod api;
 mod availability;
 mod control;
+mod documents;
 mod doorbell;
 mod doors;
 mod mappings;
