@@ -4,6 +4,8 @@
 //! whose role has only the first can seal and never open. The context is authenticated twice (by KMS and as AAD), so a
 //! ciphertext that is moved to another tenant's item opens nowhere.
 
+mod bodies;
+
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
@@ -12,6 +14,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
+
+pub use bodies::Bodies;
 
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ProviderKind, TenantScope};
@@ -83,10 +87,7 @@ impl SealContext<'_> {
     fn aad(&self) -> Vec<u8> {
         let mut aad = vec![LAYOUT];
         for (name, value) in self.pairs() {
-            for part in [name.as_bytes(), value.as_bytes()] {
-                aad.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-                aad.extend(part);
-            }
+            framed(&mut aad, &[name.as_bytes(), value.as_bytes()]);
         }
         aad
     }
@@ -124,46 +125,18 @@ impl Vault {
     /// Layout: version (1), length of the key's ARN (2, big endian), ARN, length of the wrapped key (2), wrapped key,
     /// nonce (12), ciphertext and tag.
     pub async fn seal(&self, context: SealContext<'_>, secret: &impl Serialize) -> Result<Vec<u8>, VaultError> {
-        let mut request = self.kms.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
-        for (name, value) in context.pairs() {
-            request = request.encryption_context(name, value);
-        }
-        let answer = request.send().await.map_err(|error| AwsError::new("make a data key", error))?;
-        let key = answer.plaintext.map(|key| Zeroizing::new(key.into_inner())).ok_or(VaultError::NotSealed)?;
-        let wrapped = answer.ciphertext_blob.map(Blob::into_inner).ok_or(VaultError::NotSealed)?;
-
-        let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).map_err(|_| VaultError::NotSealed)?;
-        let mut text = Zeroizing::new(serde_json::to_vec(secret).map_err(|_| VaultError::NotSealed)?);
-        let tag = cipher(&key)
-            .ok_or(VaultError::NotSealed)?
-            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.aad()), &mut text)
-            .map_err(|_| VaultError::NotSealed)?;
-        let text = [text.as_slice(), tag.as_ref()].concat();
-        join(&Sealed { key_id: &self.key_id, wrapped: &wrapped, nonce, text: &text })
+        let key = self.data_key(&context.pairs()).await?;
+        let text = serde_json::to_vec(secret).map_err(|_| VaultError::NotSealed)?;
+        let (nonce, text) = self.encrypt(&key.plain, &context.aad(), text)?;
+        join(&Sealed { key_id: &self.key_id, wrapped: &key.wrapped, nonce, text: &text })
     }
 
     /// Opens what [`Vault::seal`] made for the same owner: one KMS call.
     pub async fn open<T: DeserializeOwned>(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<T, VaultError> {
         let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
-        let mut request = self.kms.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
-        for (name, value) in context.pairs() {
-            request = request.encryption_context(name, value);
-        }
-        let answer = request.send().await.map_err(|error| {
-            use aws_sdk_kms::operation::decrypt::DecryptError as E;
-            match error.as_service_error() {
-                Some(E::InvalidCiphertextException(_) | E::IncorrectKeyException(_)) => VaultError::NotAuthentic,
-                _ => AwsError::new("unwrap a data key", error).into(),
-            }
-        })?;
-        let key = answer.plaintext.map(|key| Zeroizing::new(key.into_inner())).ok_or(VaultError::NotAuthentic)?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let text = cipher(&key)
-            .ok_or(VaultError::NotAuthentic)?
-            .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(context.aad()), &mut text)
-            .map_err(|_| VaultError::NotAuthentic)?;
-        serde_json::from_slice(text).map_err(|_| VaultError::NotAuthentic)
+        let key = self.unwrap_key(key_id, wrapped, &context.pairs()).await?;
+        let text = decrypt(&key, &context.aad(), nonce, text)?;
+        serde_json::from_slice(&text).map_err(|_| VaultError::NotAuthentic)
     }
 
     /// Wraps the data key of a sealed secret with the vault's own key, if another one wraps it. The plain data key
@@ -193,10 +166,60 @@ impl Vault {
         join(&Sealed { key_id: &self.key_id, wrapped: &wrapped, nonce, text }).map(Some)
     }
 
+    /// A new data key, plain and wrapped.
+    async fn data_key(&self, context: &[(&'static str, String)]) -> Result<DataKey, VaultError> {
+        let mut request = self.kms.generate_data_key().key_id(&self.key_id).key_spec(DataKeySpec::Aes256);
+        for (name, value) in context {
+            request = request.encryption_context(*name, value);
+        }
+        let answer = request.send().await.map_err(|error| AwsError::new("make a data key", error))?;
+        let plain = answer.plaintext.map(|key| Zeroizing::new(key.into_inner())).ok_or(VaultError::NotSealed)?;
+        let wrapped = answer.ciphertext_blob.map(Blob::into_inner).ok_or(VaultError::NotSealed)?;
+        Ok(DataKey { plain, wrapped })
+    }
+
+    async fn unwrap_key(
+        &self,
+        key_id: &str,
+        wrapped: &[u8],
+        context: &[(&'static str, String)],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let mut request = self.kms.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
+        for (name, value) in context {
+            request = request.encryption_context(*name, value);
+        }
+        let answer = request.send().await.map_err(|error| {
+            use aws_sdk_kms::operation::decrypt::DecryptError as E;
+            match error.as_service_error() {
+                Some(E::InvalidCiphertextException(_) | E::IncorrectKeyException(_)) => VaultError::NotAuthentic,
+                _ => AwsError::new("unwrap a data key", error).into(),
+            }
+        })?;
+        answer.plaintext.map(|key| Zeroizing::new(key.into_inner())).ok_or(VaultError::NotAuthentic)
+    }
+
+    /// Nonce, and ciphertext with its tag.
+    fn encrypt(&self, key: &[u8], aad: &[u8], text: Vec<u8>) -> Result<([u8; NONCE_LEN], Vec<u8>), VaultError> {
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(|_| VaultError::NotSealed)?;
+        let mut text = Zeroizing::new(text);
+        let tag = cipher(key)
+            .ok_or(VaultError::NotSealed)?
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut text)
+            .map_err(|_| VaultError::NotSealed)?;
+        Ok((nonce, [text.as_slice(), tag.as_ref()].concat()))
+    }
+
     /// The KMS key that secrets are sealed with now.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
+}
+
+/// What AES-GCM works with, and how it travels.
+struct DataKey {
+    plain: Zeroizing<Vec<u8>>,
+    wrapped: Vec<u8>,
 }
 
 /// The parts of a sealed secret. The key's id is not part of what is authenticated: KMS knows whose key it is.
@@ -211,6 +234,25 @@ fn cipher(key: &[u8]) -> Option<LessSafeKey> {
     UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new)
 }
 
+fn decrypt(key: &[u8], aad: &[u8], nonce: [u8; NONCE_LEN], text: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let mut text = Zeroizing::new(text.to_vec());
+    let length = cipher(key)
+        .ok_or(VaultError::NotAuthentic)?
+        .open_in_place(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut text)
+        .map_err(|_| VaultError::NotAuthentic)?
+        .len();
+    text.truncate(length);
+    Ok(text)
+}
+
+/// Each part with its length before it.
+fn framed(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
+    for part in parts {
+        bytes.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(*part);
+    }
+}
+
 fn join(parts: &Sealed<'_>) -> Result<Vec<u8>, VaultError> {
     let mut sealed = vec![LAYOUT];
     for part in [parts.key_id.as_bytes(), parts.wrapped] {
@@ -223,13 +265,13 @@ fn join(parts: &Sealed<'_>) -> Result<Vec<u8>, VaultError> {
 }
 
 fn split(sealed: &[u8]) -> Option<Sealed<'_>> {
-    fn framed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         let (length, rest) = bytes.split_first_chunk::<2>()?;
         rest.split_at_checked(u16::from_be_bytes(*length).into())
     }
     let (&LAYOUT, rest) = sealed.split_first()? else { return None };
-    let (key_id, rest) = framed(rest)?;
-    let (wrapped, rest) = framed(rest)?;
+    let (key_id, rest) = first(rest)?;
+    let (wrapped, rest) = first(rest)?;
     let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
     Some(Sealed { key_id: std::str::from_utf8(key_id).ok()?, wrapped, nonce: *nonce, text })
 }

@@ -53,7 +53,7 @@ impl Consents {
     pub fn token(&mut self, seed: Seed, kind: &str, length: usize) -> String {
         self.handed_out += 1;
         let name = format!("{kind}/{}", self.handed_out);
-        kind.to_owned() + &seed.draws(&name).letters(length)
+        kind.to_owned() + &seed.draws(&name).secret(length)
     }
 
     /// Ends everything a merchant has agreed to.

@@ -7,6 +7,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::people::SECRET;
+
 /// The number a sandbox was started with.
 #[derive(Debug, Clone, Copy)]
 pub struct Seed(pub u64);
@@ -68,6 +70,11 @@ impl Draws {
     /// Letters of both cases and digits, as in order ids and tokens.
     pub fn letters(&mut self, length: usize) -> String {
         self.text(MIXED, length)
+    }
+
+    /// A token, key or password, with the mark of one.
+    pub fn secret(&mut self, length: usize) -> String {
+        SECRET.to_owned() + &self.letters(length.saturating_sub(SECRET.len()))
     }
 
     /// A number without zeros, as text.

@@ -1,9 +1,11 @@
 //! Sealed credentials open for their owner and for nobody else.
 
+use std::sync::Arc;
+
 use aws_sdk_kms::Client;
 use shared::domain::{ConfigurationId, ProviderKind, TenantScope};
 use shared::providers::{Credentials, Renewal};
-use shared::vault::{Purpose, SealContext, Vault, VaultError};
+use shared::vault::{Bodies, Purpose, SealContext, Vault, VaultError};
 use zeroize::Zeroizing;
 
 use crate::stack::{scope, stack};
@@ -62,4 +64,24 @@ async fn one_altered_byte_keeps_it_closed() {
             "byte {at}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_body_opens_in_its_place_and_in_no_other() {
+    let body = "a guest and her telephone number ".repeat(100).into_bytes();
+    let place = ["t_1#c_1", "event-1"];
+    let (one, other) = (Bodies::new(Arc::new(vault())), Bodies::new(Arc::new(vault())));
+    let sealed = one.seal(place, &body).await.unwrap();
+    assert!(sealed.len() < body.len() / 2, "{} of {}", sealed.len(), body.len());
+    assert!(!sealed.windows(9).any(|window| window == b"telephone"));
+    // Another execution environment, with a data key of its own; twice, because it remembers the first one's.
+    for _ in 0..2 {
+        assert_eq!(other.open(place, &sealed).await.unwrap(), body);
+    }
+    for elsewhere in [["t_2#c_1", "event-1"], ["t_1#c_1", "event-2"], ["t_1#c_1event-1", ""]] {
+        assert!(matches!(other.open(elsewhere, &sealed).await, Err(VaultError::NotAuthentic)), "{elsewhere:?}");
+    }
+    let mut altered = sealed.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    assert!(matches!(other.open(place, &altered).await, Err(VaultError::NotAuthentic)));
 }

@@ -13,6 +13,7 @@ use super::items::sku;
 use crate::catalogue::ShopPlan;
 use crate::clock::rfc3339;
 use crate::json::Build;
+use crate::people::STAFF;
 use crate::receipt::{Line, Means, Receipt};
 use crate::seed::Seed;
 use crate::till::inner_tax;
@@ -124,7 +125,7 @@ impl Account {
             "tableNumber": "1",
             "tableName": "Counter, Table 1",
             "accountProfileCode": "AAP",
-            "ownerName": "Manager",
+            "ownerName": STAFF,
             "ownerId": 14_670,
             "nbCovers": 0.0,
             "dineIn": false,
@@ -189,7 +190,7 @@ impl Account {
             "categories": [{"category": "default", "value": "Food"}],
             "timeOfSale": rfc3339(self.opened),
             "staffId": 14_670,
-            "staffName": "Manager",
+            "staffName": STAFF,
             "deviceId": number(&self.device),
             "deviceName": "iPad1",
             "accountProfileCode": "AAP",
@@ -215,7 +216,7 @@ impl Account {
                 "deviceId": self.device,
                 "deviceName": "iPad1",
                 "staffId": 14_670,
-                "staffName": "Manager",
+                "staffName": STAFF,
                 "fiscId": format!("T{}.{}{place}", self.device, self.number),
                 "uuid": STANDARD.encode(tender.id.as_bytes().first_chunk::<16>().copied().unwrap_or_default()),
                 "fiscDate": rfc3339(self.closed),

@@ -16,6 +16,7 @@ use crate::Refused;
 use crate::clock::rfc3339;
 use crate::delivery::{Letter, Parcel, Sending};
 use crate::json::Build;
+use crate::people::STAFF;
 use crate::receipt::{Line, Means};
 use crate::square::Subscription;
 use crate::stage::EventRecord;
@@ -95,7 +96,7 @@ fn body(account: &Account, business: &str, uuid: &str) -> Value {
         json!({
             "paymentDate": rfc3339(account.closed),
             "staffId": 14_670,
-            "staffName": "Manager",
+            "staffName": STAFF,
             "gratuity": decimal(account.sign * tender.tip_minor, 2),
             "amount": decimal(account.sign * (tender.minor - tender.tip_minor), 2),
             "methodName": if is_card { "Card" } else { "Cash" },
@@ -109,7 +110,7 @@ fn body(account: &Account, business: &str, uuid: &str) -> Value {
         "closeDate": rfc3339(account.closed),
         "covers": 0,
         "ownerId": 14_670,
-        "ownerName": "Manager",
+        "ownerName": STAFF,
         "deviceId": number(&account.device),
         "businessExternalReference": format!("bakery-{business}"),
         "receiptId": format!("R{}.{}", account.device, account.number),
@@ -140,7 +141,7 @@ fn entry(account: &Account, line: &Line, name: &str, each: (i64, i64), part: Par
         "amount": decimal(account.sign * part.plain, 2),
         "description": name,
         "staffId": 14_670,
-        "staffName": "Manager",
+        "staffName": STAFF,
         "groupId": 141_948_669_132_845_i64 + i64::from(line.taxed),
         "groupName": if line.taxed { "Pastry" } else { "Bread" },
         "sku": sku(line.item_id.as_deref()),

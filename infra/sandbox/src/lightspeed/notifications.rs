@@ -18,6 +18,7 @@ use super::{Lightspeed, World};
 use crate::delivery::{Letter, Parcel, Sending};
 use crate::json::Build;
 use crate::money::part_of;
+use crate::people::STAFF;
 use crate::receipt::{Line, Means};
 use crate::square::Subscription;
 use crate::stage::{EventRecord, Tells};
@@ -122,7 +123,7 @@ impl Event {
                 "deviceId": number(&account.device),
                 "deviceName": "iPad1",
                 "staffId": 14_670,
-                "staffName": "Manager",
+                "staffName": STAFF,
                 "accountProfileCode": "AAP",
                 "transactionLines": lines.collect::<Value>(),
                 "paymentLines": payments.collect::<Value>(),
@@ -145,7 +146,7 @@ impl Lightspeed {
             id: format!("bakery-{}", draws.digits(4)),
             notification_url: notification_url.to_owned(),
             // Only the first colon separates user and password.
-            signature_key: format!("{}:{}", draws.letters(12), draws.letters(12)),
+            signature_key: format!("{}:{}", draws.letters(12), draws.secret(21)),
         };
         world.own.subscriptions.push(subscription.clone());
         subscription

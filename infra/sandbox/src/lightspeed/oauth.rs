@@ -57,7 +57,7 @@ impl Lightspeed {
     /// The application as it is registered for this environment.
     pub fn client(&self) -> Client {
         let mut draws = self.seed.draws("lightspeed/application");
-        Client { id: format!("devp-v2-{}", draws.letters(24)), secret: draws.letters(40) }
+        Client { id: format!("devp-v2-{}", draws.letters(24)), secret: draws.secret(40) }
     }
 
     fn hand_out(&self, world: &mut World, consent: Consent) -> Grant {

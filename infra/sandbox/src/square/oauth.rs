@@ -79,8 +79,8 @@ impl Square {
         let mut draws = self.seed.draws("application");
         Application {
             id: format!("sandbox-sq0idb-{}", draws.letters(22)),
-            secret: format!("sandbox-sq0csb-{}", draws.letters(43)),
-            access_token: format!("EAAA{}", draws.letters(60)),
+            secret: format!("sandbox-sq0csb-{}", draws.secret(43)),
+            access_token: format!("EAAA{}", draws.secret(60)),
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::payment::{Payment, Refund};
 use crate::clock::rfc3339;
 use crate::json::Build;
+use crate::people::Guest;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Receipt, Share};
 use crate::shelf::{By, Draft, Object};
 
@@ -56,6 +57,7 @@ impl Order {
         .with_some("closed_at", self.closed_at.map(rfc3339))
         .with_some("version", self.api.then_some(self.version))
         .with_some("ticket_name", (!self.api).then(|| self.ticket_name.clone()))
+        .with_some("fulfillments", self.api.then(|| Guest::of(&self.id).pickup()))
     }
 
     pub fn sale(&self, receipt: &Receipt, payments: &[Payment]) -> Value {

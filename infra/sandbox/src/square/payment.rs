@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::order::money;
 use crate::clock::{later, rfc3339};
 use crate::json::Build;
+use crate::people::Guest;
 use crate::receipt::{Means, Tender};
 use crate::seed::Seed;
 use crate::shelf::{By, Draft, Object};
@@ -54,6 +55,7 @@ impl Payment {
             .fee
             .map(|(fee, at)| json!([{"effective_at": rfc3339(at), "type": "INITIAL", "amount_money": money(fee, c)}]));
         let offline = self.offline_at.map(|at| json!({"client_created_at": rfc3339(at)}));
+        let guest = Guest::of(&self.order_id);
         let refunded = (self.refunded() > 0).then(|| money(self.refunded(), c));
         let payment = json!({
             "id": id,
@@ -70,6 +72,9 @@ impl Payment {
             "receipt_url": format!("https://squareup.com/receipt/preview/{id}"),
             "application_details": {"square_product": product, "application_id": "sq0ids-SANDBOX"},
             "version_token": version,
+            "note": guest.note(),
+            "buyer_email_address": guest.mail(),
+            "billing_address": guest.address(),
         })
         .with_some("tip_money", (*tip_minor > 0).then(|| money(*tip_minor, c)))
         .with_some("processing_fee", fee)
@@ -111,7 +116,11 @@ impl Payment {
         let timeline = json!({"authorized_at": rfc3339(self.created_at)})
             .with_some("captured_at", self.captured_at.map(rfc3339))
             .with_some("voided_at", voided);
-        let card = card().with("bin", "411111").with("card_type", "DEBIT").with("prepaid_type", "NOT_PREPAID");
+        let card = card()
+            .with("cardholder_name", Guest::of(&self.order_id).cardholder())
+            .with("bin", "411111")
+            .with("card_type", "DEBIT")
+            .with("prepaid_type", "NOT_PREPAID");
         json!({
             "status": self.card_status(),
             "entry_method": self.entry_method(),

@@ -126,7 +126,7 @@ impl Square {
             subscription: Subscription {
                 id: format!("wbhk_{}", draws.uuid().replace('-', "")),
                 notification_url: notification_url.to_owned(),
-                signature_key: draws.letters(22),
+                signature_key: draws.secret(22),
             },
             name: name.to_owned(),
             event_types,
@@ -243,7 +243,7 @@ pub async fn rotate_key(State(square): State<Arc<Square>>, Path(id): Path<String
     let key = with(&square, &id, |registered| {
         registered.rotations += 1;
         let name = format!("rotation/{id}/{}", registered.rotations);
-        registered.subscription.signature_key = square.seed.draws(&name).letters(22);
+        registered.subscription.signature_key = square.seed.draws(&name).secret(22);
         registered.subscription.signature_key.clone()
     })?;
     Ok(Json(json!({"signature_key": key})))

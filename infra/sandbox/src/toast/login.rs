@@ -70,7 +70,7 @@ impl Toast {
     pub fn client(&self, merchant_id: Option<&str>) -> Result<Client, Refused> {
         let merchant = self.businesses.merchant(merchant_id)?;
         let mut draws = self.seed.draws(&format!("toast/client/{}", merchant.id));
-        Ok(Client { id: draws.letters(32), secret: draws.letters(64) })
+        Ok(Client { id: draws.letters(32), secret: draws.secret(64) })
     }
 
     /// The token in force if it is not in its last minute, else a new one.

@@ -13,6 +13,7 @@ use super::json_date;
 use super::reads::midnight;
 use crate::catalogue::ShopPlan;
 use crate::json::Build;
+use crate::people::Guest;
 use crate::receipt::{Adjustment, Extra, Goods, Line, Means, Receipt, Tender};
 use crate::shelf::{By, Draft, Object};
 
@@ -223,8 +224,7 @@ impl Check {
             "totalAmount": money(amount + tax),
             "tabName": null,
             "paymentStatus": status,
-            // A webhook has no personal data, and we have none either.
-            "customer": null,
+            "customer": Guest::of(&self.guid).customer(),
             "createdDevice": {"id": "175785aa78a7c4dc"},
             "lastModifiedDevice": {"id": "175785aa78a7c4dc"},
         })
@@ -438,6 +438,15 @@ impl Ticket {
         let check = self.checks.get(check)?;
         let payment = check.payments.get(place)?.json(self);
         Some(payment.with("orderGuid", self.guid.as_str()).with("checkGuid", check.guid.as_str()))
+    }
+
+    /// As a webhook brings it: without personal data.
+    pub fn pushed(&self) -> Value {
+        let mut json = self.json();
+        for check in json.get_mut("checks").and_then(Value::as_array_mut).into_iter().flatten() {
+            *check = check.take().with("customer", Value::Null);
+        }
+        json
     }
 
     pub fn json(&self) -> Value {

@@ -42,7 +42,7 @@ impl Event {
             order_id: ticket.guid.clone(),
             revision: ticket.revision,
             details: Draft::of(
-                move || json!({"restaurantGuid": copy.restaurant, "order": copy.json(), "appliedPackagingInfo": null}),
+                move || json!({"restaurantGuid": copy.restaurant, "order": copy.pushed(), "appliedPackagingInfo": null}),
             ),
         }
     }
@@ -84,7 +84,7 @@ impl Toast {
         let subscription = Subscription {
             id: draws.uuid(),
             notification_url: notification_url.to_owned(),
-            signature_key: draws.letters(48),
+            signature_key: draws.secret(48),
         };
         world.own.subscriptions.push(Registered { category, subscription: subscription.clone() });
         subscription
