@@ -6,6 +6,7 @@ pub mod audit;
 pub mod budget;
 pub mod configurations;
 pub mod coordination;
+pub mod counters;
 pub mod product_mappings;
 pub mod sync_logs;
 pub mod transactions;

@@ -1,13 +1,28 @@
 //! Logs: JSON lines, one canonical line per unit of work. Ids yes; bodies, headers, secrets and names of people no.
 
+mod meter;
+pub mod metrics;
+
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
-/// Starts logging. Lambda sends standard output to CloudWatch.
-pub fn init() {
+pub use meter::{put_back, take, write_lines};
+
+static FUNCTION: OnceLock<&'static str> = OnceLock::new();
+
+/// The package's name.
+fn function() -> &'static str {
+    FUNCTION.get().copied().unwrap_or("other")
+}
+
+/// Starts logging and counting for a function, called as its package is. Lambda sends standard output to CloudWatch.
+pub fn init(function: &'static str) {
+    let _ = FUNCTION.set(function);
+    meter::start(function);
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter).init();
 }

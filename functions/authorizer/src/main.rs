@@ -53,7 +53,7 @@ struct Statement {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("authorizer");
     ring_crypto::install();
     let (secret_id, url, issuer, audience) = Reader::from_env(|r| {
         (r.text("JWKS_SECRET_ID"), r.optional("JWKS_URL"), r.text("JWT_ISSUER"), r.text("JWT_AUDIENCE"))

@@ -9,7 +9,7 @@ use shared::settings::Reader;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("configurations");
     let config = shared::aws::config_from_env()?;
     let (settings, jobs, signing_secret, public_url) = Reader::from_env(|r| {
         let settings = ConnectionSettings::read(r, &config);

@@ -7,7 +7,7 @@ use shared::settings::Reader;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("connections");
     let config = shared::aws::config_from_env()?;
     let settings = Reader::from_env(|r| ConnectionSettings::read(r, &config))?;
     let app = &App::new(Connections::new(&config, settings)?);

@@ -9,7 +9,7 @@ use shared::store::transactions::Transactions;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("outbox-sweeper");
     let config = shared::aws::config_from_env()?;
     let (table, (queue, is_answered), first_resend_after) = Reader::from_env(|r| {
         let seconds = r.number("OUTBOX_FIRST_RESEND_SECONDS");

@@ -9,7 +9,7 @@ use shared::settings::Reader;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("sales-replies");
     let config = shared::aws::config_from_env()?;
     let app = &App::new(&config, Reader::from_env(|r| Settings::read(r, &config))?)?;
     run(service_fn(async |event| handle_batch(app, event).await.map_err(Error::from))).await

@@ -9,7 +9,7 @@ use sync_scheduler::{App, tick};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("sync-scheduler");
     let config = shared::aws::config_from_env()?;
     let (configurations, sync_logs, jobs) = Reader::from_env(|r| {
         (r.text("CONFIGURATIONS_TABLE"), r.text("SYNC_LOGS_TABLE"), r.text("SYNC_JOBS_QUEUE_URL"))

@@ -12,7 +12,7 @@ use transactions::{App, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("transactions");
     let config = shared::aws::config_from_env()?;
     let ([configurations, transactions, product_mappings, sync_logs], jobs, cursor_secret) = Reader::from_env(|r| {
         let tables = ["CONFIGURATIONS_TABLE", "TRANSACTIONS_TABLE", "PRODUCT_MAPPINGS_TABLE", "SYNC_LOGS_TABLE"];

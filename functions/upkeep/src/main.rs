@@ -12,7 +12,7 @@ use upkeep::{App, Request, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("upkeep");
     let config = shared::aws::config_from_env()?;
     let (settings, [transactions, logs, product_mappings], sales, settle) = Reader::from_env(|r| {
         let tables = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];

@@ -13,7 +13,7 @@ use webhooks::{App, Doors, Request, receive};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::telemetry::init();
+    shared::telemetry::init("webhooks");
     let config = shared::aws::config_from_env()?;
     let (applications, intake, table, key_id) = Reader::from_env(|r| {
         let applications = Applications::new(&aws_sdk_secretsmanager::Client::new(&config), r);

@@ -11,6 +11,7 @@
 mod accounts;
 mod catalogue;
 mod conformance;
+mod counters;
 mod errors;
 mod imports;
 mod orders;

@@ -1,0 +1,102 @@
+//! The counters that all execution environments share.
+
+use std::time::Duration;
+
+use shared::domain::ProviderKind;
+use shared::store::counters::Counters;
+use shared::telemetry::metrics::{self, Series, Tally, Value, Way};
+use tokio::sync::Mutex;
+
+use crate::stack::stack;
+
+/// What is counted is counted for the process: one test at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+fn value_of(tally: &Tally, code: &str) -> Option<Value> {
+    let series = Series::parse(code).unwrap();
+    tally.iter().find(|(found, _)| *found == series).map(|(_, value)| value.clone())
+}
+
+fn count_of(tally: &Tally, code: &str) -> u64 {
+    match value_of(tally, code) {
+        Some(Value::Count { count, .. }) => count,
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn environments_add_up_and_nothing_is_lost_between_them() {
+    let _turn = TURN.lock().await;
+    let client = aws_sdk_dynamodb::Client::new(&stack().config());
+    let table = stack().output("CoordinationTable").unwrap();
+    let environment = |function| Counters::new(client.clone(), table.to_owned(), function);
+    let environments: Vec<Counters> = ["webhooks", "normalizer"].repeat(5).into_iter().map(environment).collect();
+    let before = environments[0].read().await.unwrap();
+    let _ = shared::telemetry::take();
+    metrics::webhook_received("square", "accepted");
+    metrics::webhook_received("square", "accepted");
+    metrics::webhook_received("acme", "a word of a stranger");
+    metrics::webhook_verified(ProviderKind::Toast, Duration::from_micros(700));
+    metrics::webhook_verified(ProviderKind::Toast, Duration::from_secs(60));
+    let counted = shared::telemetry::take();
+    assert!(shared::telemetry::take().is_empty());
+
+    let adds = environments.iter().map(|environment| environment.add(&counted));
+    futures_util::future::try_join_all(adds).await.unwrap();
+
+    let after = environments[0].read().await.unwrap();
+    let grown = |code| count_of(&after, code) - count_of(&before, code);
+    assert_eq!((grown("wr:square:accepted"), grown("wr:other:other")), (20, 10));
+    let sizes = |tally| match value_of(tally, "wv:toast") {
+        Some(Value::Sizes { buckets, sum_micros }) => (buckets[0], *buckets.last().unwrap(), sum_micros),
+        _ => (0, 0, 0),
+    };
+    let (first, last, sum) = sizes(&before);
+    assert_eq!(sizes(&after), (first + 10, last + 10, sum + 10 * 60_000_700));
+    let Some(Value::Count { last: Some(last), .. }) = value_of(&after, "wr:square:accepted") else {
+        panic!("when it was last counted is kept");
+    };
+    assert!(jiff::Timestamp::now().duration_since(last).as_secs() < 60);
+}
+
+#[test]
+fn ten_thousand_tenants_make_no_more_series_than_one() {
+    let _turn = TURN.blocking_lock();
+    let _ = shared::telemetry::take();
+    let providers = [ProviderKind::Square, ProviderKind::Toast, ProviderKind::Lightspeed];
+    let ways = [Way::Webhook, Way::Sync, Way::Backfill, Way::Remapping, Way::Resend];
+    let now = jiff::Timestamp::now();
+    for tenant in 0..10_000_u32 {
+        let hostile = format!("t_{tenant}\n{{\"_aws\":{{}}}}:/@#{{tenant=\"{tenant}\"}}");
+        let (provider, way) = (providers[tenant as usize % 3], ways[tenant as usize % 5]);
+        let age = jiff::SignedDuration::from_secs(i64::from(tenant));
+        metrics::handed_over(provider, way, now - age);
+        metrics::webhook_handed_over(provider, now + age);
+        metrics::accepted(now - age);
+        metrics::webhook_received(&hostile, "accepted");
+        metrics::webhook_received(provider.as_str(), &hostile);
+        metrics::webhook_verified(provider, Duration::from_millis(u64::from(tenant)));
+        for outcome in ["done", "repeat", "ignored", "failed", &hostile] {
+            metrics::delivery_ended(provider, outcome, &hostile);
+        }
+        metrics::transactions(provider, way, &hostile, 1);
+        metrics::sales_sent(way, 1, 1);
+        metrics::answered(&hostile, &hostile);
+        metrics::swept(1, 1, 1);
+        metrics::reply_parked();
+        metrics::command_ended(provider, &hostile);
+        metrics::postponed(&hostile);
+        metrics::provider_asked(provider, &hostile, Some(tenant as u16), Duration::from_secs(u64::from(tenant)));
+        metrics::rate_limited(provider, tenant % 2 == 0);
+        metrics::token_refreshed(provider, &hostile);
+        metrics::request_answered(tenant as u16, Duration::from_millis(u64::from(tenant)));
+        metrics::denied(&hostile);
+        metrics::flush_failed();
+    }
+    let counted = shared::telemetry::take();
+    let most: usize = metrics::CATALOGUE.iter().map(|metric| metric.most_series()).sum();
+    println!("10000 tenants: {} series; the catalogue allows {most}", counted.series_count());
+    assert!(counted.series_count() <= most && most <= 1_000, "{most}");
+    let names: String = counted.iter().map(|(series, _)| series.code()).collect();
+    assert!(!names.contains("t_") && !names.contains('\n'), "{names}");
+}
