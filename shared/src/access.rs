@@ -20,6 +20,7 @@ use crate::store::audit::Actor;
 use crate::store::configurations::{
     Change, Changes, CommitError, Configurations, Lease, NewCredentials, SealedConfiguration,
 };
+use crate::telemetry::metrics;
 use crate::vault::{Purpose, SealContext, Vault, VaultError};
 
 /// How long an opened token is kept in memory. Without it every sale would cost a KMS call.
@@ -224,6 +225,7 @@ impl Tokens {
             Ok(fresh) => fresh,
             Err(error) => return Err(self.not_renewed(found, lease, error).await),
         };
+        metrics::token_refreshed(configuration.provider, "renewed");
         let summary = CredentialsSummary {
             generation: Uuid::now_v7(),
             set_at: fresh.obtained_at,
@@ -281,6 +283,8 @@ impl Tokens {
             Disposition::Disconnect => ReasonCode::CredentialsRefused,
             Disposition::Retry { .. } | Disposition::Fail => ReasonCode::RefreshFailing,
         };
+        let outcome = if code == ReasonCode::CredentialsRefused { "refused" } else { "failed" };
+        metrics::token_refreshed(configuration.provider, outcome);
         if let Err(error) =
             self.state_reason(scope, configuration.id, lease.generation, (code, &error.to_string())).await
         {

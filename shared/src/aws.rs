@@ -6,12 +6,19 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 pub use aws_types::SdkConfig;
 use aws_types::region::Region;
 
 use crate::settings::{Reader, SettingsError};
+use crate::telemetry;
 
 /// The certificates of Amazon Trust Services, <https://www.amazontrust.com/repository/>. The system's whole bundle
 /// would cost every cold start 9 million instructions.
@@ -69,11 +76,32 @@ pub fn config(region: Region, credentials: Credentials, endpoint: Option<String>
         .behavior_version(aws_smithy_runtime_api::client::behavior_version::BehaviorVersion::latest())
         .region(region)
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .http_client(http)
+        .http_client(Counted(http))
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard());
     config.set_endpoint_url(endpoint);
     Ok(config.build())
+}
+
+/// A client, or a connector of one, whose requests the log counts.
+#[derive(Debug)]
+struct Counted<T>(T);
+
+impl HttpClient for Counted<SharedHttpClient> {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Counted(self.0.http_connector(settings, components)))
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.0.connector_metadata()
+    }
+}
+
+impl HttpConnector for Counted<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        telemetry::count_aws_call();
+        self.0.call(request)
+    }
 }
 
 /// The environment is no Lambda's, or TLS could not be set up.

@@ -11,6 +11,8 @@ pub mod app;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod domain;
+#[cfg(feature = "invocation")]
+pub mod invocation;
 #[cfg(feature = "store")]
 pub mod pace;
 pub mod problem;

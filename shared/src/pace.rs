@@ -30,6 +30,7 @@ use crate::providers::{ProviderError, ProviderErrorKind, Rate};
 use crate::store::StoreError;
 pub use crate::store::budget::BudgetKey;
 use crate::store::budget::{Budgets, Lane, Micros, Standing};
+use crate::telemetry::metrics;
 use block::{Block, Spending};
 use breaker::{Breaker, Gate, Tell};
 use plan::Plan;
@@ -172,7 +173,10 @@ impl Pace {
         loop {
             match self.acquire(key, priority).await {
                 Ok(()) => return Ok(waited),
-                Err(not_now) if started.elapsed() + not_now.retry_after > patience => return Err(not_now),
+                Err(not_now) if started.elapsed() + not_now.retry_after > patience => {
+                    metrics::rate_limited(key.provider, false);
+                    return Err(not_now);
+                }
                 Err(not_now) => {
                     tokio::time::sleep(not_now.retry_after).await;
                     waited += not_now.retry_after;
@@ -188,6 +192,7 @@ impl Pace {
             Meaning::Nothing => return,
             Meaning::Down => self.with_breaker(key, |breaker| breaker.note_failure(now)),
             Meaning::Pause(wish) => {
+                metrics::rate_limited(key.provider, true);
                 self.obey(key, wish).await;
                 self.with_breaker(key, Breaker::note_answer)
             }

@@ -26,7 +26,7 @@ pub use route::{Route, find_route};
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{Problem, is_json};
 use crate::providers::{ProviderError, ProviderErrorKind};
-use crate::telemetry::TraceParent;
+use crate::telemetry::{Line, TraceParent, metrics};
 
 /// The longest page of a listing: DynamoDB's own limit for one read of many items.
 pub const MAX_PAGE: i32 = 100;
@@ -62,6 +62,7 @@ pub struct Question {
     route: String,
     path: String,
     host: String,
+    trace: TraceParent,
     request: Request,
 }
 
@@ -88,7 +89,9 @@ impl Question {
             RequestContext::ApiGatewayV1(context) => context,
             _ => Default::default(),
         };
+        let caller = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
         Self {
+            trace: TraceParent::from_header(caller),
             request_id: context.request_id.unwrap_or_default(),
             route: context.resource_path.unwrap_or_default(),
             path: context.path.unwrap_or_default(),
@@ -152,9 +155,9 @@ impl Question {
         self.request.body()
     }
 
-    /// The trace that it belongs to: the caller's, or a new one.
+    /// Our hop in the trace that it belongs to: the caller's, or a new one.
     pub fn trace(&self) -> TraceParent {
-        TraceParent::from_header(self.header(HeaderName::from_static("traceparent")))
+        self.trace.clone()
     }
 
     /// Whether a header is there, text or not.
@@ -179,6 +182,7 @@ impl Call {
         let tenant = granted("tenant_id").and_then(|id| TenantId::new(id).ok());
         let tenant = tenant.ok_or_else(|| Problem::unauthorized("the token names no tenant"))?;
         if question.request.path_parameters().first("tenant_id") != Some(tenant.as_str()) {
+            metrics::denied("other_tenant");
             return Err(Problem::not_found("resource"));
         }
         let held: BTreeSet<&str> = granted("roles").unwrap_or_default().split(' ').collect();
@@ -288,24 +292,25 @@ pub async fn answer_public(
 ) -> Result<Response<Body>, lambda_http::Error> {
     let started = std::time::Instant::now();
     let question = Question::new(request);
-    let (request_id, route, method) =
-        (question.request_id.clone(), question.route.clone(), question.method().to_owned());
-    let tenant = question.request.path_parameters().first("tenant_id").unwrap_or_default().to_owned();
+    let request_id = question.request_id.clone();
+    let path = question.request.path_parameters();
+    let mut line =
+        Line::begin("request").of_tenant(path.first("tenant_id").unwrap_or_default()).traced(&question.trace);
+    line.configuration(path.first("configuration_id"));
+    line.request_id = Some(request_id.clone());
+    (line.method, line.route) = (Some(question.method().to_owned()), Some(question.route.clone()));
     let result = handle(question).await;
     let (status, code) = match &result {
         Ok(answer) => (answer.status, "ok"),
         Err(problem) => (problem.status(), problem.code()),
     };
-    tracing::info!(
-        request.id = request_id,
-        tenant.id = tenant,
-        http.method = method,
-        http.route = route,
-        http.status = status,
-        code,
-        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "answered a request"
-    );
+    metrics::request_answered(status, started.elapsed());
+    if status == 403 {
+        metrics::denied("forbidden");
+    }
+    line.status = Some(status);
+    let (outcome, reason) = if result.is_ok() { ("done", "") } else { ("refused", code) };
+    line.ended(outcome, reason).end("answered a request");
     let mut response = Response::builder().header(CACHE_CONTROL, "no-store").header("x-request-id", &request_id);
     let response = match result {
         Ok(answer) => {

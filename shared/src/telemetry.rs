@@ -1,21 +1,26 @@
-//! Logs: JSON lines, one canonical line per unit of work. Ids yes; bodies, headers, secrets and names of people no.
+//! What operators see: log lines, one canonical line per unit of work; metrics; and the trace that a sale belongs to.
 
+mod format;
+mod line;
 mod meter;
 pub mod metrics;
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 
+pub use line::{Line, count_aws_call};
 pub use meter::{put_back, take, write_lines};
 
 static FUNCTION: OnceLock<&'static str> = OnceLock::new();
+static IS_WARM: AtomicBool = AtomicBool::new(false);
 
-/// The package's name.
-fn function() -> &'static str {
+/// The name of this function's package; `other` if it has not been said.
+pub fn function() -> &'static str {
     FUNCTION.get().copied().unwrap_or("other")
 }
 
@@ -24,7 +29,19 @@ pub fn init(function: &'static str) {
     let _ = FUNCTION.set(function);
     meter::start(function);
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_env_filter(filter).init();
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    let (version, env) = (variable("AWS_LAMBDA_FUNCTION_VERSION"), variable("DEPLOYMENT_ENV"));
+    let lines = format::Lines { function, version, env };
+    tracing_subscriber::fmt().event_format(lines).with_env_filter(filter).init();
+}
+
+/// Says which invocation the next lines belong to.
+pub fn begin_invocation(id: &str) {
+    let is_cold = !IS_WARM.swap(true, Ordering::Relaxed);
+    format::begin(id, is_cold);
+    if is_cold {
+        metrics::cold_start();
+    }
 }
 
 /// A W3C `traceparent`: follows a sale from the webhook through the queues to the sales domain.
@@ -32,16 +49,25 @@ pub fn init(function: &'static str) {
 pub struct TraceParent(String);
 
 impl TraceParent {
-    /// The caller's, if it is well formed, else a new one.
+    /// Our hop in the caller's trace, if there is a well-formed one; else in a new trace.
     pub fn from_header(header: Option<&str>) -> Self {
-        header.and_then(|text| text.parse().ok()).unwrap_or_else(Self::generate)
+        header.and_then(|text| text.parse().ok()).map_or_else(Self::generate, |caller: Self| caller.next_hop())
     }
 
     /// A new trace, sampled.
     pub fn generate() -> Self {
-        let span = Uuid::new_v4().simple().to_string();
-        let span = span.get(..16).unwrap_or("0000000000000001");
-        Self(format!("00-{}-{span}-01", Uuid::new_v4().simple()))
+        Self(format!("00-{}-{}-01", Uuid::new_v4().simple(), new_span()))
+    }
+
+    /// The next hop of the same trace: a span of our own, under the caller's.
+    pub fn next_hop(&self) -> Self {
+        let flags = self.0.get(52..).unwrap_or("-01");
+        Self(format!("00-{}-{}{flags}", self.trace_id(), new_span()))
+    }
+
+    /// What all hops have in common: 32 hexadecimal digits.
+    pub fn trace_id(&self) -> &str {
+        self.0.get(3..35).unwrap_or_default()
     }
 
     /// As it is written in headers and events.
@@ -54,6 +80,11 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+fn new_span() -> String {
+    // The variant's bits are in these digits: never all zero.
+    format!("{:016x}", Uuid::new_v4().as_u64_pair().1)
 }
 
 /// Not the form that <https://www.w3.org/TR/trace-context/> gives.
@@ -85,11 +116,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_well_formed_traceparent_is_carried_on() {
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(TraceParent::from_header(Some(good)).as_str(), good);
+    fn a_hop_is_a_span_of_its_own_in_the_callers_trace() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        let hop = TraceParent::from_header(Some(good));
+        assert_eq!((hop.trace_id(), &hop.as_str()[52..]), (&good[3..35], "-00"));
+        assert_ne!(hop.as_str(), good);
+        assert!(hop.as_str().parse::<TraceParent>().is_ok());
         for bad in ["", "00-x", &good.to_uppercase(), &good.replace("00f067aa0ba902b7", "0000000000000000")] {
-            assert_ne!(TraceParent::from_header(Some(bad)).as_str(), bad);
+            assert_ne!(TraceParent::from_header(Some(bad)).trace_id(), hop.trace_id());
         }
         assert!(TraceParent::generate().as_str().parse::<TraceParent>().is_ok());
     }

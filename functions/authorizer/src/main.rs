@@ -11,10 +11,12 @@ use std::collections::HashMap;
 
 use aws_sdk_secretsmanager::Client;
 use keys::{Keys, PublishedKeys};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde::{Deserialize, Serialize};
+use shared::invocation::{counters, run};
 use shared::secrets::Secret;
 use shared::settings::Reader;
+use shared::telemetry::{Line, metrics};
 use token::{Claims, Verifier};
 
 /// The gateway answers 401 to this message and 500 to any other.
@@ -55,25 +57,30 @@ struct Statement {
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("authorizer");
     ring_crypto::install();
-    let (secret_id, url, issuer, audience) = Reader::from_env(|r| {
-        (r.text("JWKS_SECRET_ID"), r.optional("JWKS_URL"), r.text("JWT_ISSUER"), r.text("JWT_AUDIENCE"))
+    let config = shared::aws::config_from_env()?;
+    let (secret_id, url, (issuer, audience), counters) = Reader::from_env(|r| {
+        let claims = (r.text("JWT_ISSUER"), r.text("JWT_AUDIENCE"));
+        (r.text("JWKS_SECRET_ID"), r.optional("JWKS_URL"), claims, counters(&config, r))
     })?;
     let keys = match url {
         Some(url) => Keys::Url(PublishedKeys::new(&url)?),
-        None => Keys::Secret(Secret::new(Client::new(&shared::aws::config_from_env()?), secret_id)),
+        None => Keys::Secret(Secret::new(Client::new(&config), secret_id)),
     };
     let verifier = &Verifier::new(keys, &issuer, &audience);
-    run(service_fn(move |event: LambdaEvent<Request>| authorize(verifier, event.payload))).await
+    let handler = service_fn(move |event: LambdaEvent<Request>| authorize(verifier, event.payload));
+    run(Runtime::new(handler), counters).await
 }
 
 async fn authorize(verifier: &Verifier, request: Request) -> Result<Policy, Error> {
+    let line = Line::begin("token");
     match verifier.verify(bearer(&request.headers)).await {
         Ok(claims) => {
-            tracing::info!(tenant.id = %claims.tenant_id, "authorized a token");
+            line.of_tenant(&claims.tenant_id).end("authorized a token");
             policy(&request.method_arn, claims).ok_or_else(|| Error::from("unexpected method ARN"))
         }
         Err(token::Refusal::Token(reason)) => {
-            tracing::info!(reason, "refused a token");
+            metrics::denied("unauthorized");
+            line.ended("denied", reason.to_string()).end("refused a token");
             Err(Error::from(UNAUTHORIZED))
         }
         Err(token::Refusal::Keys(error)) => {

@@ -105,7 +105,7 @@ pub async fn callback(app: &App, question: &Question) -> Result<Answer, Problem>
         };
         match app.changes.commit(&scope, &change).await {
             Ok(begun) => {
-                sync::call_workers(app, &scope, after.id, &begun).await;
+                sync::call_workers(app, (&scope, &question.trace()), after.id, &begun).await;
                 break;
             }
             Err(CommitError::Moved) if attempt < ATTEMPTS => {

@@ -153,6 +153,6 @@ pub async fn create(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         uses_up: None,
     };
     let begun = app.changes.commit(&call.scope, &change).await.map_err(refused_change)?;
-    sync::call_workers(app, &call.scope, configuration.id, &begun).await;
+    sync::call_workers(app, (&call.scope, &call.trace()), configuration.id, &begun).await;
     Ok(answer)
 }

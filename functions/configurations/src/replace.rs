@@ -39,7 +39,7 @@ pub async fn replace(app: &App, call: &Call) -> Result<Answer, Problem> {
     let actor = call.actor();
     let change = Change { credentials: sealed, ..Change::of(&actor, "configuration.replaced", &before, &after) };
     let begun = app.changes.commit(&call.scope, &change).await.map_err(moved_is_stale)?;
-    sync::call_workers(app, &call.scope, after.id, &begun).await;
+    sync::call_workers(app, (&call.scope, &call.trace()), after.id, &begun).await;
     if after.sync.interval_minutes < before.sync.interval_minutes {
         sync::hurry(app, call, &after).await;
     }

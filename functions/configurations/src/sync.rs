@@ -17,6 +17,7 @@ use shared::queue::sync_jobs::SyncJob;
 use shared::rest::{Answer, Call, Cursors, Fields, refused_change, unavailable};
 use shared::store::configurations::CommitError;
 use shared::store::sync_logs::{Lane, PageRow};
+use shared::telemetry::TraceParent;
 
 use crate::sync_view::{CancelledView, LocationView, RunView, StatusView};
 use crate::{App, Repeat, find, find_to_change};
@@ -122,7 +123,7 @@ pub async fn begin(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer,
         let remembered = answer.remembered(repeat);
         match app.changes.begin_run(&call.scope, &actor, &configuration, &run, remembered).await {
             Ok(()) => {
-                call_workers(app, &call.scope, configuration.id, [&run]).await;
+                call_workers(app, (&call.scope, &call.trace()), configuration.id, [&run]).await;
                 return Ok(answer);
             }
             Err(CommitError::Busy) => {}
@@ -167,11 +168,11 @@ fn accepted(call: &Call, run: &RunView<'_>) -> Result<Answer, Problem> {
 /// Lets these runs be worked on at once. If the queue is away, the schedule finds them in a minute or two.
 pub async fn call_workers<'a>(
     app: &App,
-    scope: &TenantScope,
+    (scope, trace): (&TenantScope, &TraceParent),
     id: ConfigurationId,
     runs: impl IntoIterator<Item = &'a Run>,
 ) {
-    let jobs: Vec<SyncJob> = runs.into_iter().map(|run| SyncJob::of(scope, id, run)).collect();
+    let jobs: Vec<SyncJob> = runs.into_iter().map(|run| SyncJob::of(scope, id, run, trace)).collect();
     if let Err(error) = app.jobs.send_many(&jobs).await {
         tracing::warn!(configuration.id = %id, error = ?error, "runs wait for the schedule");
     }
@@ -315,7 +316,7 @@ pub async fn cancel(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer
         match done {
             Ok(()) => {
                 // One that waits for its turn, or for the provider's limit, need not wait any longer.
-                call_workers(app, &call.scope, configuration.id, unwanted).await;
+                call_workers(app, (&call.scope, &call.trace()), configuration.id, unwanted).await;
                 return Ok(answer);
             }
             Err(CommitError::Busy) => {}

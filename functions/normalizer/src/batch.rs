@@ -23,6 +23,7 @@ use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::KnownCopy;
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome};
+use shared::telemetry::{Line, TraceParent, metrics};
 
 use crate::App;
 use crate::put::Errand;
@@ -78,23 +79,22 @@ impl<'a> Batch<'a> {
         })?;
         match decoded {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
-            IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, attempt(message)).await,
-            IntakeMessage::Orders(page) => {
-                let taken = self.take_page(&page, attempt(message)).await;
-                taken.inspect_err(|later| {
-                    tracing::warn!(message.id = message.message_id, run.id = %page.page.run_id, page = page.page.number, code = later.code, "a page must come again");
-                })
-            }
+            IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, message).await,
+            IntakeMessage::Orders(page) => self.take_page(&page, message).await,
         }
     }
 
     async fn take_delivery(&mut self, delivered: DeliveryMessage, message: &SqsMessage) -> Result<(), Later> {
         let started = Instant::now();
         let DeliveryMessage { delivery, owner: proven_for, trace } = delivered;
+        let mut line = Line::begin("delivery").traced(&trace);
+        (line.provider, line.attempt) = (Some(delivery.provider().as_str()), Some(attempt(message)));
+        line.message_id = message.message_id.clone();
         let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());
         let mut transactions = Vec::new();
+        line.event_id = Some(event_id.to_string());
         let result = match &parsed {
             Ok(notification) => {
                 let found = match lead(&delivery, proven_for, &notification.origin) {
@@ -104,7 +104,9 @@ impl<'a> Batch<'a> {
                 match found.map_err(Stop::from) {
                     Ok(Some(found)) => {
                         owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
-                        self.follow(&found, &owner, notification, message, &trace, &mut transactions).await
+                        line = line.of(found.scope.tenant_id(), found.configuration.id);
+                        let arrived = (message, &trace, delivery.received_at());
+                        self.follow(&found, &owner, notification, arrived, &mut transactions).await
                     }
                     Ok(None) => Err(Stop::Final(Outcome::Ignored("unknown_merchant"))),
                     Err(stop) => Err(stop),
@@ -117,7 +119,7 @@ impl<'a> Batch<'a> {
             Ok(Ended::Done) => Some(Outcome::Done),
             Err(Stop::Final(outcome)) => Some(outcome),
             Err(Stop::Later(later)) => {
-                tracing::warn!(message.id = message.message_id, event.id = %event_id, trace = %trace, code = later.code, "a delivery must come again");
+                line.ended("later", later.code).end("a delivery must come again");
                 return Err(later);
             }
         };
@@ -142,19 +144,11 @@ impl<'a> Batch<'a> {
             Some(Outcome::Ignored(reason)) => ("ignored", *reason),
             Some(Outcome::Failed { code, .. }) => ("failed", *code),
         };
-        tracing::info!(
-            event.id = %event_id,
-            tenant.id = owner.tenant_id().map(tracing::field::display),
-            configuration.id = owner.configuration_id().map(tracing::field::display),
-            trace = %trace,
-            outcome,
-            code,
-            attempt = attempt(message),
-            transactions = transactions.len(),
-            age_ms = i64::try_from(Timestamp::now().duration_since(delivery.received_at()).as_millis()).unwrap_or(i64::MAX),
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "worked on a delivery"
-        );
+        metrics::delivery_ended(delivery.provider(), outcome, code);
+        line.age_ms = Some(age_ms(delivery.received_at()));
+        line.transaction_id = transactions.first().map(TransactionId::to_string);
+        line.counts = vec![("transactions", u64::try_from(transactions.len()).unwrap_or(u64::MAX))];
+        line.ended(outcome, code).end("worked on a delivery");
         Ok(())
     }
 
@@ -164,8 +158,7 @@ impl<'a> Batch<'a> {
         found: &SealedConfiguration,
         owner: &LogOwner,
         notification: &Notification,
-        message: &SqsMessage,
-        trace: &shared::telemetry::TraceParent,
+        (message, trace, received_at): (&SqsMessage, &TraceParent, Timestamp),
         transactions: &mut Vec<TransactionId>,
     ) -> Result<Ended, Stop> {
         let app = self.app;
@@ -199,7 +192,8 @@ impl<'a> Batch<'a> {
             transactions.extend(read.iter().map(|transaction| transaction.id));
             return Ok(Ended::Done);
         }
-        let errand = Errand { found, cause: &notification.event_id, attempt: attempt(message), trace };
+        let (cause, attempt_number, changed_at) = (&notification.event_id, attempt(message), *changed_at);
+        let errand = Errand { found, cause, attempt: attempt_number, trace, received_at, changed_at };
         if let Some(body) = pushed
             && let Some(stored) = errand.put_pushed(app, body, location.as_ref()).await?
         {
@@ -211,7 +205,7 @@ impl<'a> Batch<'a> {
         }
         let copies = app.transactions.find_by_order(&found.scope, found.configuration.id, id).await?;
         // An earlier attempt may have ended between the two transactions of an exchange, or before it sent.
-        if attempt(message) == 1 && is_settled(&copies, *changed_at, expects) {
+        if attempt(message) == 1 && is_settled(&copies, changed_at, expects) {
             transactions.extend(copies.iter().map(|copy| copy.transaction_id));
             return Ok(Ended::Done);
         }
@@ -220,7 +214,7 @@ impl<'a> Batch<'a> {
             (None, Origin::Url) => found.configuration.locations.iter().map(|shop| Some(shop.id.clone())).collect(),
             _ => vec![location.clone()],
         };
-        let order_ref = |location| OrderRef { id: id.clone(), location, changed_at: *changed_at };
+        let order_ref = |location| OrderRef { id: id.clone(), location, changed_at };
         let raw = self.fetch(found, &shops.into_iter().map(order_ref).collect::<Vec<_>>()).await?;
         let read =
             app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
@@ -329,6 +323,11 @@ impl<'a> Batch<'a> {
         self.configurations.insert(lead, found.clone());
         Ok(found)
     }
+}
+
+/// How long ago that was.
+pub(crate) fn age_ms(at: Timestamp) -> i64 {
+    i64::try_from(Timestamp::now().duration_since(at).as_millis()).unwrap_or(i64::MAX)
 }
 
 /// `None`: it came to the URL that all share, and does not say whose it is.

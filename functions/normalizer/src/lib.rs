@@ -27,6 +27,7 @@ use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::{Stored, Transactions};
 use shared::store::webhook_logs::WebhookLogs;
 use shared::telemetry::TraceParent;
+use shared::telemetry::metrics::{self, Way};
 
 use batch::Batch;
 use products::Products;
@@ -104,17 +105,24 @@ impl App {
     /// Sends a revision that was written.
     async fn send_sale(&self, revision: &Stored, trace: &TraceParent) -> Result<(), Stop> {
         self.sales.send(revision, trace).await?;
+        metrics::sales_sent(Way::Webhook, 1, 0);
         Ok(self.sales.settle(&self.transactions, &[revision]).await?)
     }
 
     /// Sends revisions that were written. Answers how many of them the queue did not take: the sweeper sends those.
-    async fn send_sales(&self, revisions: &[&Stored], urgency: Urgency, trace: &TraceParent) -> Result<usize, Later> {
+    async fn send_sales(&self, revisions: &[&Stored], way: Way, trace: &TraceParent) -> Result<usize, Later> {
+        let urgency = if way == Way::Sync { Urgency::Live } else { Urgency::Past };
         let refused = self.sales.send_many(revisions, urgency, trace).await?;
+        metrics::sales_sent(way, revisions.len() - refused.len(), refused.len());
         for refused in &refused {
             tracing::warn!(transaction.id = %refused.id, code = refused.code, "the sales queue did not take a transaction");
         }
         let is_sent = |stored: &&&Stored| refused.iter().all(|it| it.id != stored.transaction.id);
         let sent: Vec<&Stored> = revisions.iter().filter(is_sent).copied().collect();
+        // When an older sale was changed, a listing does not say in one way.
+        for stored in sent.iter().filter(|stored| stored.revision == 1) {
+            metrics::handed_over(stored.transaction.provider, way, stored.transaction.occurred_at);
+        }
         self.sales.settle(&self.transactions, &sent).await?;
         Ok(refused.len())
     }
@@ -136,6 +144,7 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     let mut batch = Batch::new(app, deadline);
     for message in records {
         if let Err(later) = work_until(deadline, &mut batch, message).await {
+            metrics::postponed(later.code);
             postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
         }

@@ -14,17 +14,19 @@ use shared::domain::{
     ConfigurationStatus, Currency, EventId, Import, MappingJobId, Minor, ProductChange, ProductId, Quantity,
     RemappedDay, RemappedDayOutcome, Remapping, RemappingState, TransactionId, TransactionKind, TransactionStatus,
 };
+use shared::queue::SqsMessage;
 use shared::queue::intake::{MappingJob, MappingJobMessage};
-use shared::queue::sales::Urgency;
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::Seen;
 use shared::store::transactions::{PutOutcome, Stored, TransactionKey};
+use shared::telemetry::Line;
+use shared::telemetry::metrics::Way;
 
 use crate::App;
 use crate::batch::{Batch, Lead};
 use crate::page::{PAST_WRITES_AT_ONCE, READS_AT_ONCE, to_be_sent};
-use crate::work::Later;
+use crate::work::{Later, attempt};
 
 /// Transactions that are looked at together: what DynamoDB reads at once.
 const AT_ONCE: i32 = 100;
@@ -35,12 +37,24 @@ const MOST_ATTEMPTS: u32 = 50;
 
 impl Batch<'_> {
     /// Takes a job to its end, or as far as there is time. One log line each time.
-    pub(crate) async fn take_mapping_job(&mut self, message: &MappingJobMessage, attempt: u32) -> Result<(), Later> {
+    pub(crate) async fn take_mapping_job(
+        &mut self,
+        message: &MappingJobMessage,
+        carrier: &SqsMessage,
+    ) -> Result<(), Later> {
         let MappingJobMessage { scope, configuration_id, job, trace } = message;
+        let attempt = attempt(carrier);
+        let mut line = Line::begin("mapping_job").of(scope.tenant_id(), *configuration_id).traced(trace);
+        (line.attempt, line.message_id) = (Some(attempt), carrier.message_id.clone());
+        line.kind = Some(match job {
+            MappingJob::Import(_) => "import",
+            MappingJob::Preview(_) => "preview",
+            MappingJob::Apply(_) => "apply",
+        });
         let found = self.configuration(Lead::Owner(scope.clone(), *configuration_id)).await?;
         let found = found.filter(|found| found.configuration.status != ConfigurationStatus::Deleting);
         let Some(found) = found else {
-            tracing::info!(tenant.id = %scope.tenant_id(), configuration.id = %configuration_id, "dropped a mapping job of a configuration that is gone");
+            line.ended("dropped", "").end("worked on a mapping job");
             return Ok(());
         };
         let work = Work { app: self.app, found: &found, deadline: self.deadline(), message, attempt };
@@ -49,10 +63,12 @@ impl Batch<'_> {
             MappingJob::Preview(id) => work.remap(*id, RemappingState::Previewing).await?,
             MappingJob::Apply(id) => work.remap(*id, RemappingState::Applying).await?,
         };
-        tracing::info!(
-            tenant.id = %scope.tenant_id(), configuration.id = %configuration_id, trace = %trace, attempt,
-            job = ?job, outcome = ?ended, "worked on a mapping job"
-        );
+        let (outcome, reason) = match ended {
+            Ended::Done => ("done", ""),
+            Ended::Gone => ("dropped", ""),
+            Ended::OutOfTime => ("later", "out_of_time"),
+        };
+        line.ended(outcome, reason).end("worked on a mapping job");
         match ended {
             Ended::Done | Ended::Gone => Ok(()),
             Ended::OutOfTime if attempt < MOST_ATTEMPTS => Err(Later::at_once("out_of_time")),
@@ -227,7 +243,7 @@ impl Work<'_> {
             let to_send: Vec<&Stored> =
                 outcomes.iter().filter_map(|outcome| to_be_sent(outcome, &cause, self.attempt)).collect();
             // What the queue does not take is marked, and sent by the sweeper.
-            if let Err(later) = app.send_sales(&to_send, Urgency::Past, &self.message.trace).await {
+            if let Err(later) = app.send_sales(&to_send, Way::Remapping, &self.message.trace).await {
                 tracing::warn!(code = later.code, "remapped transactions were not sent");
             }
         }

@@ -5,23 +5,23 @@
 //! often it was cut off.
 
 use std::collections::HashMap;
-use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::domain::{ConfigurationStatus, EventId, FailedOrder, SyncCounts, SyncKind, Transaction, TransactionId};
 use shared::providers::{PayloadError, RawOrder};
 use shared::queue::intake::OrdersMessage;
-use shared::queue::sales::Urgency;
-use shared::queue::{Panicked, catch_panic};
+use shared::queue::{Panicked, SqsMessage, catch_panic};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::PageRow;
 use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey, is_news};
+use shared::telemetry::Line;
+use shared::telemetry::metrics::{self, Way};
 
 use crate::App;
-use crate::batch::{Batch, Lead};
-use crate::work::Later;
+use crate::batch::{Batch, Lead, age_ms};
+use crate::work::{Later, attempt};
 
 /// Each write waits for the table some milliseconds, and a page has a hundred.
 const WRITES_AT_ONCE: usize = 8;
@@ -34,17 +34,34 @@ const NAMED_FAILURES: usize = 10;
 
 impl Batch<'_> {
     /// Takes a page to its end, or says that it must come again. One log line.
-    pub(crate) async fn take_page(&mut self, message: &OrdersMessage, attempt: u32) -> Result<(), Later> {
-        let started = Instant::now();
+    pub(crate) async fn take_page(&mut self, orders: &OrdersMessage, message: &SqsMessage) -> Result<(), Later> {
+        let OrdersMessage { scope, configuration_id, page, trace, .. } = orders;
+        let mut line = Line::begin("page").of(scope.tenant_id(), *configuration_id).traced(trace);
+        (line.run_id, line.page) = (Some(page.run_id.to_string()), Some(page.number));
+        (line.kind, line.attempt) = (Some(page.kind.as_str()), Some(attempt(message)));
+        line.message_id = message.message_id.clone();
+        let taken = self.store_page(orders, &mut line, attempt(message)).await;
+        match taken {
+            Ok(outcome) => line.ended(outcome, "").end("worked on a page"),
+            Err(later) => {
+                line.ended("later", later.code).end("a page must come again");
+                return Err(later);
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_page(
+        &mut self,
+        message: &OrdersMessage,
+        line: &mut Line,
+        attempt: u32,
+    ) -> Result<&'static str, Later> {
         let OrdersMessage { scope, configuration_id, page, orders, trace } = message;
         let found = self.configuration(Lead::Owner(scope.clone(), *configuration_id)).await?;
         let Some(found) = found.filter(|found| is_wanted(found, page.epoch)) else {
             // Its log is being purged, and a row would outlive it.
-            tracing::info!(
-                tenant.id = %scope.tenant_id(), configuration.id = %configuration_id, run.id = %page.run_id,
-                page = page.number, trace = %trace, "dropped a page of a configuration that is gone"
-            );
-            return Ok(());
+            return Ok("dropped");
         };
         let (app, cause) = (self.app, EventId::of_page(page.run_id, page.number));
         let provider = app.connections.providers.get(found.configuration.provider);
@@ -53,44 +70,40 @@ impl Batch<'_> {
             let result = catch_panic(async { provider.normalize_order(order, &found.configuration) }).await;
             reading.add(order, result, || provider.name_order(order));
         }
-        let (urgency, writes_at_once) = match page.kind {
-            SyncKind::Incremental => (Urgency::Live, WRITES_AT_ONCE),
-            SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => (Urgency::Past, PAST_WRITES_AT_ONCE),
+        let (way, writes_at_once) = match page.kind {
+            SyncKind::Incremental => (Way::Sync, WRITES_AT_ONCE),
+            SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => (Way::Backfill, PAST_WRITES_AT_ONCE),
         };
         let outcomes = store(app, &found, reading.copies, &cause, writes_at_once).await?;
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
-        let refused = app.send_sales(&to_send, urgency, trace).await?;
+        let refused = app.send_sales(&to_send, way, trace).await?;
         let row =
             PageRow { counts: count(reading.orders, reading.failed, &outcomes, &cause), failed_orders: reading.named };
         let logs = &app.connections.sync_logs;
         let is_first = logs.record_page(scope, *configuration_id, page.run_id, page.number, &row).await?;
         let SyncCounts { seen, created, updated, unchanged, failed } = row.counts;
-        tracing::info!(
-            tenant.id = %scope.tenant_id(),
-            configuration.id = %configuration_id,
-            run.id = %page.run_id,
-            page = page.number,
-            kind = %page.kind,
-            trace = %trace,
-            outcome = if is_first { "done" } else { "repeat" },
-            seen,
-            created,
-            updated,
-            unchanged,
-            failed,
-            sent = to_send.len() - refused,
-            attempt,
-            age_ms = orders.first().map(|order| milliseconds(Timestamp::now().duration_since(order.observed_at).as_millis())),
-            duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "worked on a page"
-        );
-        Ok(())
+        let provider = found.configuration.provider;
+        line.provider = Some(provider.as_str());
+        if is_first {
+            for (change, number) in
+                [("created", created), ("updated", updated), ("unchanged", unchanged), ("failed", failed)]
+            {
+                metrics::transactions(provider, way, change, number);
+            }
+        }
+        let sent = u64::try_from(to_send.len() - refused).unwrap_or(u64::MAX);
+        line.age_ms = orders.first().map(|order| age_ms(order.observed_at));
+        line.counts = vec![
+            ("seen", seen),
+            ("created", created),
+            ("updated", updated),
+            ("unchanged", unchanged),
+            ("failed", failed),
+            ("sent", sent),
+        ];
+        Ok(if is_first { "done" } else { "repeat" })
     }
-}
-
-fn milliseconds(count: i128) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Whether the configuration is the one that the run was asked for. One that is paused, or must be connected again,

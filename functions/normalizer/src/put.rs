@@ -7,6 +7,7 @@ use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::{Candidate, PutOutcome, is_news};
 use shared::store::webhook_logs::Outcome;
 use shared::telemetry::TraceParent;
+use shared::telemetry::metrics::{self, Way};
 
 use crate::App;
 use crate::work::Stop;
@@ -21,6 +22,10 @@ pub(crate) struct Errand<'e> {
     pub attempt: u32,
     /// The event's.
     pub trace: &'e TraceParent,
+    /// When the delivery came.
+    pub received_at: Timestamp,
+    /// When the till changed it, if the event says so.
+    pub changed_at: Option<Timestamp>,
 }
 
 /// What became of a copy.
@@ -30,6 +35,15 @@ pub(crate) enum Put {
     Settled,
     /// The table has other content under the same version, and this copy was not read later.
     Tied,
+}
+
+fn change(outcome: &PutOutcome) -> &'static str {
+    match outcome {
+        PutOutcome::Recorded(stored) if stored.revision == 1 => "created",
+        PutOutcome::Recorded(_) => "updated",
+        PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) => "unchanged",
+        PutOutcome::Stale(_) => "stale",
+    }
 }
 
 impl Errand<'_> {
@@ -48,8 +62,16 @@ impl Errand<'_> {
             if is_news(known.as_ref(), &candidate) {
                 app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
             }
-            match app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await? {
-                PutOutcome::Recorded(stored) => app.send_sale(&stored, self.trace).await?,
+            let outcome = app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await?;
+            metrics::transactions(configuration.provider, Way::Webhook, change(&outcome), 1);
+            match outcome {
+                PutOutcome::Recorded(stored) => {
+                    app.send_sale(&stored, self.trace).await?;
+                    metrics::webhook_handed_over(configuration.provider, self.received_at);
+                    if let Some(changed_at) = self.changed_at {
+                        metrics::handed_over(configuration.provider, Way::Webhook, changed_at);
+                    }
+                }
                 // Work that was begun before may have ended between the write and the sending.
                 PutOutcome::Unanswered(stored) if self.attempt > 1 => app.send_sale(&stored, self.trace).await?,
                 PutOutcome::Stale(stored) if stored.transaction.source_version == transaction.source_version => {

@@ -11,7 +11,8 @@ use shared::aws::AwsError;
 use shared::queue::sales::{SalesQueue, Urgency};
 use shared::store::StoreError;
 use shared::store::transactions::{OutboxMark, Stored, TransactionKey, Transactions};
-use shared::telemetry::TraceParent;
+use shared::telemetry::metrics::{self, Way};
+use shared::telemetry::{Line, TraceParent};
 
 /// Nobody waits longer than this for the next attempt.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
@@ -58,7 +59,7 @@ pub struct Swept {
 pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
-    let now = Timestamp::now();
+    let (mut line, now) = (Line::begin("sweep"), Timestamp::now());
     let mut swept = Swept::default();
     // Another shard first each time, so that none waits for ever when there is more due than time.
     let shards = Transactions::outbox_shards();
@@ -78,7 +79,10 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
         }
     }
     let Swept { resent, overdue, refused } = swept;
-    tracing::info!(resent, overdue, refused, "swept the outbox");
+    metrics::swept(resent, overdue, refused);
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    line.counts = vec![("resent", number(resent)), ("overdue", number(overdue)), ("refused", number(refused))];
+    line.end("swept the outbox");
     if overdue > 0 {
         tracing::error!(overdue, "the sales domain does not acknowledge");
     }
@@ -106,6 +110,7 @@ async fn send_again(app: &App, due: &[TransactionKey], swept: &mut Swept) -> Res
     let written: Result<Vec<_>, StoreError> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
     written?;
     app.sales.settle(&app.transactions, &sent).await?;
+    metrics::sales_sent(Way::Resend, sent.len(), refused.len());
     swept.resent += sent.len();
     swept.refused += refused.len();
     Ok(())

@@ -1,8 +1,9 @@
 //! EventBridge Scheduler, every minute: sends again what the sales domain never acknowledged.
 
 use jiff::SignedDuration;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use outbox_sweeper::{App, sweep};
+use shared::invocation::{counters, run};
 use shared::queue::sales::SalesQueue;
 use shared::settings::Reader;
 use shared::store::transactions::Transactions;
@@ -11,18 +12,18 @@ use shared::store::transactions::Transactions;
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("outbox-sweeper");
     let config = shared::aws::config_from_env()?;
-    let (table, (queue, is_answered), first_resend_after) = Reader::from_env(|r| {
+    let (table, (queue, is_answered), first_resend_after, counters) = Reader::from_env(|r| {
         let seconds = r.number("OUTBOX_FIRST_RESEND_SECONDS");
         let queue = (r.text("SALES_QUEUE_URL"), r.flag("SALES_DOMAIN_ANSWERS"));
-        (r.text("TRANSACTIONS_TABLE"), queue, SignedDuration::from_secs(seconds))
+        (r.text("TRANSACTIONS_TABLE"), queue, SignedDuration::from_secs(seconds), counters(&config, r))
     })?;
     let app = &App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), table),
         sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), queue).answered(is_answered),
         first_resend_after,
     };
-    run(service_fn(async |event: LambdaEvent<serde_json::Value>| {
+    let handler = service_fn(async |event: LambdaEvent<serde_json::Value>| {
         sweep(app, &event.context).await.map(drop).map_err(Error::from)
-    }))
-    .await
+    });
+    run(Runtime::new(handler), counters).await
 }

@@ -19,7 +19,7 @@ use shared::queue::sales::{
 use shared::queue::{Later, SendError};
 use shared::store::configurations::SealedConfiguration;
 use shared::store::product_mappings::Kept;
-use shared::telemetry::TraceParent;
+use shared::telemetry::{Line, TraceParent, metrics};
 use uuid::Uuid;
 
 use crate::App;
@@ -105,6 +105,8 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
         return Ok(Ended::Park("no such configuration"));
     };
     tracing::info!(command.id = command.id, because = data.reason, "a command came");
+    let mut line = Line::begin("command").of(errand.scope.tenant_id(), errand.configuration_id).traced(errand.trace);
+    line.attempt = Some(attempt.number);
     let answer = errand.carry_out(app, &found, &Reach::Product(&data.location_ids), attempt).await?;
     // Before the answer: after it, nobody comes again.
     if let Some(until) = until
@@ -113,7 +115,7 @@ pub async fn take(app: &App, command: &AvailabilityCommand, attempt: Attempt) ->
     {
         return Ok(Ended::Park(reason));
     }
-    errand.answer(app, &found, answer, attempt).await
+    errand.answer(app, &found, answer, line).await
 }
 
 /// Lets what a command has sold out be available again, when its time has come.
@@ -142,8 +144,10 @@ pub async fn end(app: &App, ending: &Ending, attempt: Attempt) -> Result<Ended, 
     if is_asleep && Timestamp::now().duration_since(ending.until) < LONGEST_SLEEP {
         return hold_back(app, ending, Timestamp::now() + LOOK_AGAIN).await;
     }
+    let mut line = Line::begin("command").of(errand.scope.tenant_id(), errand.configuration_id).traced(errand.trace);
+    line.attempt = Some(attempt.number);
     let answer = errand.carry_out(app, &found, &Reach::Places(&ending.places), attempt).await?;
-    errand.answer(app, &found, answer, attempt).await
+    errand.answer(app, &found, answer, line).await
 }
 
 async fn hold_back(app: &App, ending: &Ending, at: Timestamp) -> Result<Ended, Later> {
@@ -358,25 +362,23 @@ impl Errand<'_> {
         app: &App,
         found: &SealedConfiguration,
         answer: AvailabilityAnswered,
-        attempt: Attempt,
+        mut line: Line,
     ) -> Result<Ended, Later> {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         for result in &answer.results {
-            *counts.entry(format!("{:?}", result.verdict)).or_default() += 1;
+            metrics::command_ended(found.configuration.provider, result.verdict.as_str());
+            *counts.entry(result.verdict.as_str()).or_default() += 1;
         }
-        tracing::info!(
-            tenant.id = %self.scope.tenant_id(),
-            configuration.id = %self.configuration_id,
-            product.id = %self.product_id,
-            command.id = self.id,
-            phase = ?self.phase,
-            wish = ?self.wish,
-            reason = answer.reason.as_deref().unwrap_or_default(),
-            results = ?counts,
-            attempt = attempt.number,
-            age_ms = i64::try_from(Timestamp::now().duration_since(self.given_at).as_millis()).unwrap_or(i64::MAX),
-            "carried out a command"
-        );
+        line.provider = Some(found.configuration.provider.as_str());
+        line.command_id = Some(self.id.to_owned());
+        line.kind = Some(match self.phase {
+            Phase::Given => "given",
+            Phase::Ended => "ended",
+        });
+        line.age_ms =
+            Some(i64::try_from(Timestamp::now().duration_since(self.given_at).as_millis()).unwrap_or(i64::MAX));
+        line.counts = counts.into_iter().collect();
+        line.ended("done", answer.reason.as_deref().unwrap_or_default()).end("carried out a command");
         let provider = found.configuration.provider;
         let event = AvailabilityEvent::of(self.scope, provider, (answer, self.phase), self.trace);
         match app.sales.send_event(&event).await {

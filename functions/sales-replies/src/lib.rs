@@ -25,6 +25,7 @@ use shared::queue::{Later, MissingMessageId, UnreadableMessage, attempt, catch_p
 use shared::settings::Reader;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::{Answered, Rejected, RejectedBy, TransactionKey, Transactions};
+use shared::telemetry::{Line, metrics};
 
 use availability::{Attempt, Ended};
 
@@ -131,12 +132,10 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     replies.sort_by_key(|(_, reply)| matches!(reply, Ok(Message::Reply(Reply::Availability(_)) | Message::Ending(_))));
     for (message, reply) in replies {
         if let Err(later) = take_until(app, deadline, (message, &reply)).await {
-            tracing::warn!(
-                message.id = message.message_id,
-                attempt = attempt(message),
-                code = later.code,
-                "a reply must come again"
-            );
+            metrics::postponed(later.code);
+            let mut line = Line::begin("reply");
+            (line.message_id, line.attempt) = (message.message_id.clone(), Some(attempt(message)));
+            line.ended("later", later.code).end("a reply must come again");
             postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
         }
@@ -174,32 +173,40 @@ async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) ->
 
 async fn accept(app: &App, message: &SqsMessage, acceptance: &Acceptance) -> Result<(), Later> {
     let Acceptance { key, revision, sales_record_id } = acceptance;
-    let answered = app.transactions.accept(key, *revision, sales_record_id).await?;
-    note(app, message, (key, *revision, "accepted"), answered).await
+    let line = Line::begin("reply");
+    let (answered, waited_since) = app.transactions.accept(key, *revision, sales_record_id).await?;
+    if let Some(waited_since) = waited_since {
+        metrics::accepted(waited_since);
+    }
+    note(app, message, (key, *revision, "accepted", ""), (answered, line)).await
 }
 
 async fn reject(app: &App, message: &SqsMessage, rejection: &Rejection) -> Result<(), Later> {
     let Rejection { key, revision, code, reason, reply_id } = rejection;
+    let line = Line::begin("reply");
     let why = Rejected { code: code.clone(), reason: reason.clone(), at: Timestamp::now() };
     let by = RejectedBy { why: &why, reply_id: reply_id.as_deref() };
     let answered = app.transactions.reject(key, *revision, by).await?;
-    note(app, message, (key, *revision, code), answered).await
+    note(app, message, (key, *revision, "rejected", code), (answered, line)).await
 }
 
 async fn note(
     app: &App,
     message: &SqsMessage,
-    (key, revision, word): (&TransactionKey, u64, &str),
-    answered: Answered,
+    (key, revision, answer, code): (&TransactionKey, u64, &'static str, &str),
+    (answered, line): (Answered, Line),
 ) -> Result<(), Later> {
-    tracing::info!(
-        tenant.id = %key.scope.tenant_id(),
-        transaction.id = %key.transaction_id,
-        revision,
-        answer = word,
-        outcome = ?answered,
-        "took a reply"
-    );
+    let outcome = match answered {
+        Answered::Current => "current",
+        Answered::Repeat => "repeat",
+        Answered::Superseded => "superseded",
+        Answered::Unknown => "unknown",
+    };
+    metrics::answered(answer, outcome);
+    let mut line = line.of(key.scope.tenant_id(), key.configuration_id).ended(outcome, code);
+    (line.transaction_id, line.revision) = (Some(key.transaction_id.to_string()), Some(revision));
+    (line.kind, line.message_id, line.attempt) = (Some(answer), message.message_id.clone(), Some(attempt(message)));
+    line.end("took a reply");
     match answered {
         Answered::Current | Answered::Repeat | Answered::Superseded => Ok(()),
         // It was sent once, and has been removed since.
@@ -219,7 +226,9 @@ async fn close(app: &App, message: &SqsMessage, ended: Ended) -> Result<(), Late
 
 async fn park(app: &App, message: &SqsMessage, reason: &str) -> Result<(), Later> {
     tracing::error!(message.id = message.message_id, reason, "parked a reply");
-    Ok(app.parked.park(message, reason).await?)
+    app.parked.park(message, reason).await?;
+    metrics::reply_parked();
+    Ok(())
 }
 
 /// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.

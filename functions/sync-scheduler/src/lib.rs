@@ -16,6 +16,7 @@ use shared::queue::sync_jobs::{SyncJob, SyncJobs};
 use shared::store::StoreError;
 use shared::store::configurations::Configurations;
 use shared::store::sync_logs::SyncLogs;
+use shared::telemetry::{Line, TraceParent};
 
 /// Lanes of one shard in one tick. What is left over is due in the next, and first then.
 const PAGE: i32 = 200;
@@ -53,7 +54,7 @@ type Due = (TenantScope, ConfigurationId, SyncKind);
 pub async fn tick(app: &App, deadline: SystemTime) -> Result<(), TickError> {
     let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
-    let now = Timestamp::now();
+    let (mut line, now) = (Line::begin("tick"), Timestamp::now());
     let mut due = Vec::new();
     for shard in SyncLogs::due_shards() {
         due.extend(app.sync_logs.list_due(shard, now, PAGE).await?);
@@ -80,7 +81,9 @@ pub async fn tick(app: &App, deadline: SystemTime) -> Result<(), TickError> {
     }
     app.jobs.send_many(&jobs).await?;
     called += jobs.len();
-    tracing::info!(due = found, called, failed, "looked at what is due");
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    line.counts = vec![("due", number(found)), ("called", number(called)), ("failed", failed.into())];
+    line.end("looked at what is due");
     Ok(())
 }
 
@@ -108,7 +111,7 @@ async fn look(
     if let Some(run) = &lane.run {
         let is_mine = app.sync_logs.revive(scope, id, &lane).await?;
         tracing::warn!(tenant.id = %scope.tenant_id(), configuration.id = %id, run.id = %run.id, is_mine, "nobody works on a run: calling another worker");
-        return Ok(is_mine.then(|| SyncJob::of(scope, id, run)));
+        return Ok(is_mine.then(|| SyncJob::of(scope, id, run, &TraceParent::generate())));
     }
     let found = app.configurations.find(scope, id).await?;
     let wanted = found.and_then(|configuration| Some((range_of(&configuration, kind)?, configuration.epoch)));
@@ -118,7 +121,7 @@ async fn look(
     };
     let run = Run::new(SyncRequest::of(range), Trigger::Schedule, epoch, now);
     let is_begun = app.sync_logs.begin(scope, id, &run, Some(due_at)).await?;
-    Ok(is_begun.then(|| SyncJob::of(scope, id, &run)))
+    Ok(is_begun.then(|| SyncJob::of(scope, id, &run, &TraceParent::generate())))
 }
 
 /// What the schedule wants read of a configuration, if anything can be.

@@ -3,7 +3,8 @@
 // The AWS clients nest their futures deeper than the compiler looks by itself.
 #![recursion_limit = "256"]
 
-use lambda_runtime::{Error, run, service_fn};
+use lambda_runtime::{Error, Runtime, service_fn};
+use shared::invocation::{counters, run};
 use shared::settings::Reader;
 use sync_worker::{App, Settings, handle_batch};
 
@@ -11,6 +12,8 @@ use sync_worker::{App, Settings, handle_batch};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("sync-worker");
     let config = shared::aws::config_from_env()?;
-    let app = &App::new(&config, Reader::from_env(|r| Settings::read(r, &config))?)?;
-    run(service_fn(async |event| handle_batch(app, event).await.map_err(Error::from))).await
+    let (settings, counters) = Reader::from_env(|r| (Settings::read(r, &config), counters(&config, r)))?;
+    let app = &App::new(&config, settings)?;
+    let handler = service_fn(async |event| handle_batch(app, event).await.map_err(Error::from));
+    run(Runtime::new(handler), counters).await
 }

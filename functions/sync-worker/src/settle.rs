@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{LocationProgress, Run, RunState, SyncKind};
 use shared::store::sync_logs::Watermarks;
+use shared::telemetry::metrics;
 
 use crate::work::{Step, Work, WorkError};
 
@@ -82,6 +83,7 @@ impl Work<'_> {
         if !ended {
             return Err(WorkError::Lost);
         }
+        metrics::sync_run_ended(configuration.provider, kind, state);
         let last = configuration.health.last_sync_at;
         if state == RunState::Completed
             && kind == SyncKind::Incremental

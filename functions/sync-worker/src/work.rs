@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::aws::AwsError;
-use shared::domain::{ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncKind, Trigger};
+use shared::domain::{ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncCounts, SyncKind, Trigger};
 use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{Listing, PosProvider};
 use shared::queue::SendError;
@@ -14,7 +14,7 @@ use shared::queue::sync_jobs::SyncJob;
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::{Checkpoint, Held};
-use shared::telemetry::TraceParent;
+use shared::telemetry::{Line, TraceParent};
 
 use crate::{App, plan};
 
@@ -83,37 +83,35 @@ pub enum Step {
 
 /// Takes a run and goes on with it as far as it goes. One log line.
 pub async fn go_on(app: &App, job: &SyncJob, deadline: Instant) {
-    let started = Instant::now();
+    let mut line = Line::begin("run").of(job.scope.tenant_id(), job.configuration_id).traced(&job.trace);
+    (line.run_id, line.kind) = (Some(job.run_id.to_string()), Some(job.kind.as_str()));
     let taken = app.connections.sync_logs.take(&job.scope, job.configuration_id, (job.kind, job.run_id), LEASE).await;
     let (outcome, run) = match taken {
         Ok(None) => ("not_mine", None),
-        Ok(Some(held)) => turn(app, held, deadline).await,
+        Ok(Some(held)) => turn(app, held, job, deadline).await,
         Err(error) => {
             tracing::error!(error = ?error, "a run could not be taken");
             ("store_unavailable", None)
         }
     };
-    let counts = run.as_ref().map(|run| run.counts).unwrap_or_default();
-    tracing::info!(
-        tenant.id = %job.scope.tenant_id(),
-        configuration.id = %job.configuration_id,
-        run.id = %job.run_id,
-        kind = %job.kind,
-        outcome,
-        state = run.as_ref().map(|run| tracing::field::debug(run.state)),
-        code = run.as_ref().and_then(|run| run.code.as_deref()),
-        pages = run.as_ref().map(|run| run.pages),
-        requests = run.as_ref().map(|run| run.requests),
-        seen = counts.seen,
-        created = counts.created,
-        updated = counts.updated,
-        failed = counts.failed,
-        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "worked on a run"
-    );
+    if let Some(run) = &run {
+        let SyncCounts { seen, created, updated, unchanged, failed } = run.counts;
+        line.state = Some(format!("{:?}", run.state).to_lowercase());
+        line.counts = vec![
+            ("pages", run.pages.into()),
+            ("requests", run.requests.into()),
+            ("seen", seen),
+            ("created", created),
+            ("updated", updated),
+            ("unchanged", unchanged),
+            ("failed", failed),
+        ];
+    }
+    let reason = run.and_then(|run| run.code).unwrap_or_default();
+    line.ended(outcome, reason).end("worked on a run");
 }
 
-async fn turn(app: &App, mut held: Held, deadline: Instant) -> (&'static str, Option<Run>) {
+async fn turn(app: &App, mut held: Held, job: &SyncJob, deadline: Instant) -> (&'static str, Option<Run>) {
     let Some(run) = held.lane.run.take() else { return ("not_mine", None) };
     let found = match app.connections.configurations.load(&held.scope, held.configuration_id).await {
         Ok(Some(found)) => found,
@@ -130,7 +128,7 @@ async fn turn(app: &App, mut held: Held, deadline: Instant) -> (&'static str, Op
         held,
         run,
         found,
-        trace: TraceParent::generate(),
+        trace: job.trace.clone(),
         resting: HashMap::new(),
         looked_at: now,
         kept_at: now,
@@ -290,7 +288,7 @@ impl Work<'_> {
         let delay = i32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(i32::MAX).min(900);
         let kept = self.app.connections.sync_logs.release(&self.held, &self.run, delay).await?;
         self.heed(kept)?;
-        let job = SyncJob::of(&self.held.scope, self.held.configuration_id, &self.run);
+        let job = SyncJob::of(&self.held.scope, self.held.configuration_id, &self.run, &self.trace);
         self.app.jobs.send(&job, delay).await?;
         Ok("continued")
     }

@@ -21,6 +21,7 @@ use shared::store::configurations::{CommitError, Configurations};
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
+use shared::telemetry::Line;
 use shared::vault::VaultError;
 
 pub use reseal::Report;
@@ -111,7 +112,7 @@ pub async fn handle(app: &App, request: Request, deadline: SystemTime) -> Result
     let time_left = deadline.duration_since(SystemTime::now()).unwrap_or_default();
     app.tokens.begin(Instant::now() + time_left);
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
-    let mut done = Done::default();
+    let (mut line, mut done) = (Line::begin("tick"), Done::default());
     match request.operation {
         Operation::Tick => tick(app, deadline, &mut done).await?,
         Operation::Reseal => reseal::begin(app).await?,
@@ -121,12 +122,9 @@ pub async fn handle(app: &App, request: Request, deadline: SystemTime) -> Result
         }
     }
     done.reseal = reseal::go_on(app, deadline).await?;
-    tracing::info!(
-        looked_after = done.looked_after,
-        failed = done.failed,
-        reseal = done.reseal.as_ref().map(|report| report.is_done),
-        "looked after configurations"
-    );
+    line.state = done.reseal.as_ref().map(|report| if report.is_done { "resealed" } else { "resealing" }.to_owned());
+    line.counts = vec![("looked_after", done.looked_after.into()), ("failed", done.failed.into())];
+    line.end("looked after configurations");
     Ok(done)
 }
 

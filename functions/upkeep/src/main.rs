@@ -1,8 +1,9 @@
 //! EventBridge Scheduler, every minute, and operators: looks after configurations.
 
 use jiff::SignedDuration;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use shared::app::{ConnectionSettings, Connections};
+use shared::invocation::{counters, run};
 use shared::queue::sales::SalesQueue;
 use shared::settings::Reader;
 use shared::store::product_mappings::ProductMappings;
@@ -14,10 +15,11 @@ use upkeep::{App, Request, handle};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("upkeep");
     let config = shared::aws::config_from_env()?;
-    let (settings, [transactions, logs, product_mappings], sales, settle) = Reader::from_env(|r| {
+    let (settings, [transactions, logs, product_mappings], sales, settle, counters) = Reader::from_env(|r| {
         let tables = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
         let settle = SignedDuration::from_secs(r.number("REMOVAL_SETTLE_SECONDS"));
-        (ConnectionSettings::read(r, &config), tables.map(|name| r.text(name)), r.text("SALES_QUEUE_URL"), settle)
+        let tables = tables.map(|name| r.text(name));
+        (ConnectionSettings::read(r, &config), tables, r.text("SALES_QUEUE_URL"), settle, counters(&config, r))
     })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
@@ -30,8 +32,8 @@ async fn main() -> Result<(), Error> {
         SalesQueue::new(aws_sdk_sqs::Client::new(&config), sales),
         settle,
     );
-    run(service_fn(async |event: LambdaEvent<Request>| {
+    let handler = service_fn(async |event: LambdaEvent<Request>| {
         handle(app, event.payload, event.context.deadline()).await.map_err(Error::from)
-    }))
-    .await
+    });
+    run(Runtime::new(handler), counters).await
 }

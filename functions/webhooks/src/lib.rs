@@ -19,7 +19,7 @@ use shared::providers::{Application, PosProvider, Providers, VerifiedDelivery, W
 use shared::queue::SendError;
 use shared::queue::intake::IntakeQueue;
 use shared::secrets::Applications;
-use shared::telemetry::TraceParent;
+use shared::telemetry::{Line, TraceParent, metrics};
 use zeroize::Zeroizing;
 
 pub use doors::Doors;
@@ -44,23 +44,20 @@ pub struct App {
 pub async fn receive(app: &App, request: Request) -> Response {
     let started = Instant::now();
     let trace = TraceParent::from_header(request.headers.get("traceparent"));
+    let mut line = Line::begin("webhook").traced(&trace);
     let result = take(app, &request, &trace).await;
     let (status, code) =
         result.as_ref().map_or_else(|problem| (problem.status(), problem.code()), |_| (200, "accepted"));
-    let (event_id, merchant_id) =
-        result.as_ref().map(|taken| (taken.event_id.as_str(), taken.merchant_id.as_str())).unwrap_or_default();
-    tracing::info!(
-        request.id = request.request_id(),
-        provider = request.provider_name(),
-        event.id = event_id,
-        merchant.id = merchant_id,
-        trace = %trace,
-        http.status = status,
-        code,
-        bytes = request.body_len(),
-        duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "answered a delivery"
-    );
+    metrics::webhook_received(request.provider_name(), code);
+    metrics::request_answered(status, started.elapsed());
+    line.request_id = Some(request.request_id().to_owned());
+    line.provider = request.provider_name().parse().ok().map(ProviderKind::as_str);
+    (line.status, line.bytes) = (Some(status), Some(request.body_len()));
+    if let Ok(taken) = &result {
+        (line.event_id, line.merchant_id) = (Some(taken.event_id.clone()), Some(taken.merchant_id.clone()));
+    }
+    let outcome = if result.is_ok() { "accepted" } else { "refused" };
+    line.ended(outcome, if result.is_ok() { "" } else { code }).end("answered a delivery");
     match result {
         Ok(_) => Response::accepted(),
         Err(problem) => Response::problem(&problem, request.request_id()),
@@ -89,13 +86,13 @@ async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken
         received_at: Timestamp::now(),
         environment: Environment::Production,
     };
-    let (verified, owner) = match request.configuration_id() {
-        None => (verify(app, kind, delivery).await?, None),
-        Some(id) => {
-            let (verified, scope) = verify_at_door(app, kind, id, delivery).await?;
-            (verified, Some(scope))
-        }
+    let started = Instant::now();
+    let proven = match request.configuration_id() {
+        None => verify(app, kind, delivery).await.map(|verified| (verified, None)),
+        Some(id) => verify_at_door(app, kind, id, delivery).await.map(|(verified, scope)| (verified, Some(scope))),
     };
+    metrics::webhook_verified(kind, started.elapsed());
+    let (verified, owner) = proven?;
     let owner = owner.as_ref().zip(request.configuration_id().and_then(|id| id.parse().ok()));
     // An authentic delivery that cannot be read is taken all the same and shown as failed: a refusal would only make
     // the provider repeat it, and some then stop the whole subscription.

@@ -1,8 +1,9 @@
 //! Public: verifies one delivery and enqueues it.
 
 use aws_sdk_sqs::Client;
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use shared::domain::ProviderKind;
+use shared::invocation::{counters, run};
 use shared::providers::{ProviderHosts, Providers};
 use shared::queue::intake::IntakeQueue;
 use shared::secrets::Applications;
@@ -15,9 +16,10 @@ use webhooks::{App, Doors, Request, receive};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("webhooks");
     let config = shared::aws::config_from_env()?;
-    let (applications, intake, table, key_id) = Reader::from_env(|r| {
+    let (applications, intake, table, key_id, counters) = Reader::from_env(|r| {
         let applications = Applications::new(&aws_sdk_secretsmanager::Client::new(&config), r);
-        (applications, r.text("INTAKE_QUEUE_URL"), r.text("CONFIGURATIONS_TABLE"), r.text("KMS_KEY_ID"))
+        let (table, key_id) = (r.text("CONFIGURATIONS_TABLE"), r.text("KMS_KEY_ID"));
+        (applications, r.text("INTAKE_QUEUE_URL"), table, key_id, counters(&config, r))
     })?;
     let configurations = Configurations::new(aws_sdk_dynamodb::Client::new(&config), table);
     let app = &App {
@@ -29,5 +31,6 @@ async fn main() -> Result<(), Error> {
     // Read the keys that most deliveries need while init still has Lambda's full CPU. If that fails, the first delivery
     // tries again.
     let _ = app.applications.get(ProviderKind::Square).await;
-    run(service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await))).await
+    let handler = service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await));
+    run(Runtime::new(handler), counters).await
 }

@@ -60,6 +60,21 @@ pub enum AvailabilityVerdict {
 }
 
 impl AvailabilityVerdict {
+    /// The word in answers and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Overridden => "overridden",
+            Self::Superseded => "superseded",
+            Self::Unsupported => "unsupported",
+            Self::NotPermitted => "not_permitted",
+            Self::UnknownItem => "unknown_item",
+            Self::UnknownLocation => "unknown_location",
+            Self::Failed => "failed",
+        }
+    }
+
     /// Whether the till shows what was wanted.
     pub fn is_shown(self) -> bool {
         matches!(self, Self::Applied | Self::Unchanged)

@@ -2,7 +2,7 @@
 //!
 //! One attempt each. Nothing follows a redirect: a token goes to the host that it was made for and to no other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -15,6 +15,7 @@ use super::credentials::AccessToken;
 use super::error::read_json;
 use super::{Hosts, PayloadError, PayloadProblem, ProviderError, ProviderErrorKind, query};
 use crate::domain::{Environment, ProviderKind};
+use crate::telemetry::metrics;
 
 /// Far below the normalizer's own limit: one slow answer must not cost its neighbours their turn.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -182,6 +183,14 @@ impl Call {
     }
 
     async fn exchange(self) -> Result<(u16, Answer), ProviderError> {
+        let (provider, operation, started) = (self.provider, self.operation, Instant::now());
+        let exchanged = self.exchange_once().await;
+        let status = exchanged.as_ref().ok().map(|(status, _)| *status);
+        metrics::provider_asked(provider, operation, status, started.elapsed());
+        exchanged
+    }
+
+    async fn exchange_once(self) -> Result<(u16, Answer), ProviderError> {
         let (provider, operation) = (self.provider, self.operation);
         let unavailable = |error: reqwest::Error| {
             // The URL can hold ids and cursors; the rest of the message says enough.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::UnreadableMessage;
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, Run, RunId, SyncKind, TenantId, TenantScope};
+use crate::telemetry::TraceParent;
 
 /// The version of the message.
 const VERSION: u8 = 1;
@@ -35,12 +36,15 @@ pub struct SyncJob {
     pub kind: SyncKind,
     /// Which run; another one in its place is none of this job's business.
     pub run_id: RunId,
+    /// The trace that it belongs to: of whoever has asked for the run, or a new one.
+    pub trace: TraceParent,
 }
 
 impl SyncJob {
     /// For this run of a configuration.
-    pub fn of(scope: &TenantScope, configuration_id: ConfigurationId, run: &Run) -> Self {
-        Self { scope: scope.clone(), configuration_id, kind: run.request.kind(), run_id: run.id }
+    pub fn of(scope: &TenantScope, configuration_id: ConfigurationId, run: &Run, trace: &TraceParent) -> Self {
+        let (scope, kind, trace) = (scope.clone(), run.request.kind(), trace.clone());
+        Self { scope, configuration_id, kind, run_id: run.id, trace }
     }
 }
 
@@ -51,6 +55,8 @@ struct Body {
     configuration_id: ConfigurationId,
     kind: SyncKind,
     run_id: RunId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 impl SyncJobs {
@@ -95,9 +101,10 @@ impl SyncJobs {
 }
 
 fn body_of(job: &SyncJob) -> Result<String, AwsError> {
-    let SyncJob { scope, configuration_id, kind, run_id } = job;
+    let SyncJob { scope, configuration_id, kind, run_id, trace } = job;
     let (configuration_id, kind, run_id) = (*configuration_id, *kind, *run_id);
-    let body = Body { version: VERSION, tenant_id: scope.tenant_id().clone(), configuration_id, kind, run_id };
+    let (tenant_id, traceparent) = (scope.tenant_id().clone(), Some(trace.to_string()));
+    let body = Body { version: VERSION, tenant_id, configuration_id, kind, run_id, traceparent };
     serde_json::to_string(&body).map_err(|error| AwsError::new("build a sync job", error))
 }
 
@@ -113,6 +120,7 @@ pub fn decode(message: &SqsMessage) -> Result<SyncJob, UnreadableMessage> {
         configuration_id: body.configuration_id,
         kind: body.kind,
         run_id: body.run_id,
+        trace: TraceParent::from_header(body.traceparent.as_deref()),
     })
 }
 

@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 /// What a room may name of the crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("domain", &[]),
     ("problem", &[]),
     ("settings", &[]),
     ("telemetry", &["domain"]),
-    ("providers", &["domain"]),
-    ("aws", &["settings"]),
+    ("providers", &["domain", "telemetry"]),
+    ("aws", &["settings", "telemetry"]),
     ("secrets", &["aws", "domain", "providers", "settings"]),
     ("vault", &["aws", "domain"]),
     ("store", &["aws", "domain", "telemetry"]),
-    ("pace", &["domain", "providers", "store"]),
-    ("access", &["aws", "domain", "providers", "secrets", "store", "vault"]),
+    ("pace", &["domain", "providers", "store", "telemetry"]),
+    ("access", &["aws", "domain", "providers", "secrets", "store", "telemetry", "vault"]),
+    ("invocation", &["aws", "settings", "store", "telemetry"]),
     ("queue", &["aws", "domain", "providers", "store", "telemetry"]),
 ];
 

@@ -138,7 +138,7 @@ async fn a_pushed_copy_counts_by_its_version_and_gives_way_to_any_that_was_read(
 
 impl Order {
     async fn accept(&self, revision: u64) -> Answered {
-        self.table.accept(&self.key(), revision, &format!("S-{revision}")).await.unwrap()
+        self.table.accept(&self.key(), revision, &format!("S-{revision}")).await.unwrap().0
     }
 
     async fn reject(&self, revision: u64) -> Answered {

@@ -3,10 +3,10 @@
 //! Answers come late, twice and in any order. Each is one conditional write, and the newest revision's counts: an answer
 //! to an older one is noted if nothing newer has been answered, and an acceptance is never taken back.
 
-use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 
-use super::row::{key, read_key, read_refusal};
+use super::row::{key, read, read_key, read_refusal};
 use super::{Item, OutboxMark, StoreError, Stored, TABLE, TransactionKey, Transactions};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, TenantScope};
@@ -80,8 +80,13 @@ impl OutboxMark {
 }
 
 impl Transactions {
-    /// The sales domain has this revision.
-    pub async fn accept(&self, at: &TransactionKey, revision: u64, record_id: &str) -> Result<Answered, StoreError> {
+    /// The sales domain has this revision. If that is news, says since when it was waited for: when it was written.
+    pub async fn accept(
+        &self,
+        at: &TransactionKey,
+        revision: u64,
+        record_id: &str,
+    ) -> Result<(Answered, Option<Timestamp>), StoreError> {
         let set = "SET acknowledged_revision = :revision, sales_record_id = :record";
         let request = self
             .client
@@ -92,9 +97,16 @@ impl Transactions {
             .condition_expression(format!("revision = :revision AND {NOT_ACCEPTED}"))
             .expression_attribute_values(":revision", number(revision))
             .expression_attribute_values(":record", text(record_id))
+            // Not paid for, and the only place where the time stands.
+            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(there) = refused_with(request.send().await, "accept a transaction")? else {
-            return Ok(Answered::Current);
+        let there = match refused_with(request.send().await, "accept a transaction")? {
+            Ok(accepted) => {
+                let before = accepted.attributes.as_ref().and_then(|item| read(item).ok());
+                let written_at = before.and_then(|stored| stored.history.last().map(|written| written.at));
+                return Ok((Answered::Current, written_at));
+            }
+            Err(there) => there,
         };
         let answered = judge(&there, revision)?;
         if answered == Answered::Superseded {
@@ -110,7 +122,7 @@ impl Transactions {
                 .expression_attribute_values(":record", text(record_id));
             is_made(request.send().await, "accept an older revision")?;
         }
-        Ok(answered)
+        Ok((answered, None))
     }
 
     /// The sales domain cannot take this revision: it is sent again when somebody asks for it, or when it changes.
