@@ -90,9 +90,10 @@ pub async fn many(app: &App, call: &Call) -> Result<Answer, Problem> {
     if expected != matching {
         return Err(Problem::conflict(&format!("{matching} match, and {expected} were expected: count again")));
     }
+    let trace = call.trace();
     let mut writes = Vec::with_capacity(found.len());
     for entry in &found {
-        writes.push(app.transactions.send_again(&entry.key));
+        writes.push(app.transactions.send_again(&entry.key, &trace));
     }
     let marked: Vec<bool> = stream::iter(writes)
         .buffer_unordered(WRITES_AT_ONCE)
@@ -109,7 +110,7 @@ pub async fn one(app: &App, call: &Call) -> Result<Answer, Problem> {
     let transaction_id: TransactionId = call.path_id("transaction_id", "transaction")?;
     let found = crate::find(app, call, transaction_id).await?;
     let key: &TransactionKey = &found.key;
-    if !app.transactions.send_again(key).await.map_err(|error| unavailable(&error))? {
+    if !app.transactions.send_again(key, &call.trace()).await.map_err(|error| unavailable(&error))? {
         return Err(Problem::conflict("the sales domain has not rejected it"));
     }
     let code = found.rejected.map(|why| why.code).unwrap_or_default();

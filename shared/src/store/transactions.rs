@@ -20,6 +20,7 @@ use crate::aws::AwsError;
 use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
+use crate::telemetry::TraceParent;
 pub use answers::{Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition};
 pub use decide::is_news;
 use row::{day_key, key, last_id, order_key, read, read_key};
@@ -60,6 +61,8 @@ pub struct Stored {
     pub history: Vec<Revision>,
     /// Set until the sales domain has acknowledged this revision.
     pub outbox: Option<OutboxMark>,
+    /// The trace of whoever has asked for it to be sent again.
+    pub resend_trace: Option<TraceParent>,
     /// The last revision that the sales domain has acknowledged.
     pub acknowledged_revision: Option<u64>,
     /// What the sales domain calls it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::domain::ProviderKind;
 use shared::store::counters::Counters;
-use shared::telemetry::metrics::{self, Series, Tally, Value, Way};
+use shared::telemetry::metrics::{self, Kind, Series, Tally, Value, Way};
 use tokio::sync::Mutex;
 
 use crate::stack::stack;
@@ -99,4 +99,35 @@ fn ten_thousand_tenants_make_no_more_series_than_one() {
     assert!(counted.series_count() <= most && most <= 1_000, "{most}");
     let names: String = counted.iter().map(|(series, _)| series.code()).collect();
     assert!(!names.contains("t_") && !names.contains('\n'), "{names}");
+}
+
+/// The catalogue as a page for people.
+fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\nWritten by `UPDATE_SCHEMAS=1` with the tests of `shared`, from `shared/src/telemetry/metrics/catalogue.rs`.\n\n\
+         | metric | labels | what it is |\n|---|---|---|\n",
+    );
+    for metric in metrics::CATALOGUE {
+        let label = |label: &metrics::Label| format!("`{}`: {}", label.name, label.values.join(", "));
+        let labels: Vec<_> = metric.labels.iter().map(label).collect();
+        let buckets = match metric.kind {
+            Kind::Counter => String::new(),
+            Kind::Histogram(bounds) => {
+                let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+                format!(". Buckets: {} s", bounds.join(", "))
+            }
+        };
+        page += &format!("| `{}` | {} | {}{buckets} |\n", metric.name, labels.join("; "), metric.help);
+    }
+    page
+}
+
+#[test]
+fn the_page_of_metrics_is_the_catalogue() {
+    let file = local::workspace().join("infra/dashboards/METRICS.md");
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, page()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page(), "run it with UPDATE_SCHEMAS=1");
 }

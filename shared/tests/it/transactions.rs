@@ -4,9 +4,11 @@ use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use shared::domain::{ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction};
+use shared::queue::sales::TransactionEvent;
 use shared::store::transactions::{
     Answered, Candidate, PutOutcome, Rejected, RejectedBy, Stored, TransactionKey, Transactions,
 };
+use shared::telemetry::TraceParent;
 
 use crate::stack::{scope, stack};
 
@@ -210,10 +212,14 @@ async fn answers_in_any_order_come_to_the_same() {
 async fn what_was_rejected_is_listed_until_it_is_sent_again_or_changes() {
     let order = Order::new();
     order.put(copy(1, 10, 500)).await;
-    assert!(!order.table.send_again(&order.key()).await.unwrap(), "it was not rejected");
+    assert!(!order.table.send_again(&order.key(), &TraceParent::generate()).await.unwrap(), "it was not rejected");
     order.reject(1).await;
     assert_eq!(order.rejected().await, [order.key()]);
-    assert!(order.table.send_again(&order.key()).await.unwrap());
+    let asked = TraceParent::generate();
+    assert!(order.table.send_again(&order.key(), &asked).await.unwrap());
+    let due = order.table.find(&order.key()).await.unwrap().unwrap();
+    let event = serde_json::to_value(TransactionEvent::of(&due, &TraceParent::generate())).unwrap();
+    assert_eq!(event["traceparent"].as_str().unwrap()[3..35], *asked.trace_id(), "it is sent in the asker's trace");
     let stored = order.stored().await;
     assert_eq!((stored.rejected, stored.outbox.map(|mark| mark.attempts)), (None, Some(0)));
     // It is due at once, and may be rejected again.
@@ -233,7 +239,7 @@ async fn a_late_repeat_of_a_rejection_does_not_end_the_next_attempt_and_a_new_on
     let order = Order::new();
     order.put(copy(1, 10, 500)).await;
     assert_eq!(order.reject_by(1, Some("reply-1")).await, Answered::Current);
-    assert!(order.table.send_again(&order.key()).await.unwrap());
+    assert!(order.table.send_again(&order.key(), &TraceParent::generate()).await.unwrap());
     assert_eq!(order.reject_by(1, Some("reply-1")).await, Answered::Repeat);
     assert!(order.stored().await.outbox.is_some(), "it is still to be sent");
     assert_eq!(order.reject_by(1, Some("reply-2")).await, Answered::Current);

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::town::{Answer, Doorbell, Item, Tables, event, eventually, owner, quiet_town, rough_town, sha256_hex, text};
 
 const UNMATCHED: &str = "unmatched#square";
+const COUNTED: &str = "dynamodb:AddToCounters";
 const MAX_BODY: usize = 5 * 1024 * 1024;
 const SIGNATURE: &str = "x-square-hmacsha256-signature";
 
@@ -60,7 +61,9 @@ async fn a_delivery_that_is_not_signed_as_it_should_be_is_refused_and_leaves_no_
     eventually("strangers who buy no call but for the keys", async || {
         town.proxy.reset();
         refused().await;
-        let calls = town.proxy.calls();
+        let mut calls = town.proxy.calls();
+        // After the answer, and at most once in ten seconds, whoever knocks.
+        calls.retain(|call| call.name() != COUNTED);
         let secrets = calls.iter().filter(|call| call.service == "secretsmanager").count();
         assert!(secrets <= 1, "ten strangers bought {secrets} calls");
         (calls.len() == secrets).then_some(())
@@ -86,6 +89,8 @@ async fn an_authentic_delivery_costs_the_webhooks_function_exactly_one_aws_call(
         bell.deliver(body.to_string()).await;
         tables.final_row(UNMATCHED, &id).await;
         let mut calls: Vec<_> = town.proxy.calls().iter().map(local::Call::name).collect();
+        // After the answer or the batch, and at most once in ten seconds.
+        calls.retain(|name| name != COUNTED);
         calls.sort_unstable();
         // The first two are the normalizer's: whose merchant is it, and the row.
         (calls == ["dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"]).then_some(())

@@ -28,6 +28,7 @@ mod sync_api;
 mod sync_runs;
 mod sync_scale;
 mod sync_town;
+mod telemetry;
 mod town;
 
 use std::{

@@ -84,3 +84,22 @@ fn the_audit_log_is_only_ever_appended_to_and_read() {
     }
     assert_eq!(writers, 6);
 }
+
+#[test]
+fn each_function_adds_to_its_own_counters_and_to_nobody_elses() {
+    let mut counting = 0;
+    for grant in grants().iter().filter(|grant| grant.resource.contains("CoordinationTable")) {
+        let name = grant.function.strip_suffix("Function").unwrap();
+        let package = name.char_indices().fold(String::new(), |package, (at, letter)| {
+            let dash = if at > 0 && letter.is_uppercase() { "-" } else { "" };
+            package + dash + &letter.to_lowercase().to_string()
+        });
+        let counters: Vec<_> = grant.condition.split('"').filter(|part| part.starts_with("metrics#")).collect();
+        if grant.action == "dynamodb:UpdateItem" {
+            assert!(grant.condition.contains("dynamodb:LeadingKeys"), "{} may change every item", grant.function);
+            assert_eq!(counters, [format!("metrics#{package}#*")], "{}", grant.function);
+            counting += 1;
+        }
+    }
+    assert_eq!(counting, 11);
+}

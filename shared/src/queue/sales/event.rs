@@ -143,6 +143,9 @@ impl TransactionEvent {
     /// The event of what is stored.
     pub fn of(stored: &Stored, trace: &TraceParent) -> Self {
         let Stored { key, transaction, revision, .. } = stored;
+        // Whoever has asked for it to be sent again is nearer than whoever sweeps.
+        let asked = stored.resend_trace.as_ref().map(TraceParent::next_hop);
+        let trace = asked.as_ref().unwrap_or(trace);
         let event_type = match transaction.status {
             TransactionStatus::Open | TransactionStatus::Completed => EventType::Recorded,
             TransactionStatus::Voided => EventType::Voided,

@@ -12,9 +12,10 @@ use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, TenantScope};
 use crate::store::item::{Attributes, is_made, number, refused_with, text, time};
 use crate::store::{Page, configuration_key};
+use crate::telemetry::TraceParent;
 
 /// What an answer clears: nothing is waited for any more.
-const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts";
+const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts, outbox_trace";
 /// What an acceptance or a new attempt clears. `rejection_id` stays: a late repeat of the reply that had rejected it must
 /// not end the new attempt.
 const CLEAR_REJECTION: &str = "rejected_key, rejected_at, rejected_code, rejected_reason";
@@ -168,17 +169,21 @@ impl Transactions {
         is_made(request.send().await, "settle a transaction").map(drop)
     }
 
-    /// Lets a rejected transaction be sent again: the sweeper finds it due. `false`: it is not rejected any more.
-    pub async fn send_again(&self, at: &TransactionKey) -> Result<bool, StoreError> {
+    /// Lets a rejected transaction be sent again: the sweeper finds it due, and goes on with the trace. `false`: it is not
+    /// rejected any more.
+    pub async fn send_again(&self, at: &TransactionKey, trace: &TraceParent) -> Result<bool, StoreError> {
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(at)))
-            .update_expression(format!("SET outbox_shard = :shard, outbox_due_at = :now REMOVE {CLEAR_REJECTION}"))
+            .update_expression(format!(
+                "SET outbox_shard = :shard, outbox_due_at = :now, outbox_trace = :trace REMOVE {CLEAR_REJECTION}"
+            ))
             .condition_expression("attribute_exists(rejected_key)")
             .expression_attribute_values(":shard", text(at.shard()))
-            .expression_attribute_values(":now", time(Timestamp::now()));
+            .expression_attribute_values(":now", time(Timestamp::now()))
+            .expression_attribute_values(":trace", text(trace));
         is_made(request.send().await, "send a transaction again")
     }
 

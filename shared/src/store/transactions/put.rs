@@ -188,6 +188,7 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         observed_at: candidate.observed_at,
         history,
         outbox: Some(OutboxMark { attempts: 0 }),
+        resend_trace: None,
         acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
         sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
         // Whatever was said of an earlier one: this one has not been judged.

@@ -99,6 +99,7 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
             Some(_) => Some(OutboxMark { attempts: item.optional_number("outbox_attempts")?.unwrap_or(0) }),
             None => None,
         },
+        resend_trace: item.optional_parsed("outbox_trace")?,
         acknowledged_revision: item.optional_number("acknowledged_revision")?,
         sales_record_id: item.optional_text("sales_record_id").map(str::to_owned),
         rejected: match item.optional_parsed("rejected_at")? {
