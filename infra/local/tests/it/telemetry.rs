@@ -74,6 +74,7 @@ async fn one_trace_goes_from_the_caller_to_the_sale_with_a_span_for_each_hop() {
     assert_eq!(told[0]["env"], "local");
 
     // The other is found by the run that somebody asks for.
+    till.quiet().await;
     let caller = TraceParent::generate();
     let body = json!({ "kind": "incremental" });
     let begun = till.api.request(Method::POST, &format!("/configurations/{}/sync", till.id)).json(&body);
