@@ -99,7 +99,7 @@ pub async fn go_on(app: &App, job: &SyncJob, deadline: Instant) {
         line.state = Some(format!("{:?}", run.state).to_lowercase());
         line.counts = vec![
             ("pages", run.pages.into()),
-            ("requests", run.requests.into()),
+            ("requests", run.requests),
             ("seen", seen),
             ("created", created),
             ("updated", updated),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shared::domain::ProviderKind;
+use shared::invocation::Flushes;
 use shared::store::counters::Counters;
 use shared::telemetry::metrics::{self, Kind, Series, Tally, Value, Way};
 use tokio::sync::Mutex;
@@ -59,6 +60,39 @@ async fn environments_add_up_and_nothing_is_lost_between_them() {
     assert!(jiff::Timestamp::now().duration_since(last).as_secs() < 60);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_away_delays_little_and_loses_nothing() {
+    let _turn = TURN.lock().await;
+    let table = stack().output("CoordinationTable").unwrap();
+    let at = |endpoint: &str| {
+        let client = aws_sdk_dynamodb::Client::new(&stack().config_at(endpoint));
+        Flushes::new(Counters::new(client, table.to_owned(), "upkeep"))
+    };
+    let _ = shared::telemetry::take();
+    // Somebody who takes the call and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let away = at(&format!("http://{}", silent.local_addr().unwrap()));
+    metrics::answered("accepted", "repeat");
+    let started = std::time::Instant::now();
+    away.after_answer().await;
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+    metrics::answered("accepted", "repeat");
+    let kept = shared::telemetry::take();
+    assert_eq!((count_of(&kept, "an:accepted:repeat"), count_of(&kept, "ff:other")), (2, 1));
+    shared::telemetry::put_back(&kept);
+
+    let reader = Counters::new(aws_sdk_dynamodb::Client::new(&stack().config()), table.to_owned(), "upkeep");
+    let before = count_of(&reader.read().await.unwrap(), "an:accepted:repeat");
+    let there = at(stack().endpoint());
+    there.after_answer().await;
+    assert!(shared::telemetry::take().is_empty());
+    // Not again within ten seconds: what is counted until then waits.
+    metrics::answered("accepted", "repeat");
+    there.after_answer().await;
+    assert_eq!(count_of(&shared::telemetry::take(), "an:accepted:repeat"), 1);
+    assert_eq!(count_of(&reader.read().await.unwrap(), "an:accepted:repeat"), before + 2);
+}
+
 #[test]
 fn ten_thousand_tenants_make_no_more_series_than_one() {
     let _turn = TURN.blocking_lock();
@@ -66,9 +100,9 @@ fn ten_thousand_tenants_make_no_more_series_than_one() {
     let providers = [ProviderKind::Square, ProviderKind::Toast, ProviderKind::Lightspeed];
     let ways = [Way::Webhook, Way::Sync, Way::Backfill, Way::Remapping, Way::Resend];
     let now = jiff::Timestamp::now();
-    for tenant in 0..10_000_u32 {
+    for tenant in 0..10_000_u16 {
         let hostile = format!("t_{tenant}\n{{\"_aws\":{{}}}}:/@#{{tenant=\"{tenant}\"}}");
-        let (provider, way) = (providers[tenant as usize % 3], ways[tenant as usize % 5]);
+        let (provider, way) = (providers[usize::from(tenant) % 3], ways[usize::from(tenant) % 5]);
         let age = jiff::SignedDuration::from_secs(i64::from(tenant));
         metrics::handed_over(provider, way, now - age);
         metrics::webhook_handed_over(provider, now + age);
@@ -86,10 +120,10 @@ fn ten_thousand_tenants_make_no_more_series_than_one() {
         metrics::reply_parked();
         metrics::command_ended(provider, &hostile);
         metrics::postponed(&hostile);
-        metrics::provider_asked(provider, &hostile, Some(tenant as u16), Duration::from_secs(u64::from(tenant)));
-        metrics::rate_limited(provider, tenant % 2 == 0);
+        metrics::provider_asked(provider, &hostile, Some(tenant), Duration::from_secs(u64::from(tenant)));
+        metrics::rate_limited(provider, tenant.is_multiple_of(2));
         metrics::token_refreshed(provider, &hostile);
-        metrics::request_answered(tenant as u16, Duration::from_millis(u64::from(tenant)));
+        metrics::request_answered(tenant, Duration::from_millis(u64::from(tenant)));
         metrics::denied(&hostile);
         metrics::flush_failed();
     }
