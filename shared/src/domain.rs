@@ -6,6 +6,7 @@ mod availability;
 mod business_day;
 mod catalog;
 mod configuration;
+mod delivery;
 mod ids;
 mod mapping;
 mod money;
@@ -20,9 +21,10 @@ pub use configuration::{
     Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
+pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, RunId,
-    TenantId, TenantScope, TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, ReplayId,
+    RunId, TenantId, TenantScope, TransactionId,
 };
 pub use mapping::{Import, ProductChange, RemappedDay, RemappedDayOutcome, Remapping, RemappingState};
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use shared::access::{Token, TokenError};
 use shared::domain::{
     Configuration, ConfigurationId, ConfigurationStatus, Environment, EventId, ExternalOrderId, ProviderKind,
-    ReasonCode, StatusReason, TenantScope, Transaction, TransactionId, TransactionStatus,
+    ReasonCode, StatusReason, TenantScope, Transaction, TransactionStatus,
 };
 use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{
@@ -22,12 +22,13 @@ use shared::queue::intake::{self, DeliveryMessage, IntakeMessage};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::KnownCopy;
-use shared::store::webhook_logs::{LogOwner, LogRow, Outcome};
+use shared::store::webhook_logs::{Caused, LogOwner, LogRow, OrderSource, Outcome};
+use shared::telemetry::metrics::Way;
 use shared::telemetry::{Line, TraceParent, metrics};
 
 use crate::App;
 use crate::put::Errand;
-use crate::work::{Later, Stop, attempt};
+use crate::work::{Later, Stop, Work, attempt};
 
 /// A copy that we began to read this long after a change shows the change: providers answer from replicas that lag by
 /// seconds, and their clocks are not ours.
@@ -55,7 +56,7 @@ pub struct Batch<'a> {
     pub(crate) app: &'a App,
     deadline: Instant,
     configurations: HashMap<Lead, Option<SealedConfiguration>>,
-    orders: HashMap<(ConfigurationId, ExternalOrderId), Vec<Transaction>>,
+    orders: HashMap<(ConfigurationId, ExternalOrderId), (Vec<Transaction>, Vec<Caused>)>,
     noted: HashMap<ConfigurationId, Timestamp>,
 }
 
@@ -79,6 +80,7 @@ impl<'a> Batch<'a> {
         })?;
         match decoded {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
+            IntakeMessage::Replay(replay) => self.take_replay(&replay, message).await,
             IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, message).await,
             IntakeMessage::Orders(page) => self.take_page(&page, message).await,
         }
@@ -93,7 +95,7 @@ impl<'a> Batch<'a> {
         let parsed = self.app.connections.providers.get(delivery.provider()).parse_notification(&delivery);
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());
-        let mut transactions = Vec::new();
+        let mut work = Work::of(message, delivery.received_at());
         line.event_id = Some(event_id.to_string());
         let result = match &parsed {
             Ok(notification) => {
@@ -105,8 +107,7 @@ impl<'a> Batch<'a> {
                     Ok(Some(found)) => {
                         owner = LogOwner::Configuration(found.scope.clone(), found.configuration.id);
                         line = line.of(found.scope.tenant_id(), found.configuration.id);
-                        let arrived = (message, &trace, delivery.received_at());
-                        self.follow(&found, &owner, notification, arrived, &mut transactions).await
+                        self.follow(&found, &owner, notification, &trace, &mut work).await
                     }
                     Ok(None) => Err(Stop::Final(Outcome::Ignored("unknown_merchant"))),
                     Err(stop) => Err(stop),
@@ -130,24 +131,24 @@ impl<'a> Batch<'a> {
                 event_type: parsed.as_ref().ok().map(|notification| notification.event_type.as_str()),
                 received_at: delivery.received_at(),
                 worked_for: started.elapsed(),
-                attempt: attempt(message),
+                attempt: work.attempt,
                 secret_id: delivery.secret_id(),
                 body: delivery.body(),
                 outcome,
-                transactions: &transactions,
+                caused: &work.caused,
+                steps: &work.steps,
             };
             self.app.logs.record(&row).await?;
         }
-        let (outcome, code) = match &outcome {
-            None => ("repeat", ""),
-            Some(Outcome::Done) => ("done", ""),
-            Some(Outcome::Ignored(reason)) => ("ignored", *reason),
-            Some(Outcome::Failed { code, .. }) => ("failed", *code),
-        };
+        let (outcome, code) = outcome.as_ref().map_or(("repeat", None), |outcome| {
+            let (outcome, code) = outcome.words();
+            (outcome.as_str(), code)
+        });
+        let code = code.unwrap_or_default();
         metrics::delivery_ended(delivery.provider(), outcome, code);
         line.age_ms = Some(age_ms(delivery.received_at()));
-        line.transaction_id = transactions.first().map(TransactionId::to_string);
-        line.counts = vec![("transactions", u64::try_from(transactions.len()).unwrap_or(u64::MAX))];
+        line.transaction_id = work.caused.first().map(|caused| caused.transaction.to_string());
+        line.counts = vec![("transactions", u64::try_from(work.caused.len()).unwrap_or(u64::MAX))];
         line.ended(outcome, code).end("worked on a delivery");
         Ok(())
     }
@@ -158,14 +159,27 @@ impl<'a> Batch<'a> {
         found: &SealedConfiguration,
         owner: &LogOwner,
         notification: &Notification,
-        (message, trace, received_at): (&SqsMessage, &TraceParent, Timestamp),
-        transactions: &mut Vec<TransactionId>,
+        trace: &TraceParent,
+        work: &mut Work,
     ) -> Result<Ended, Stop> {
         let app = self.app;
         if app.logs.is_final(owner, &notification.event_id).await? {
             app.logs.count_repeat(owner, &notification.event_id).await?;
             return Ok(Ended::Repeat);
         }
+        self.work_on(found, notification, trace, work).await
+    }
+
+    /// The same, whether it has been worked on before or not. A replay is a doorbell, too: the order is read again, and
+    /// what the delivery has brought along counts only while nothing can be read.
+    pub(crate) async fn work_on(
+        &mut self,
+        found: &SealedConfiguration,
+        notification: &Notification,
+        trace: &TraceParent,
+        work: &mut Work,
+    ) -> Result<Ended, Stop> {
+        let app = self.app;
         if notification.subject == Subject::Revoked {
             return self.try_credentials(found).await;
         }
@@ -184,29 +198,37 @@ impl<'a> Batch<'a> {
         if !can_read && pushed.is_none() {
             return Err(must_connect());
         }
-        self.note_webhook(found).await?;
+        work.steps.changed_at = *changed_at;
+        if !work.is_replay {
+            self.note_webhook(found).await?;
+        }
         let order = (found.configuration.id, id.clone());
-        if let Some(read) = self.orders.get(&order)
+        if let Some((read, caused)) = self.orders.get(&order)
             && is_shown(expects, read)
         {
-            transactions.extend(read.iter().map(|transaction| transaction.id));
+            work.has_caused(caused.clone(), OrderSource::Neighbour);
             return Ok(Ended::Done);
         }
-        let (cause, attempt_number, changed_at) = (&notification.event_id, attempt(message), *changed_at);
-        let errand = Errand { found, cause, attempt: attempt_number, trace, received_at, changed_at };
+        let (cause, attempt, changed_at) = (&notification.event_id, work.attempt, *changed_at);
+        let way = if work.is_replay { Way::Replay } else { Way::Webhook };
+        let errand = Errand { found, cause, attempt, trace, way, received_at: work.received_at, changed_at };
         if let Some(body) = pushed
-            && let Some(stored) = errand.put_pushed(app, body, location.as_ref()).await?
+            && !(work.is_replay && can_read)
         {
-            transactions.extend(stored);
-            return Ok(Ended::Done);
+            work.steps.normalized_at = Some(Timestamp::now());
+            if let Some(stored) = errand.put_pushed(app, body, location.as_ref()).await? {
+                work.has_caused(stored, OrderSource::Pushed);
+                return Ok(Ended::Done);
+            }
         }
         if !can_read {
             return Err(must_connect());
         }
         let copies = app.transactions.find_by_order(&found.scope, found.configuration.id, id).await?;
         // An earlier attempt may have ended between the two transactions of an exchange, or before it sent.
-        if attempt(message) == 1 && is_settled(&copies, changed_at, expects) {
-            transactions.extend(copies.iter().map(|copy| copy.transaction_id));
+        if work.attempt == 1 && !work.is_replay && is_settled(&copies, changed_at, expects) {
+            let known = |copy: &KnownCopy| Caused { transaction: copy.transaction_id, revision: copy.revision };
+            work.has_caused(copies.iter().map(known).collect(), OrderSource::Known);
             return Ok(Ended::Done);
         }
         // A receipt that Lightspeed mirrors does not say in which shop: it is looked for in all of them.
@@ -215,30 +237,38 @@ impl<'a> Batch<'a> {
             _ => vec![location.clone()],
         };
         let order_ref = |location| OrderRef { id: id.clone(), location, changed_at };
-        let raw = self.fetch(found, &shops.into_iter().map(order_ref).collect::<Vec<_>>()).await?;
+        let priority = if work.is_replay { Priority::Manual } else { Priority::Live };
+        let raw = self.fetch(found, &shops.into_iter().map(order_ref).collect::<Vec<_>>(), priority).await?;
+        work.steps.read_at = Some(raw.observed_at);
         let read =
             app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
-        if !is_shown(expects, &read) && (attempt(message) < PATIENCE || matches!(expects, Expectation::Version(_))) {
+        work.steps.normalized_at = Some(Timestamp::now());
+        if !is_shown(expects, &read) && (work.attempt < PATIENCE || matches!(expects, Expectation::Version(_))) {
             return Err(Stop::Later(Later::unexpected("provider_lags")));
         }
         if read.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        errand.put(app, &read, Some(raw.observed_at)).await?;
-        transactions.extend(read.iter().map(|transaction| transaction.id));
-        self.orders.insert(order, read);
+        let caused = errand.put(app, &read, Some(raw.observed_at)).await?.caused;
+        self.orders.insert(order, (read, caused.clone()));
+        work.has_caused(caused, OrderSource::Read);
         Ok(Ended::Done)
     }
 
     /// Reads an order where it may be, with renewed credentials if the ones we have are refused. When those are refused
     /// too, a person must connect again.
-    async fn fetch(&self, found: &SealedConfiguration, order: &[OrderRef]) -> Result<RawOrder, Stop> {
+    async fn fetch(
+        &self,
+        found: &SealedConfiguration,
+        order: &[OrderRef],
+        priority: Priority,
+    ) -> Result<RawOrder, Stop> {
         let tokens = &self.app.tokens;
         let mut token = tokens.current(found).await?;
-        let mut fetched = self.fetch_with(found, &token, order).await?;
+        let mut fetched = self.fetch_with(found, &token, order, priority).await?;
         if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
             token = tokens.after_refusal(found, &token).await?;
-            fetched = self.fetch_with(found, &token, order).await?;
+            fetched = self.fetch_with(found, &token, order, priority).await?;
         }
         let reason = if is_refused(&fetched, ProviderErrorKind::Unauthorized) {
             Some(ReasonCode::CredentialsRefused)
@@ -261,6 +291,7 @@ impl<'a> Batch<'a> {
         found: &SealedConfiguration,
         token: &Token,
         order: &[OrderRef],
+        priority: Priority,
     ) -> Result<Result<RawOrder, ProviderError>, NotNow> {
         let connections = &self.app.connections;
         let Configuration { provider, environment, .. } = found.configuration;
@@ -270,7 +301,7 @@ impl<'a> Batch<'a> {
         for place in order {
             let time_left = self.deadline.saturating_duration_since(Instant::now());
             let patience = TURN.min(time_left.saturating_sub(ROOM));
-            connections.pace.acquire_within(&budget, Priority::Live, patience).await?;
+            connections.pace.acquire_within(&budget, priority, patience).await?;
             let access = Access { environment, token: &token.access };
             fetched = connections.providers.get(provider).fetch_order(&access, place).await;
             connections.pace.note(&budget, &fetched).await;
@@ -364,7 +395,7 @@ fn is_about(origin: &Origin, configuration: &Configuration) -> bool {
 }
 
 /// How following a notification ended well.
-enum Ended {
+pub(crate) enum Ended {
     /// What it announced is stored and sent.
     Done,
     /// It had been followed before.
@@ -412,6 +443,7 @@ mod tests {
             observed_at: Some(at(observed_at)),
             source_version: SourceVersion(version),
             transaction_id,
+            revision: 1,
         };
         let changed = Some(at("2026-02-14T08:00:00Z"));
         let late = copy("2026-02-14T08:00:10Z", 3);

@@ -8,6 +8,7 @@ mod mapping_jobs;
 mod page;
 mod products;
 mod put;
+mod replay;
 mod work;
 
 use std::time::{Duration, Instant, SystemTime};

@@ -1,11 +1,11 @@
 //! From a copy of an order, read or pushed, to the table and the sales queue.
 
 use jiff::Timestamp;
-use shared::domain::{EventId, LocationId, Transaction, TransactionId};
+use shared::domain::{EventId, LocationId, Transaction};
 use shared::providers::RawOrder;
 use shared::store::configurations::SealedConfiguration;
-use shared::store::transactions::{Candidate, PutOutcome, is_news};
-use shared::store::webhook_logs::Outcome;
+use shared::store::transactions::{Candidate, PutOutcome, Stored, is_news};
+use shared::store::webhook_logs::{Caused, Outcome};
 use shared::telemetry::TraceParent;
 use shared::telemetry::metrics::{self, Way};
 
@@ -22,6 +22,8 @@ pub(crate) struct Errand<'e> {
     pub attempt: u32,
     /// The event's.
     pub trace: &'e TraceParent,
+    /// Whether the doorbell rang, or somebody lets it ring again.
+    pub way: Way,
     /// When the delivery came.
     pub received_at: Timestamp,
     /// When the till changed it, if the event says so.
@@ -29,12 +31,12 @@ pub(crate) struct Errand<'e> {
 }
 
 /// What became of a copy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Put {
-    /// The table has it, or a newer one.
-    Settled,
+#[derive(Debug, Default)]
+pub(crate) struct Put {
+    /// What the table has now: this copy, or a newer one.
+    pub caused: Vec<Caused>,
     /// The table has other content under the same version, and this copy was not read later.
-    Tied,
+    pub is_tied: bool,
 }
 
 fn change(outcome: &PutOutcome) -> &'static str {
@@ -54,7 +56,7 @@ impl Errand<'_> {
         transactions: &[Transaction],
         observed_at: Option<Timestamp>,
     ) -> Result<Put, Stop> {
-        let mut put = Put::Settled;
+        let mut put = Put::default();
         for transaction in transactions {
             let SealedConfiguration { scope, configuration, .. } = self.found;
             let mut candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
@@ -63,19 +65,22 @@ impl Errand<'_> {
                 app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
             }
             let outcome = app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await?;
-            metrics::transactions(configuration.provider, Way::Webhook, change(&outcome), 1);
+            metrics::transactions(configuration.provider, self.way, change(&outcome), 1);
+            put.caused.push(Caused { transaction: transaction.id, revision: outcome.stored().revision });
             match outcome {
                 PutOutcome::Recorded(stored) => {
-                    app.send_sale(&stored, self.trace).await?;
-                    metrics::webhook_handed_over(configuration.provider, self.received_at);
+                    self.send(app, &stored).await?;
+                    if self.way == Way::Webhook {
+                        metrics::webhook_handed_over(configuration.provider, self.received_at);
+                    }
                     if let Some(changed_at) = self.changed_at {
-                        metrics::handed_over(configuration.provider, Way::Webhook, changed_at);
+                        metrics::handed_over(configuration.provider, self.way, changed_at);
                     }
                 }
                 // Work that was begun before may have ended between the write and the sending.
-                PutOutcome::Unanswered(stored) if self.attempt > 1 => app.send_sale(&stored, self.trace).await?,
+                PutOutcome::Unanswered(stored) if self.attempt > 1 => self.send(app, &stored).await?,
                 PutOutcome::Stale(stored) if stored.transaction.source_version == transaction.source_version => {
-                    put = Put::Tied;
+                    put.is_tied = true;
                 }
                 // Another event's work wrote it and is sending it; if it was cut off, its own message comes again.
                 PutOutcome::Unanswered(_) | PutOutcome::Unchanged(_) | PutOutcome::Stale(_) => {}
@@ -84,13 +89,21 @@ impl Errand<'_> {
         Ok(put)
     }
 
+    async fn send(&self, app: &App, stored: &Stored) -> Result<(), Stop> {
+        if self.way == Way::Webhook {
+            return app.send_sale(stored, self.trace).await;
+        }
+        // Behind what is being sold. What the queue does not take stays marked.
+        app.send_sales(&[stored], self.way, self.trace).await.map(drop).map_err(Stop::Later)
+    }
+
     /// Stores an order as the provider has pushed it, without a call to anybody. `None`: it must be read.
     pub async fn put_pushed(
         &self,
         app: &App,
         body: &[u8],
         location: Option<&LocationId>,
-    ) -> Result<Option<Vec<TransactionId>>, Stop> {
+    ) -> Result<Option<Vec<Caused>>, Stop> {
         let configuration = &self.found.configuration;
         let raw = RawOrder {
             body: body.to_vec(),
@@ -109,9 +122,7 @@ impl Errand<'_> {
         if pushed.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        match self.put(app, &pushed, None).await? {
-            Put::Settled => Ok(Some(pushed.iter().map(|transaction| transaction.id).collect())),
-            Put::Tied => Ok(None),
-        }
+        let Put { caused, is_tied } = self.put(app, &pushed, None).await?;
+        Ok((!is_tied).then_some(caused))
     }
 }

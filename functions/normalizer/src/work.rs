@@ -1,15 +1,66 @@
-//! How work on a message can end other than well.
+//! How far the work on a delivery is, and how it can end other than well.
 
 use std::error::Error;
 
+use jiff::Timestamp;
 use shared::access::TokenError;
 use shared::pace::NotNow;
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
+use shared::queue::SqsMessage;
 pub use shared::queue::{Later, attempt};
 use shared::store::StoreError;
-use shared::store::webhook_logs::Outcome;
+use shared::store::webhook_logs::{Caused, LoggedDelivery, OrderSource, Outcome, Steps};
 use shared::vault::VaultError;
+
+/// What is known of the work on a delivery, for its row.
+pub(crate) struct Work {
+    /// From 1.
+    pub attempt: u32,
+    /// When it arrived.
+    pub received_at: Timestamp,
+    /// Whether it is final already, and somebody wants it to be done once more.
+    pub is_replay: bool,
+    /// What it led to.
+    pub caused: Vec<Caused>,
+    /// When what was done.
+    pub steps: Steps,
+}
+
+impl Work {
+    /// On what the queue has brought.
+    pub fn of(message: &SqsMessage, received_at: Timestamp) -> Self {
+        let at = |name: &str| {
+            let millisecond = message.attributes.get(name).and_then(|text| text.parse().ok());
+            millisecond.and_then(|it| Timestamp::from_millisecond(it).ok())
+        };
+        let steps = Steps {
+            queued_at: at("SentTimestamp"),
+            picked_up_at: at("ApproximateFirstReceiveTimestamp"),
+            normalizer: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            ..Steps::default()
+        };
+        Self { attempt: attempt(message), received_at, is_replay: false, caused: Vec::new(), steps }
+    }
+
+    /// On what stands in the log.
+    pub fn again(logged: &LoggedDelivery, attempt: u32) -> Self {
+        let steps = Steps {
+            queued_at: logged.steps.queued_at,
+            picked_up_at: logged.steps.picked_up_at,
+            normalizer: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            ..Steps::default()
+        };
+        Self { attempt, received_at: logged.entry.received_at, is_replay: true, caused: Vec::new(), steps }
+    }
+
+    /// Its transactions are stored and handed over.
+    pub fn has_caused(&mut self, caused: Vec<Caused>, source: OrderSource) {
+        self.caused = caused;
+        self.steps.source = Some(source);
+        self.steps.handed_over_at = Some(Timestamp::now());
+    }
+}
 
 /// Why work on a message stopped.
 #[derive(Debug)]

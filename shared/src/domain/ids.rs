@@ -157,24 +157,36 @@ uuid_id!(
     MappingJobId
 );
 
-impl MappingJobId {
-    /// A new id, sortable by its time of creation.
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
+uuid_id!(
+    /// Deliveries that somebody wants to be worked on once more.
+    ReplayId
+);
 
-    /// The one id of what a caller asks for under an `Idempotency-Key`.
-    pub fn of_key(scope: &TenantScope, configuration: ConfigurationId, key: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [scope.0.as_str().as_bytes(), configuration.0.as_bytes().as_slice(), key.as_bytes()] {
-            hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-            hash.update(part);
+macro_rules! asked_for {
+    ($name:ident) => {
+        impl $name {
+            /// A new id, sortable by its time of creation.
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The one id of what a caller asks for under an `Idempotency-Key`.
+            pub fn of_key(scope: &TenantScope, configuration: ConfigurationId, key: &str) -> Self {
+                let mut hash = Sha256::new();
+                for part in [scope.0.as_str().as_bytes(), configuration.0.as_bytes().as_slice(), key.as_bytes()] {
+                    hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+                    hash.update(part);
+                }
+                let mut bytes = [0; 16];
+                bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, from)| *byte = from);
+                Self(Uuid::new_v8(bytes))
+            }
         }
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, from)| *byte = from);
-        Self(Uuid::new_v8(bytes))
-    }
+    };
 }
+
+asked_for!(MappingJobId);
+asked_for!(ReplayId);
 
 impl RunId {
     /// A new id, sortable by its time of creation.

@@ -6,6 +6,8 @@
 
 mod mapping_jobs;
 mod orders;
+#[cfg(feature = "store")]
+mod replays;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use crate::telemetry::TraceParent;
 
 pub use mapping_jobs::{MappingJob, MappingJobMessage};
 pub use orders::{OrdersMessage, PageRef};
+#[cfg(feature = "store")]
+pub use replays::{ReplayMessage, ReplayOrder};
 
 /// The kind and version of the message that carries a webhook delivery.
 const DELIVERY: &str = "delivery.v1";
@@ -30,6 +34,9 @@ const DELIVERY: &str = "delivery.v1";
 const ORDERS: &str = "orders.v1";
 /// The kind and version of the message that calls for work on mappings.
 const MAPPING_JOB: &str = "mapping-job.v1";
+/// The kind and version of the message that calls for a delivery to be worked on once more.
+#[cfg(feature = "store")]
+const REPLAY: &str = "replay.v1";
 /// SQS is paid by 64 KiB; below this a message is one unit with room for its attributes.
 const COMPRESS_FROM: usize = 60 * 1024;
 /// Bodies up to 5 MiB are taken in, so nothing of ours unpacks to more.
@@ -114,6 +121,9 @@ pub enum IntakeMessage {
     Orders(OrdersMessage),
     /// A tenant has said what things are.
     MappingJob(MappingJobMessage),
+    /// Somebody wants a delivery to be worked on once more.
+    #[cfg(feature = "store")]
+    Replay(ReplayMessage),
 }
 
 /// Reads a message of the queue. Only what we put there ourselves becomes a verified delivery.
@@ -122,6 +132,8 @@ pub fn decode(message: &SqsMessage) -> Result<IntakeMessage, UnreadableMessage> 
         DELIVERY => decode_delivery(message).map(IntakeMessage::Delivery),
         ORDERS => orders::decode(message).map(IntakeMessage::Orders),
         MAPPING_JOB => mapping_jobs::decode(message).map(IntakeMessage::MappingJob),
+        #[cfg(feature = "store")]
+        REPLAY => replays::decode(message).map(IntakeMessage::Replay),
         other => Err(UnreadableMessage(format!("unknown kind `{other}`"))),
     }
 }

@@ -10,6 +10,7 @@ mod change;
 mod credentials;
 mod door;
 mod removal;
+mod replays;
 mod runs;
 mod sealed;
 

@@ -5,6 +5,7 @@
 //! - `page#{run}#{number}`: what became of a page's orders. Written once, by whoever has worked on it first.
 //! - `import#{job}`, `imported#{job}#{part}`: mappings that were sent together, and the parts of them.
 //! - `remapping#{job}`, `remapped#{job}#{date}`: what a mapping changes of the past, and day by day.
+//! - `replay#{replay}`, `replayed#{replay}#{event}`: deliveries that are worked on once more, and what became of each.
 //! - `answer#{key}`: where the answer to a repeatable request is kept, as long as it is.
 //!
 //! The watermarks stand in the incremental lane, so that the fence that guards the run guards them in the same write.
@@ -12,6 +13,7 @@
 mod asked;
 mod lane;
 mod mapping_jobs;
+mod replays;
 
 use std::time::Instant;
 
@@ -80,10 +82,7 @@ impl SyncLogs {
         page: u32,
         row: &PageRow,
     ) -> Result<bool, StoreError> {
-        let mut item = key(scope, configuration, &page_entry(run, page));
-        item.insert("format".into(), number(FORMAT));
-        item.insert("page".into(), pack(row)?);
-        item.insert("expires_at".into(), number((Timestamp::now() + KEPT_FOR).as_second()));
+        let item = self::row(key(scope, configuration, &page_entry(run, page)), "page", row)?;
         let result = self
             .client
             .put_item()
@@ -201,4 +200,12 @@ fn run_entry(run: RunId) -> String {
 /// Ten digits: the entries of a run's pages sort by their numbers.
 fn page_entry(run: RunId, page: u32) -> String {
     format!("page#{run}#{page:010}")
+}
+
+/// An entry with one value, that is kept as long as runs are.
+fn row(mut item: Item, name: &str, value: &impl Serialize) -> Result<Item, StoreError> {
+    item.insert("format".into(), number(FORMAT));
+    item.insert(name.to_owned(), pack(value)?);
+    item.insert("expires_at".into(), number((Timestamp::now() + KEPT_FOR).as_second()));
+    Ok(item)
 }

@@ -143,6 +143,8 @@ pub struct KnownCopy {
     pub source_version: SourceVersion,
     /// As which transaction.
     pub transaction_id: TransactionId,
+    /// As which revision of it.
+    pub revision: u64,
 }
 
 impl Transactions {
@@ -256,6 +258,7 @@ impl Transactions {
                 observed_at: item.optional_parsed("observed_at")?,
                 source_version: SourceVersion(item.number("source_version")?),
                 transaction_id: item.parsed("transaction_id")?,
+                revision: item.number("revision")?,
             })
         };
         answer.items().iter().map(copy).collect()

@@ -1,7 +1,11 @@
 //! The webhook log: tenant#configuration (or unmatched#provider) / event.
 //!
 //! A row is written once, when a delivery has reached its final outcome. It keeps the raw body, so that whatever we
-//! made of it can be explained and done again; only a body that no item holds is left out.
+//! made of it can be explained and done again; only a body that no item holds is left out. A replay gives the row another
+//! end and adds itself to its history.
+
+mod read;
+mod replay;
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +13,14 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 
-use super::item::{Item, bytes, is_made, number, purge, text, time};
+use serde::{Deserialize, Serialize};
+
+use super::item::{Item, bytes, is_made, number, purge, text, time, unreadable};
 use super::{Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
+use crate::domain::{ConfigurationId, DeliveryOutcome, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
+pub use read::{Examined, LogEntry, LogFilter, LogPosition, LoggedDelivery};
+pub use replay::ReplayEnd;
 
 const TABLE: &str = "webhook-logs";
 const FORMAT: u8 = 1;
@@ -67,6 +75,78 @@ pub enum Outcome {
         /// Where in the payload, or what the provider said. No secret, no body.
         detail: String,
     },
+    /// It came again until the queue gave it up. Whoever brings it back, or replays it, gives it another end.
+    Dead {
+        /// Stable word.
+        code: &'static str,
+        /// What is known of the reason. No secret, no body.
+        detail: String,
+    },
+}
+
+impl Outcome {
+    /// The outcome, and the stable word for why; none where all is well.
+    pub fn words(&self) -> (DeliveryOutcome, Option<&'static str>) {
+        match self {
+            Self::Done => (DeliveryOutcome::Done, None),
+            Self::Ignored(reason) => (DeliveryOutcome::Ignored, Some(reason)),
+            Self::Failed { code, .. } => (DeliveryOutcome::Failed, Some(code)),
+            Self::Dead { code, .. } => (DeliveryOutcome::Dead, Some(code)),
+        }
+    }
+
+    fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Done | Self::Ignored(_) => None,
+            Self::Failed { detail, .. } | Self::Dead { detail, .. } => Some(detail),
+        }
+    }
+}
+
+/// How the order that a delivery is about was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OrderSource {
+    /// It was read from the provider.
+    Read,
+    /// The delivery brought it along.
+    Pushed,
+    /// The table had a copy that was read well after the change.
+    Known,
+    /// It was read a moment before, for another delivery.
+    Neighbour,
+}
+
+/// When what was done for a delivery, as far as it was. The last work on it counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Steps {
+    /// When it was on the queue.
+    pub queued_at: Option<Timestamp>,
+    /// When it was first taken off the queue.
+    pub picked_up_at: Option<Timestamp>,
+    /// When the provider says that the order had changed.
+    pub changed_at: Option<Timestamp>,
+    /// Where the order came from.
+    pub source: Option<OrderSource>,
+    /// When we began to read it.
+    pub read_at: Option<Timestamp>,
+    /// When it was understood.
+    pub normalized_at: Option<Timestamp>,
+    /// By which release of the normalizer.
+    pub normalizer: Option<String>,
+    /// When all of its transactions were in the table, and what was new handed over to the sales domain's queue.
+    pub handed_over_at: Option<Timestamp>,
+}
+
+/// A transaction that a delivery led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caused {
+    /// Which.
+    pub transaction: TransactionId,
+    /// The revision that the table had then.
+    pub revision: u64,
 }
 
 /// A delivery and what became of it.
@@ -91,7 +171,9 @@ pub struct LogRow<'a> {
     /// How it ended.
     pub outcome: &'a Outcome,
     /// What it led to.
-    pub transactions: &'a [TransactionId],
+    pub caused: &'a [Caused],
+    /// When what was done.
+    pub steps: &'a Steps,
 }
 
 impl WebhookLogs {
@@ -100,7 +182,7 @@ impl WebhookLogs {
         Self { client, table, retention: SignedDuration::from_hours(24 * i64::from(retention_days)) }
     }
 
-    /// Whether this delivery has its final outcome already.
+    /// Whether this delivery has its final outcome already. One that the queue had given up can still come back.
     ///
     /// ```compile_fail,E0061
     /// # use shared::{domain::*, store::webhook_logs::*};
@@ -121,11 +203,11 @@ impl WebhookLogs {
             .get_item()
             .table_name(&self.table)
             .set_key(Some(key(owner, event)))
-            .projection_expression("event_id")
+            .projection_expression("outcome")
             .send()
             .await
             .map_err(|error| AwsError::new("read the webhook log", error))?;
-        Ok(answer.item.is_some())
+        Ok(answer.item.is_some_and(|item| item.get("outcome") != Some(&text(DeliveryOutcome::Dead))))
     }
 
     /// Counts a repeat of a delivery that is final.
@@ -144,14 +226,15 @@ impl WebhookLogs {
         is_made(result, "count a repeated delivery").map(drop)
     }
 
-    /// Writes the final row. A second writer of the same delivery only counts itself.
+    /// Writes the final row. A second writer of the same delivery only counts itself, unless the first was who gave it up.
     pub async fn record(&self, row: &LogRow<'_>) -> Result<(), StoreError> {
         let result = self
             .client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(self.to_item(row)?))
-            .condition_expression("attribute_not_exists(event_id)")
+            .condition_expression("attribute_not_exists(event_id) OR outcome = :dead")
+            .expression_attribute_values(":dead", text(DeliveryOutcome::Dead))
             .send()
             .await;
         if is_made(result, "write the webhook log")? {
@@ -173,19 +256,12 @@ impl WebhookLogs {
     }
 
     fn to_item(&self, row: &LogRow<'_>) -> Result<Item, StoreError> {
-        let body = zstd::bulk::compress(row.body, 3).map_err(|error| super::item::unreadable(TABLE, error))?;
-        let (outcome, code, detail) = match row.outcome {
-            Outcome::Done => ("done", None, None),
-            Outcome::Ignored(reason) => ("ignored", Some(*reason), None),
-            Outcome::Failed { code, detail } => ("failed", Some(*code), Some(detail)),
-        };
+        let body = zstd::bulk::compress(row.body, 3).map_err(|error| unreadable(TABLE, error))?;
         let mut item = key(row.owner, row.event_id);
+        item.extend(ended(row.owner, row.outcome, (row.worked_for, row.caused, row.steps))?);
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
         set("format", number(FORMAT));
-        set("outcome", text(outcome));
         set("received_at", time(row.received_at));
-        set("finished_at", time(Timestamp::now()));
-        set("worked_ms", number(row.worked_for.as_millis()));
         set("attempt", number(row.attempt));
         set("secret_id", text(row.secret_id));
         // A row without its body is worth more than a delivery that never ends because it cannot be logged.
@@ -198,17 +274,47 @@ impl WebhookLogs {
         if let Some(event_type) = row.event_type {
             set("event_type", text(event_type));
         }
-        if let Some(code) = code {
-            set("code", text(code));
-        }
-        if let Some(detail) = detail {
-            set("detail", text(detail));
-        }
-        if !row.transactions.is_empty() {
-            set("transactions", AttributeValue::L(row.transactions.iter().map(text).collect()));
+        if let Some(at) = row.steps.changed_at {
+            set("changed_at", time(at));
         }
         Ok(item)
     }
+}
+
+/// The attributes that say how a delivery ended, which a replay writes anew.
+fn ended(
+    owner: &LogOwner,
+    outcome: &Outcome,
+    (worked_for, caused, steps): (Duration, &[Caused], &Steps),
+) -> Result<Item, StoreError> {
+    let (kind, code) = outcome.words();
+    let steps = serde_dynamo::to_attribute_value(steps).map_err(|error| unreadable(TABLE, error))?;
+    let mut item = Item::from([
+        ("outcome".into(), text(kind)),
+        ("finished_at".into(), time(Timestamp::now())),
+        ("worked_ms".into(), number(worked_for.as_millis())),
+        ("steps".into(), steps),
+    ]);
+    let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
+    if let Some(code) = code {
+        set("code", text(code));
+    }
+    if let Some(detail) = outcome.detail() {
+        set("detail", text(detail));
+    }
+    if !caused.is_empty() {
+        set("transactions", AttributeValue::L(caused.iter().map(|it| text(it.transaction)).collect()));
+        set("revisions", AttributeValue::L(caused.iter().map(|it| number(it.revision)).collect()));
+    }
+    if let (LogOwner::Configuration(scope, id), true) = (owner, kind != DeliveryOutcome::Done) {
+        set("outcome_key", text(outcome_key(scope, *id, kind)));
+    }
+    Ok(item)
+}
+
+/// Where the index has what did not end as `done`.
+fn outcome_key(scope: &TenantScope, configuration: ConfigurationId, outcome: DeliveryOutcome) -> String {
+    format!("{}#{outcome}", configuration_key(scope, configuration))
 }
 
 fn key(owner: &LogOwner, event: &EventId) -> Item {

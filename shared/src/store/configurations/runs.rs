@@ -90,14 +90,18 @@ impl Changes {
         ])
     }
 
-    fn check_epoch(&self, scope: &TenantScope, seen: &Configuration) -> Result<TransactWriteItem, StoreError> {
+    pub(super) fn check_epoch(
+        &self,
+        scope: &TenantScope,
+        seen: &Configuration,
+    ) -> Result<TransactWriteItem, StoreError> {
         let check = ConditionCheck::builder()
             .table_name(&self.configurations.table)
             .set_key(Some(key(scope, seen.id)))
             .condition_expression("epoch = :epoch")
             .expression_attribute_values(":epoch", number(seen.epoch))
             .build()
-            .map_err(|error| AwsError::new("begin or cancel a run", error))?;
+            .map_err(|error| AwsError::new("look at a configuration's epoch", error))?;
         Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 }

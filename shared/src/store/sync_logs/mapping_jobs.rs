@@ -4,15 +4,14 @@
 //! part advance the job once.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Attributes, FORMAT, Item, KEPT_FOR, SyncLogs, TABLE, key};
+use super::{Attributes, Item, SyncLogs, TABLE, key, row};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, Import, MappingJobId, RemappedDay, Remapping, TenantScope};
-use crate::store::item::{is_made, number, pack, text};
+use crate::store::item::{is_made, number, text};
 use crate::store::product_mappings::MappingChange;
 use crate::store::{Page, StoreError, configuration_key};
 
@@ -166,13 +165,6 @@ impl SyncLogs {
         };
         is_made(request.send().await, "write a mapping job")
     }
-}
-
-fn row(mut item: Item, name: &str, value: &impl Serialize) -> Result<Item, StoreError> {
-    item.insert("format".into(), number(FORMAT));
-    item.insert(name.to_owned(), pack(value)?);
-    item.insert("expires_at".into(), number((Timestamp::now() + KEPT_FOR).as_second()));
-    Ok(item)
 }
 
 fn import_entry(import: MappingJobId) -> String {
