@@ -254,6 +254,11 @@ impl Answer {
         Self { status: 200, headers: Vec::new(), media_type: "text/csv; charset=utf-8", body }
     }
 
+    /// JSON as somebody else has written it. What is no JSON is shown as a text, and never as a page.
+    pub fn raw_json(body: String) -> Self {
+        Self { status: 200, headers: Vec::new(), media_type: "application/json", body }
+    }
+
     /// A page for a person's browser. `text` is ours: nothing of a request may be in it.
     pub fn page(text: &'static str) -> Self {
         let body = format!("<!doctype html><meta charset=utf-8><title>{text}</title><p>{text}</p>");

@@ -1,4 +1,4 @@
-//! REST: the transactions of a tenant, and what its tills sell.
+//! REST: the transactions of a tenant, what its tills sell, and what has come by webhook.
 
 mod list;
 #[cfg(feature = "schema")]
@@ -6,6 +6,7 @@ pub mod openapi;
 mod products;
 mod resend;
 mod view;
+mod webhooks;
 
 use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response};
@@ -14,10 +15,13 @@ use shared::problem::Problem;
 use shared::queue::intake::IntakeQueue;
 use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
 use shared::secrets::Secret;
-use shared::store::configurations::{Configurations, Filter};
+use shared::store::audit::AuditLog;
+use shared::store::configurations::{Changes, Configurations, Filter};
+use shared::store::coordination::Coordination;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::{Stored, TransactionKey, Transactions};
+use shared::store::webhook_logs::WebhookLogs;
 use view::TransactionView;
 
 /// More connections than most tenants have, and DynamoDB's own limit for one read of many items.
@@ -56,6 +60,18 @@ pub enum Operation {
     ListRemappedDays,
     /// Does what was shown.
     ApplyRemapping,
+    /// Lists what has come by webhook.
+    ListDeliveries,
+    /// Shows one delivery step by step.
+    GetDelivery,
+    /// Shows one as it came.
+    GetDeliveryBody,
+    /// Works on one once more.
+    ReplayOne,
+    /// Works on many once more.
+    ReplayMany,
+    /// Shows how far that is.
+    GetReplay,
 }
 
 /// All routes.
@@ -150,6 +166,42 @@ pub const ROUTES: &[Route<Operation>] = &[
         role: Some(Role::Write),
         operation: Operation::ApplyRemapping,
     },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks",
+        role: Some(Role::Read),
+        operation: Operation::ListDeliveries,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/{event_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetDelivery,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/{event_id}/body",
+        role: Some(Role::Admin),
+        operation: Operation::GetDeliveryBody,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/{event_id}/replay",
+        role: Some(Role::Write),
+        operation: Operation::ReplayOne,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/replay",
+        role: Some(Role::Write),
+        operation: Operation::ReplayMany,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/replays/{replay_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetReplay,
+    },
 ];
 
 /// Everything that the work needs, made once per execution environment.
@@ -158,6 +210,8 @@ pub struct App {
     transactions: Transactions,
     product_mappings: ProductMappings,
     sync_logs: SyncLogs,
+    logs: WebhookLogs,
+    changes: Changes,
     jobs: IntakeQueue,
     cursor_key: Secret<CursorKey>,
 }
@@ -165,12 +219,13 @@ pub struct App {
 impl App {
     /// Reads nothing yet.
     pub fn new(
-        configurations: Configurations,
-        transactions: Transactions,
+        (configurations, audit, coordination): (Configurations, AuditLog, Coordination),
+        (transactions, logs): (Transactions, WebhookLogs),
         (product_mappings, sync_logs, jobs): (ProductMappings, SyncLogs, IntakeQueue),
         cursor_key: Secret<CursorKey>,
     ) -> Self {
-        Self { configurations, transactions, product_mappings, sync_logs, jobs, cursor_key }
+        let changes = Changes::new(configurations.clone(), audit, coordination, sync_logs.clone());
+        Self { configurations, transactions, product_mappings, sync_logs, logs, changes, jobs, cursor_key }
     }
 }
 
@@ -192,6 +247,12 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::GetRemapping => products::remap::get(app, &call).await,
         Operation::ListRemappedDays => products::remap::list_days(app, &call).await,
         Operation::ApplyRemapping => products::remap::apply(app, &call).await,
+        Operation::ListDeliveries => webhooks::list(app, &call).await,
+        Operation::GetDelivery => webhooks::detail::get(app, &call).await,
+        Operation::GetDeliveryBody => webhooks::body(app, &call).await,
+        Operation::ReplayOne => webhooks::replay::one(app, &call).await,
+        Operation::ReplayMany => webhooks::replay::many(app, &call).await,
+        Operation::GetReplay => webhooks::replay::get(app, &call).await,
     })
     .await
 }

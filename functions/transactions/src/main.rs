@@ -1,30 +1,40 @@
-//! REST: the transactions of a tenant, and what its tills sell.
+//! REST: the transactions of a tenant, what its tills sell, and what has come by webhook.
 
 use lambda_http::{Error, service_fn};
 use shared::invocation::{counters, run_rest};
 use shared::queue::intake::IntakeQueue;
 use shared::secrets::Secret;
 use shared::settings::Reader;
+use shared::store::audit::AuditLog;
 use shared::store::configurations::Configurations;
+use shared::store::coordination::Coordination;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::Transactions;
+use shared::store::webhook_logs::WebhookLogs;
 use transactions::{App, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("transactions");
     let config = shared::aws::config_from_env()?;
-    let ([configurations, transactions, product_mappings, sync_logs], jobs, cursor_secret, counters) =
-        Reader::from_env(|r| {
-            let tables = ["CONFIGURATIONS_TABLE", "TRANSACTIONS_TABLE", "PRODUCT_MAPPINGS_TABLE", "SYNC_LOGS_TABLE"];
-            let (jobs, cursor_secret) = (r.text("INTAKE_BACKFILL_QUEUE_URL"), r.text("CURSOR_SECRET_ID"));
-            (tables.map(|name| r.text(name)), jobs, cursor_secret, counters(&config, r))
-        })?;
+    let (own, past, [product_mappings, sync_logs], jobs, cursor_secret, counters) = Reader::from_env(|r| {
+        let own = ["CONFIGURATIONS_TABLE", "AUDIT_LOG_TABLE", "COORDINATION_TABLE"].map(|name| r.text(name));
+        let past = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE"].map(|name| r.text(name));
+        let items = ["PRODUCT_MAPPINGS_TABLE", "SYNC_LOGS_TABLE"].map(|name| r.text(name));
+        let (jobs, cursor_secret) = (r.text("INTAKE_BACKFILL_QUEUE_URL"), r.text("CURSOR_SECRET_ID"));
+        (own, past, items, jobs, cursor_secret, counters(&config, r))
+    })?;
+    let ([configurations, audit, coordination], [transactions, logs]) = (own, past);
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
-        Configurations::new(dynamodb.clone(), configurations),
-        Transactions::new(dynamodb.clone(), transactions),
+        (
+            Configurations::new(dynamodb.clone(), configurations),
+            AuditLog::new(dynamodb.clone(), audit, coordination.clone()),
+            Coordination::new(dynamodb.clone(), coordination),
+        ),
+        // It writes no delivery's row, so how long one is kept is not its business.
+        (Transactions::new(dynamodb.clone(), transactions), WebhookLogs::new(dynamodb.clone(), logs, 0)),
         (
             ProductMappings::new(dynamodb.clone(), product_mappings),
             SyncLogs::new(dynamodb, sync_logs),

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use serde_json::json;
-use shared::domain::{ConfigurationId, ExternalOrderId, Import, RemappedDay, Remapping};
+use shared::domain::{ConfigurationId, DeliveryOutcome, ExternalOrderId, Import, RemappedDay, Remapping};
 use shared::problem::Kind;
 use shared::rest::openapi::{Description, Shapes};
 use shared::rest::{MAX_PAGE, Page};
@@ -13,6 +13,9 @@ use crate::products::unmapped::{self, Unmapped};
 use crate::products::{self, ItemBody, ProductView, import, remap, suggest};
 use crate::resend::{Resend, ResendBody};
 use crate::view::TransactionView;
+use crate::webhooks::detail::DeliveryView;
+use crate::webhooks::replay::{self, ReplayBody, ReplayCount, ReplayView};
+use crate::webhooks::{self, DeliverySummary};
 
 /// Describes one operation.
 pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
@@ -130,6 +133,55 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .with_header("Location", "Where to see how far it is")
                 .may([Kind::Conflict])
         }
+        Operation::ListDeliveries => {
+            let (text, time) = (json!({ "type": "string" }), json!({ "type": "string", "format": "date-time" }));
+            Description::new("list_webhook_deliveries", "Lists what has come by webhook, newest first")
+                .query("outcome", "Ended like this only", shapes.asked::<DeliveryOutcome>())
+                .query("code", "For this reason only", text.clone())
+                .query("event_type", "Of this type only, in the provider's words", text)
+                .query("from", "Arrived then or later", time.clone())
+                .query("to", "Arrived then or earlier", time)
+                .paged(webhooks::DEFAULT_PAGE)
+                .answers(
+                    StatusCode::OK,
+                    "A page; where few of many are wanted it may be short and yet have a next one",
+                    { shapes.answered::<Page<DeliverySummary<'_>>>() },
+                )
+        }
+        Operation::GetDelivery => Description::new("get_webhook_delivery", "Shows a delivery, step by step").answers(
+            StatusCode::OK,
+            "The delivery",
+            shapes.answered::<DeliveryView<'_>>(),
+        ),
+        Operation::GetDeliveryBody => {
+            let as_it_came = json!({ "description": "What the provider has sent; it may name people" });
+            Description::new("get_webhook_delivery_body", "Shows a delivery as it came; who does is written down")
+                .answers(StatusCode::OK, "The body", as_it_came)
+                .may([Kind::Conflict])
+        }
+        Operation::ReplayOne => {
+            Description::new("replay_webhook_delivery", "Works on a delivery once more: its order is read again")
+                .repeatable()
+                .answers(StatusCode::ACCEPTED, "It is being worked on", shapes.answered::<ReplayView<'_>>())
+                .with_header("Location", "Where to see how far it is")
+                .may([Kind::Conflict])
+        }
+        Operation::ReplayMany => {
+            let summary = "Counts deliveries that have ended in one way, or works on them once more";
+            let accepted = format!("They are being worked on, {} at most", replay::MOST);
+            Description::new("replay_webhook_deliveries", summary)
+                .repeatable()
+                .takes(shapes.asked::<ReplayBody>())
+                .answers(StatusCode::OK, "So many match", shapes.answered::<ReplayCount>())
+                .answers(StatusCode::ACCEPTED, &accepted, shapes.answered::<ReplayView<'_>>())
+                .with_header("Location", "Where to see how far it is")
+                .may([Kind::Conflict])
+        }
+        Operation::GetReplay => Description::new("get_webhook_replay", "Shows how far a replay is").answers(
+            StatusCode::OK,
+            "The replay",
+            shapes.answered::<ReplayView<'_>>(),
+        ),
     };
     described.may([Kind::Unavailable]).with_header("X-Request-Id", "The id of the request, for questions about it")
 }

@@ -23,7 +23,7 @@ pub struct TransactionView<'a> {
 /// What the sales domain has said.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SalesAnswer"))]
-struct SalesView<'a> {
+pub(crate) struct SalesView<'a> {
     /// How far the two have agreed about the latest revision.
     state: SalesState,
     /// Whether nothing is waited for: it has been answered, or nobody answers.
@@ -68,7 +68,8 @@ struct RejectionView<'a> {
 }
 
 impl<'a> SalesView<'a> {
-    fn new(stored: &'a Stored) -> Self {
+    /// Of a transaction.
+    pub(crate) fn new(stored: &'a Stored) -> Self {
         let state = match (&stored.outbox, &stored.rejected) {
             (Some(mark), _) if mark.is_overdue() => SalesState::Overdue,
             (Some(_), _) => SalesState::Waiting,
@@ -85,6 +86,18 @@ impl<'a> SalesView<'a> {
             attempts: stored.outbox.map_or(0, |mark| mark.attempts),
             rejection: rejection.map(|why| RejectionView { code: &why.code, reason: &why.reason, at: why.at }),
         }
+    }
+}
+
+impl SalesView<'_> {
+    /// Whether it has said something to this revision, or to a newer one.
+    pub(crate) fn has_answered(&self, revision: u64) -> bool {
+        self.rejection.is_some() || self.acknowledged_revision.is_some_and(|it| it >= revision)
+    }
+
+    /// When we have heard that it cannot take it.
+    pub(crate) fn rejected_at(&self) -> Option<Timestamp> {
+        self.rejection.as_ref().map(|why| why.at)
     }
 }
 

@@ -29,3 +29,4 @@ mod town;
 mod transactions;
 mod vault;
 mod vendor;
+mod webhook_logs;

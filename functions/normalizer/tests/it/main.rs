@@ -8,5 +8,6 @@ mod bench;
 mod crashes;
 mod mapping_jobs;
 mod pages;
+mod replays;
 mod sync_page;
 mod toast;

@@ -185,7 +185,7 @@ async fn a_merchant_of_the_sandbox_is_unknown_to_production() {
 }
 
 /// As large as a provider's largest orders, and no more repetitive than they are.
-fn large_event(body: &str, id: &str, bytes: usize) -> Vec<u8> {
+pub fn large_event(body: &str, id: &str, bytes: usize) -> Vec<u8> {
     let mut event: serde_json::Value = serde_json::from_str(body).unwrap();
     event["event_id"] = json!(id);
     let line = || {

@@ -30,6 +30,7 @@ mod sync_scale;
 mod sync_town;
 mod telemetry;
 mod town;
+mod webhook_log;
 
 use std::{
     io::{Read as _, Write as _},

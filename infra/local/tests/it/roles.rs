@@ -82,7 +82,7 @@ fn the_audit_log_is_only_ever_appended_to_and_read() {
         assert!(is_harmless, "{} may {} the audit log", grant.function, grant.action);
         writers += u32::from(grant.action == "dynamodb:PutItem");
     }
-    assert_eq!(writers, 6);
+    assert_eq!(writers, 7);
 }
 
 #[test]

@@ -1,0 +1,201 @@
+//! One delivery: step by step, from its arrival to what the sales domain has said.
+
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::domain::{DeliveryOutcome, Replayed, TransactionId};
+use shared::problem::Problem;
+use shared::rest::{Answer, Call, unavailable};
+use shared::store::transactions::{Revision, Stored, TransactionKey};
+use shared::store::webhook_logs::{LoggedDelivery, OrderSource};
+
+use super::{DeliverySummary, configuration, find};
+use crate::App;
+use crate::view::SalesView;
+
+/// A delivery and all that is known of it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "WebhookDeliveryDetail"))]
+pub struct DeliveryView<'a> {
+    #[serde(flatten)]
+    delivery: DeliverySummary<'a>,
+    /// Where in the payload, or what the provider said.
+    detail: Option<&'a str>,
+    /// What can be done about it.
+    advice: Option<&'static str>,
+    /// What has happened when, in order. The last work on it counts; what came before stands in `replays`.
+    timeline: Vec<StepView>,
+    /// How the order was come by.
+    source: Option<OrderSource>,
+    /// Which release of ours has worked on it.
+    normalizer: Option<&'a str>,
+    /// Which secret proved it, when it arrived. A replay does not ask again.
+    secret_id: &'a str,
+    /// How long the last attempt has worked on it.
+    worked_ms: u64,
+    /// How often it has come again after its end.
+    repeats: u64,
+    /// What it led to.
+    transactions: Vec<CausedView<'a>>,
+    /// Who had it worked on once more, the oldest first.
+    replays: &'a [Replayed],
+    /// Whether its body was kept: only then it can be replayed.
+    has_body: bool,
+    /// The size of a body that was too large to be kept.
+    omitted_body_bytes: Option<u64>,
+    /// When it is removed from the log.
+    expires_at: Timestamp,
+}
+
+/// A step on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    /// It arrived.
+    Received,
+    /// A secret proved it.
+    Verified,
+    /// It was on the queue: from here on it could not be lost.
+    Queued,
+    /// It was first taken off the queue.
+    PickedUp,
+    /// The order was read, if it had to be.
+    Fetched,
+    /// The order was understood.
+    Normalized,
+    /// Its own revision was written, if it said anything new.
+    Stored,
+    /// What was new was on the sales domain's queue.
+    HandedOver,
+    /// The sales domain has said something to what it led to.
+    Answered,
+}
+
+/// A step and its time.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "DeliveryStep"))]
+struct StepView {
+    /// Which.
+    step: Step,
+    /// Whether it has been taken.
+    is_taken: bool,
+    /// When, if that is known.
+    at: Option<Timestamp>,
+}
+
+/// A transaction that a delivery led to.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "CausedTransaction"))]
+struct CausedView<'a> {
+    /// Which.
+    transaction_id: TransactionId,
+    /// The revision that the table had after the work on the delivery.
+    revision: u64,
+    /// The revision that the delivery has caused itself; null if it told nothing new.
+    caused: Option<&'a Revision>,
+    /// The revision that the table has now.
+    current_revision: Option<u64>,
+    /// What the sales domain has said.
+    sales: Option<SalesView<'a>>,
+}
+
+/// Shows one.
+pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
+    let configuration = configuration(app, call).await?;
+    let found = find(app, call, &configuration).await?;
+    let key = |transaction_id| TransactionKey {
+        scope: call.scope.clone(),
+        configuration_id: configuration.id,
+        transaction_id,
+    };
+    let keys: Vec<TransactionKey> = found.caused.iter().map(|caused| key(caused.transaction)).collect();
+    let stored = match keys.as_slice() {
+        [] => Vec::new(),
+        keys => app.transactions.find_many(keys).await.map_err(|error| unavailable(&error))?,
+    };
+    Answer::json(StatusCode::OK, &view(&found, &stored))
+}
+
+fn view<'a>(found: &'a LoggedDelivery, stored: &'a [Stored]) -> DeliveryView<'a> {
+    let transactions = found.caused.iter().map(|caused| {
+        let stored = stored.iter().find(|stored| stored.transaction.id == caused.transaction);
+        CausedView {
+            transaction_id: caused.transaction,
+            revision: caused.revision,
+            caused: stored.and_then(|it| it.history.iter().rfind(|revision| revision.cause == found.entry.event_id)),
+            current_revision: stored.map(|stored| stored.revision),
+            sales: stored.map(SalesView::new),
+        }
+    });
+    let transactions: Vec<CausedView<'_>> = transactions.collect();
+    DeliveryView {
+        delivery: DeliverySummary::new(&found.entry),
+        detail: found.detail.as_deref(),
+        advice: advice(found),
+        timeline: timeline(found, &transactions),
+        source: found.steps.source,
+        normalizer: found.steps.normalizer.as_deref(),
+        secret_id: &found.secret_id,
+        worked_ms: found.worked_ms,
+        repeats: found.repeats,
+        transactions,
+        replays: &found.replays,
+        has_body: found.has_body(),
+        omitted_body_bytes: found.entry.omitted_body_bytes,
+        expires_at: found.expires_at,
+    }
+}
+
+fn timeline(found: &LoggedDelivery, transactions: &[CausedView<'_>]) -> Vec<StepView> {
+    let (entry, steps) = (&found.entry, &found.steps);
+    let known = |step, at: Option<Timestamp>| StepView { step, is_taken: at.is_some(), at };
+    let stored_at = transactions.iter().filter_map(|it| it.caused).map(|revision| revision.at).max();
+    // An acceptance leaves no time behind, a rejection does.
+    let is_answered = !transactions.is_empty() && transactions.iter().all(CausedView::is_answered);
+    let answered_at = transactions.iter().filter_map(|it| it.sales.as_ref()?.rejected_at()).max();
+    vec![
+        known(Step::Received, Some(entry.received_at)),
+        // Nothing is queued that was not verified in the same moment.
+        known(Step::Verified, Some(entry.received_at)),
+        StepView { step: Step::Queued, is_taken: true, at: steps.queued_at },
+        StepView { step: Step::PickedUp, is_taken: true, at: steps.picked_up_at },
+        known(Step::Fetched, steps.read_at),
+        known(Step::Normalized, steps.normalized_at),
+        known(Step::Stored, stored_at),
+        known(Step::HandedOver, steps.handed_over_at),
+        StepView { step: Step::Answered, is_taken: is_answered, at: answered_at.filter(|_| is_answered) },
+    ]
+}
+
+impl CausedView<'_> {
+    /// Whether the sales domain has said something to this revision or a newer one.
+    fn is_answered(&self) -> bool {
+        self.sales.as_ref().is_some_and(|sales| sales.has_answered(self.revision))
+    }
+}
+
+/// What a person can do about how a delivery ended.
+fn advice(found: &LoggedDelivery) -> Option<&'static str> {
+    let code = found.entry.code.as_deref().unwrap_or_default();
+    let advice = match (found.entry.outcome, code) {
+        (DeliveryOutcome::Done, _) => return None,
+        (DeliveryOutcome::Failed | DeliveryOutcome::Dead, _) if !found.has_body() => {
+            "Its body was too large to be kept: let its day be read again by a `repair` sync."
+        }
+        (DeliveryOutcome::Ignored, "paused") => "Resume the configuration, then replay it.",
+        (DeliveryOutcome::Ignored, _) => return None,
+        (_, "unknown_location") => "Let the shops be looked up again (`test`), then replay it.",
+        (_, "reauth_required" | "credentials_refused" | "credentials_not_authentic") => {
+            "Connect the merchant again (`authorize`, or new credentials), then replay it."
+        }
+        (_, "permission_missing") => "Give the permission that `test` names as missing, then replay it.",
+        (_, "order_not_found") => "The provider does not have the order. Replay it if it should.",
+        (_, "event_too_large") => "The sale is stored and too large to be handed over as one event: tell us.",
+        (DeliveryOutcome::Dead, _) => "It was tried until the queue gave it up. Replay it when its reason is gone.",
+        (DeliveryOutcome::Failed, _) => {
+            "We cannot take what the provider says. Tell us `detail`, and replay it after the correction."
+        }
+    };
+    Some(advice)
+}
