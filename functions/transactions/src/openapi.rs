@@ -145,7 +145,7 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .answers(
                     StatusCode::OK,
                     "A page; where few of many are wanted it may be short and yet have a next one",
-                    { shapes.answered::<Page<DeliverySummary<'_>>>() },
+                    shapes.answered::<Page<DeliverySummary<'_>>>(),
                 )
         }
         Operation::GetDelivery => Description::new("get_webhook_delivery", "Shows a delivery, step by step").answers(

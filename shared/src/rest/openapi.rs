@@ -11,7 +11,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_PAGE, Route};
-use crate::domain::{ConfigurationId, MappingJobId, ProviderKind, TenantId, TransactionId};
+use crate::domain::{ConfigurationId, EventId, MappingJobId, ProviderKind, ReplayId, TenantId, TransactionId};
 use crate::problem::{Body, Kind};
 
 /// What every route can be answered before it is looked at.
@@ -279,6 +279,8 @@ impl Document {
             "import_id" => ("The import", shapes.asked::<MappingJobId>()),
             "remapping_id" => ("The remapping", shapes.asked::<MappingJobId>()),
             "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
+            "event_id" => ("The delivery, by the provider's id", shapes.asked::<EventId>()),
+            "replay_id" => ("The replay", shapes.asked::<ReplayId>()),
             "secret_id" => ("The webhook secret", shapes.asked::<uuid::Uuid>()),
             "transaction_id" => ("The transaction", shapes.asked::<TransactionId>()),
             "pos_system" => ("The provider", shapes.asked::<ProviderKind>()),

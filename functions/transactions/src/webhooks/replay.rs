@@ -61,7 +61,7 @@ pub struct ReplayCount {
 
 /// A replay and how far it is.
 #[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Replay"))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "ReplayProgress"))]
 pub struct ReplayView<'a> {
     #[serde(flatten)]
     replay: &'a Replay,

@@ -1,12 +1,12 @@
 //! What has come by webhook, as its tenant sees it: listed, shown step by step, and worked on once more.
 
-use local::{TENANT, api::Api};
+use local::{Fault, TENANT, api::Api};
 use reqwest::Method;
 use sandbox::{Failure, Faults, SaleKind};
 use serde_json::{Value, json};
 
 use crate::doorbell::large_event;
-use crate::town::{Answer, Doorbell, RoughTown, Tables, event, eventually, owner, rough_town, text};
+use crate::town::{Answer, Doorbell, Item, RoughTown, Tables, event, eventually, owner, rough_town, text};
 
 /// The log of the bakery's own connection.
 struct Log<'t> {
@@ -61,6 +61,13 @@ impl<'t> Log<'t> {
                 None => return (items, pages),
             }
         }
+    }
+
+    /// How many rows of the audit log tell of replays, and of what begins like this.
+    async fn decisions(&self, what: &str) -> usize {
+        let rows = Tables::of(self.town.bakery).audit_rows(TENANT).await;
+        let tells = |row: &&Item| row["fields"].as_l().unwrap().iter().any(|it| it.as_s().unwrap().starts_with(what));
+        rows.iter().filter(|row| text(row, "action") == "webhooks.replayed").filter(tells).count()
     }
 
     /// Sales of which each one's first event ends as `failed(request_refused)`.
@@ -174,6 +181,7 @@ async fn failed_deliveries_are_counted_replayed_and_done() {
     assert!(shown["advice"].is_string() && shown["detail"].is_string(), "{shown}");
 
     // One, by itself. The same key: the same replay.
+    let decisions = log.decisions("replay/").await;
     let one = format!("/{id}/replay");
     let accepted = log.post(&one, "one", &json!({})).await;
     let done = log.followed(&accepted).await;
@@ -207,9 +215,7 @@ async fn failed_deliveries_are_counted_replayed_and_done() {
         let page = Answer::to(log.api.request(Method::GET, &format!("/transactions?order_id={order}"))).await.json();
         assert_eq!(page["items"][0]["revision"], 1, "{page}");
     }
-    let rows = Tables::of(town.bakery).audit_rows(TENANT).await;
-    let replays = rows.iter().filter(|row| text(row, "action") == "webhooks.replayed").count();
-    assert_eq!(replays, 2, "a repeat is no second decision");
+    assert_eq!(log.decisions("replay/").await, decisions + 2, "a repeat is no second decision");
 
     let reader = town.bakery.api_of(TENANT, &["pos:read"]).unwrap();
     let request = reader.request(Method::POST, &format!("{}{one}", log.path)).json(&json!({}));
@@ -233,4 +239,27 @@ async fn a_delivery_whose_body_was_not_kept_cannot_be_replayed_and_says_what_to_
         let problem = refused.problem(409, "conflict");
         assert!(problem["detail"].as_str().unwrap().contains("`repair`"), "{problem}");
     }
+}
+
+#[tokio::test]
+async fn a_caller_who_was_cut_off_asks_again_and_nothing_is_done_twice() {
+    let town = &*rough_town().await;
+    let log = Log::of(town);
+    let failed = log.failed(2).await;
+    let decisions = async |id: &str| log.decisions(&format!("delivery/{id}")).await;
+    // Written down, and not called for: the queue is away for all attempts of the AWS client.
+    let (_, id) = &failed[0];
+    let path = format!("/{id}/replay");
+    (1..=3).for_each(|nth| town.proxy.hit_named("sqs:SendMessageBatch", nth, Fault::Status500));
+    log.post(&path, "cut-off", &json!({})).await.problem(503, "unavailable");
+    assert_eq!(log.delivery(id).await["replays"], json!([]));
+    let done = log.followed(&log.post(&path, "cut-off", &json!({})).await).await;
+    assert_eq!((&done["outcomes"], decisions(id).await), (&json!({ "done": 1 }), 1), "{done}");
+
+    // Written down, and the answer lost: whoever asks the table again finds that it was so.
+    let (_, id) = &failed[1];
+    let path = format!("/{id}/replay");
+    town.proxy.hit_named("dynamodb:TransactWriteItems", 1, Fault::DropAfter);
+    let done = log.followed(&log.post(&path, "lost", &json!({})).await).await;
+    assert_eq!((&done["outcomes"], decisions(id).await), (&json!({ "done": 1 }), 1), "{done}");
 }
