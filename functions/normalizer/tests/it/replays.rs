@@ -1,5 +1,7 @@
 //! Deliveries of the log, worked on once more.
 
+use std::time::Duration;
+
 use aws_lambda_events::sqs::SqsEvent;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -9,7 +11,7 @@ use sandbox::{Failure, Faults, LedgerEntry, SaleKind};
 use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
 use shared::store::sync_logs::SyncLogs;
-use shared::store::webhook_logs::{LogOwner, LoggedDelivery, OrderSource, WebhookLogs};
+use shared::store::webhook_logs::{LogOwner, LogRow, LoggedDelivery, OrderSource, Outcome, Steps, WebhookLogs};
 
 use crate::bench::{Bench, PATIENCE, batch, bench, event, record, work};
 use crate::crashes::cut_off;
@@ -154,6 +156,31 @@ async fn a_delivery_of_a_shop_that_was_unknown_is_done_once_the_shop_is_known() 
     let ends: Vec<_> = found.replays.iter().map(|it| (it.by.as_str(), it.outcome, it.code.as_deref())).collect();
     let failed = ("somebody", DeliveryOutcome::Failed, Some("unknown_location"));
     assert_eq!(ends, [failed, ("somebody", DeliveryOutcome::Done, None)]);
+    assert_eq!(bench.stored(&sale.order_id).await.unwrap()["amounts"]["total_minor"], sale.total_minor);
+}
+
+#[tokio::test]
+async fn what_the_queue_gave_up_is_done_by_a_replay() {
+    let bench = bench();
+    let reader = Reader::of(bench);
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+    let row = LogRow {
+        owner: &LogOwner::Configuration(reader.scope.clone(), reader.configuration),
+        event_id: &id_of(&body),
+        event_type: None,
+        received_at: Timestamp::now(),
+        worked_for: Duration::ZERO,
+        attempt: 100,
+        secret_id: "wbhk_1",
+        body: body.as_bytes(),
+        outcome: &Outcome::Dead { code: "gave_up", detail: String::new() },
+        caused: &[],
+        steps: &Steps::default(),
+    };
+    reader.logs.record(&row).await.unwrap();
+    reader.replay(&body, ReplayId::generate()).await;
+    assert_eq!(bench.outcome(&body).await, Some(("done".into(), None)));
     assert_eq!(bench.stored(&sale.order_id).await.unwrap()["amounts"]["total_minor"], sale.total_minor);
 }
 

@@ -1,8 +1,10 @@
 //! Toast's deliveries carry the order: nobody is asked for it, unless two copies disagree.
 
+use jiff::Timestamp;
 use local::{Proxy, TENANT};
 use sandbox::{SaleKind, Vendor};
 use serde_json::{Value, json};
+use shared::domain::ReplayId;
 
 use crate::bench::{Bench, PATIENCE, event, record, work};
 
@@ -39,13 +41,31 @@ impl Branch {
 
     /// Works on it in a fresh execution environment. Answers how often Toast was asked for an order.
     async fn deliver(&self, message: &Value) -> usize {
-        let app = self.bench.app_with(&self.aws, &[("TOAST_BASE_URL", self.toast.url())]);
         let mut record = record(0, &message.to_string(), 1);
         let attributes = record["messageAttributes"].as_object_mut().unwrap();
         let owner = format!("{TENANT}#{}", self.configuration_id);
         for (name, value) in [("provider", "toast"), ("environment", "production"), ("configuration", &owner)] {
             attributes.insert(name.to_owned(), json!({ "stringValue": value, "dataType": "String" }));
         }
+        self.work_on(record).await
+    }
+
+    /// The same for one that stands in the log.
+    async fn replay(&self, message: &Value) -> usize {
+        let order = json!({
+            "replay_id": ReplayId::generate(), "event_id": message["guid"], "by": "somebody", "at": Timestamp::now(),
+        });
+        let mut record = record(0, &order.to_string(), 1);
+        let owner = format!("{TENANT}#{}", self.configuration_id);
+        record["messageAttributes"] = json!({
+            "kind": { "stringValue": "replay.v1", "dataType": "String" },
+            "configuration": { "stringValue": owner, "dataType": "String" },
+        });
+        self.work_on(record).await
+    }
+
+    async fn work_on(&self, record: Value) -> usize {
+        let app = self.bench.app_with(&self.aws, &[("TOAST_BASE_URL", self.toast.url())]);
         self.aws.reset();
         let before = self.toast.calls().len();
         assert_eq!(work(&app, event(json!({ "Records": [record] }))).await, NOTHING);
@@ -100,6 +120,10 @@ async fn a_pushed_order_asks_nobody_until_two_copies_disagree() {
     let stored = branch.stored(&message).await;
     assert_eq!((&stored["revision"], stored["observed_at"].is_string()), (&json!(2), true));
     assert_ne!(stored["line_items"][0]["name"], "Something else");
+
+    // A replay asks Toast, whatever the delivery brought.
+    assert_eq!(branch.replay(&wrong).await, 1);
+    assert_eq!(branch.stored(&message).await, stored);
 
     // What we cannot take is read.
     let message = branch.message().await;

@@ -72,7 +72,7 @@ impl<'t> Log<'t> {
 
     /// Sales of which each one's first event ends as `failed(request_refused)`.
     async fn failed(&self, count: usize) -> Vec<(String, String)> {
-        let (sandbox, tables) = (&self.town.bakery.sandbox, Tables::of(&self.town.bakery));
+        let (sandbox, tables) = (&self.town.bakery.sandbox, Tables::of(self.town.bakery));
         let failure = Failure { status: 400, times: 1000, path: Some("/v2/orders".into()), ..Failure::default() };
         sandbox.set_faults(Faults { failures: vec![failure], ..Faults::default() });
         let mut found = Vec::new();
@@ -138,6 +138,9 @@ async fn a_delivery_is_listed_and_shown_step_by_step_from_its_arrival_to_the_sal
     ids.dedup();
     assert!(ids.len() == all.len() && pages > 1, "{all:?}");
 
+    // A time that is none holds nothing.
+    assert_eq!(log.list("from=2026-02-14T08:00:00Z&to=2026-02-14T07:00:00Z").await, (vec![], 1));
+
     // A filter with a mistake shows nothing, and one of another listing's cursors does not serve.
     let refused = log.get("?outcome=good&from=yesterday").await;
     refused.problem(422, "invalid_fields");
@@ -160,10 +163,14 @@ async fn a_delivery_is_listed_and_shown_step_by_step_from_its_arrival_to_the_sal
 
     // Another tenant's path leads nowhere.
     let stranger = town.bakery.api_of("stranger", &["pos:admin"]).unwrap();
-    for path in ["", &format!("/{cause}"), &format!("/{cause}/body")] {
+    for path in ["", &format!("/{cause}")] {
         let request = stranger.request(Method::GET, &format!("{}{path}", log.path));
         Answer::to(request).await.problem(404, "not_found");
+        let request = stranger.request(Method::POST, &format!("{}{path}/replay", log.path)).json(&json!({}));
+        Answer::to(request).await.problem(404, "not_found");
     }
+    let request = stranger.request(Method::GET, &format!("{}/{cause}/body", log.path));
+    Answer::to(request).await.problem(404, "not_found");
 }
 
 #[tokio::test]
