@@ -10,7 +10,7 @@ LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-sale test fuzz-api check bench lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-sale test permissions fuzz-api check bench lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -18,10 +18,11 @@ help:
 	@echo 'make measure-sale      what a live sale asks of AWS; ARGS="--sales 100"'
 	@echo 'make contract          tries a consumer of our sales events, or is one; ARGS=--help'
 	@echo 'make test              every test, with the local stack'
+	@echo 'make permissions       what the roles allow against what the last make test did, as a table'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
 	@echo 'make bench             what normalizing an order costs, in bare parses; ARGS=--quick for less exact figures'
-	@echo 'make lint              template.yaml against the specifications of AWS'
+	@echo 'make lint              template.yaml against the specifications of AWS, as SAM reads it, and for what is unsafe'
 	@echo 'make supply-chain      licences, sources, known holes and unused dependencies of what we link'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
 	@echo 'make clean             removes everything that was built or prepared'
@@ -50,6 +51,11 @@ contract: build
 test: tools
 	cargo build $(LOCKED) --workspace --all-targets
 	cargo test $(LOCKED) --workspace
+	@$(MAKE) --no-print-directory permissions
+
+# What the functions did on the stacks of the last `make test` is what their roles allow, no more and no less.
+permissions:
+	@.local/venv/bin/python infra/local/emulator/permissions.py template.yaml .local/stacks
 
 # All targets, as for `test`: after it there is nothing left to build. The command line of schemathesis is the rest of ours.
 fuzz-api: tools
@@ -70,9 +76,13 @@ bench:
 	cargo build $(LOCKED) --profile release-unwind --package bench
 	@$(TARGET)/release-unwind/bench normalize $(ARGS)
 
+# None of them needs a network or an account.
 lint:
 	@infra/local/prepare lint infra/local/requirements-lint.txt
+	@infra/local/prepare checkov infra/local/requirements-checkov.txt
 	.local/lint/bin/cfn-lint --regions us-east-1 --template template.yaml
+	SAM_CLI_TELEMETRY=0 .local/lint/bin/sam validate --lint --template template.yaml
+	.local/checkov/bin/checkov --config-file infra/local/checkov.yaml --file template.yaml
 
 # The list of known holes is fetched, and where it cannot be, that is said and nothing else.
 supply-chain:

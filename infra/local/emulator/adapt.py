@@ -5,6 +5,7 @@ patch goes; the template never bends for the emulator.
 """
 
 import contextlib
+import contextvars
 import hashlib
 import json
 import logging
@@ -21,13 +22,14 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     send_small_answers_at_once()
     quiet_emulator()
     evaluate_request_context()
-    name_roles_not_sessions()
+    name_roles_and_take_loopback_for_tls()
     name_batches_after_their_entries()
     encrypt_again()
     refer_to_secrets_by_arn()
     write_numbers_as_text()
     let_groups_take_turns()
     write_function_logs(logs, names)
+    record_permissions(logs.parent / "permissions.jsonl")
 
 
 def send_small_answers_at_once() -> None:
@@ -42,9 +44,10 @@ def quiet_emulator() -> None:
     logging.getLogger().setLevel(logging.WARNING)
 
 
-def name_roles_not_sessions() -> None:
+def name_roles_and_take_loopback_for_tls() -> None:
     """`aws:PrincipalArn` of a session is the role's ARN:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalarn
+    And what never leaves the machine needs no TLS: policies that ask for it would refuse everything here.
     """
     from ministack.core import iam_evaluator
 
@@ -52,6 +55,8 @@ def name_roles_not_sessions() -> None:
 
     def resolve_role(key, context):
         value = resolve(key, context)
+        if key.lower() == "aws:securetransport":
+            return "true"
         if key.lower() == "aws:principalarn" and ":assumed-role/" in (value or ""):
             account, role = value.split(":")[4], value.split("/")[1]
             return f"arn:aws:iam::{account}:role/{role}"
@@ -218,6 +223,35 @@ def write_function_logs(logs: Path, names: dict[str, str]) -> None:
         pump(worker, stream, Tee(log_queue, logs / f"{name}.log"))
 
     ProvidedWorker._pump_output = pump_to_file_too
+
+
+def record_permissions(path: Path) -> None:
+    """Which statement allowed a role what, and what none did: a line for each, the first time it happens."""
+    from ministack.core import iam_evaluator
+
+    evaluate, evaluate_resource_policy = iam_evaluator.evaluate, iam_evaluator.evaluate_resource_policy
+    of_resource = contextvars.ContextVar("of_resource", default=False)
+    seen: set[tuple[str, ...]] = set()
+
+    def evaluate_and_record(context, *policies):
+        result = evaluate(context, *policies)
+        _, is_role, session = context.principal_arn.partition(":assumed-role/")
+        use = (session.partition("/")[0], result.matched_sid, context.action, context.resource_arn)
+        if is_role and not of_resource.get() and use not in seen:
+            seen.add(use)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(zip(("role", "sid", "action", "resource"), use, strict=True))) + "\n")
+        return result
+
+    def evaluate_unrecorded(*arguments, **options):
+        token = of_resource.set(True)
+        try:
+            return evaluate_resource_policy(*arguments, **options)
+        finally:
+            of_resource.reset(token)
+
+    iam_evaluator.evaluate = evaluate_and_record
+    iam_evaluator.evaluate_resource_policy = evaluate_unrecorded
 
 
 def end_functions() -> None:

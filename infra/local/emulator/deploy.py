@@ -28,8 +28,8 @@ class DeploymentFailed(Exception):
 
 
 class Deployer:
-    def __init__(self, endpoint: str, region: str, names: dict[str, str], progress):
-        self.endpoint, self.region, self.names, self.progress = endpoint, region, names, progress
+    def __init__(self, endpoint: str, region: str, folder: Path, names: dict[str, str], progress):
+        self.endpoint, self.region, self.folder, self.names, self.progress = endpoint, region, folder, names, progress
         session = boto3.session.Session("test", "test", region_name=region)
         config = Config(
             # Our own loop waits for the emulator; boto's back-off is far too patient for one that starts in 0.3 s.
@@ -44,7 +44,7 @@ class Deployer:
 
     def deploy(self, template_path: Path, binaries: Path, parameters: dict[str, str]) -> dict:
         started = time.monotonic()
-        template = read_template(template_path)
+        template = without_alarms(read_template(template_path))
         self.wait_for_emulator()
         functions = self.upload_packages(template, binaries)
         uploaded = time.monotonic()
@@ -52,6 +52,7 @@ class Deployer:
         outputs, physical = self.create_stack(template, parameters)
         self.apply_table_settings(template, physical)
         self.apply_gateway_responses(template, physical)
+        (self.folder / "resources.json").write_text(json.dumps(physical), encoding="utf-8")
         self.progress(f"deploy: stack `{STACK}` created in {time.monotonic() - uploaded:.1f} s")
         return {
             "endpoint": self.endpoint,
@@ -87,9 +88,7 @@ class Deployer:
     def upload_packages(self, template: dict, binaries: Path) -> dict[str, str]:
         """Sets every CodeUri to an uploaded package. Returns logical id -> binary."""
         s3, uploaded, functions = self.client("s3"), {}, {}
-        for logical, resource in template["Resources"].items():
-            if resource.get("Type") != "AWS::Serverless::Function":
-                continue
+        for logical, resource in resources(template, "AWS::Serverless::Function"):
             binary = binary_of(resource)
             functions[logical] = binary
             if binary not in uploaded:
@@ -158,8 +157,8 @@ class Deployer:
     def apply_table_settings(self, template: dict, physical: dict[str, str]) -> None:
         """The emulator's CloudFormation creates tables without their time to live and point-in-time recovery."""
         dynamodb = self.client("dynamodb")
-        for logical, resource in template["Resources"].items():
-            if resource.get("Type") != "AWS::DynamoDB::Table" or logical not in physical:
+        for logical, resource in resources(template, "AWS::DynamoDB::Table"):
+            if logical not in physical:
                 continue
             properties, table = resource["Properties"], physical[logical]
             if specification := properties.get("TimeToLiveSpecification"):
@@ -172,8 +171,8 @@ class Deployer:
     def apply_gateway_responses(self, template: dict, physical: dict[str, str]) -> None:
         """The emulator's import of an API leaves out what the gateway itself answers."""
         apigateway = self.client("apigateway")
-        for logical, resource in template["Resources"].items():
-            if resource.get("Type") != "AWS::Serverless::Api" or logical not in physical:
+        for logical, resource in resources(template, "AWS::Serverless::Api"):
+            if logical not in physical:
                 continue
             api = physical[logical]
             for kind, response in resource["Properties"].get("GatewayResponses", {}).items():
@@ -203,6 +202,32 @@ def read_template(path: Path) -> dict:
         raise DeploymentFailed(f"template {path} cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise DeploymentFailed(f"template {path} is not YAML: {error}") from error
+
+
+def without_alarms(template: dict) -> dict:
+    """Without alarms and gradual deployments: nobody looks here, and the emulator knows no metric math."""
+    functions = [function["Properties"] for _, function in resources(template, "AWS::Serverless::Function")]
+    for properties in (template["Globals"]["Function"], *functions):
+        properties.pop("DeploymentPreference", None)
+    for name, resource in list(template["Resources"].items()):
+        if name.startswith("Fn::ForEach::"):
+            resource[2] = {inner: it for inner, it in resource[2].items() if not is_alarm(it)}
+            is_left_out = not resource[2]
+        else:
+            is_left_out = is_alarm(resource)
+        if is_left_out:
+            del template["Resources"][name]
+    return template
+
+
+def resources(template: dict, kind: str) -> list[tuple[str, dict]]:
+    """Logical ids and resources of one type, without those that a loop makes."""
+    found = template["Resources"].items()
+    return [(name, it) for name, it in found if isinstance(it, dict) and it["Type"] == kind]
+
+
+def is_alarm(resource: dict) -> bool:
+    return resource["Type"] == "AWS::CloudWatch::Alarm"
 
 
 def binary_of(resource: dict) -> str:

@@ -106,7 +106,7 @@ def deploy_and_announce(arguments: argparse.Namespace, endpoint: str, names: dic
 
     try:
         parameters = dict(pair.split("=", 1) for pair in arguments.parameter)
-        stack = deploy.Deployer(endpoint, REGION, names, progress)
+        stack = deploy.Deployer(endpoint, REGION, arguments.folder, names, progress)
         announcement = stack.deploy(arguments.template, arguments.binaries, parameters)
         announcement["folder"] = str(arguments.folder)
         print(json.dumps(announcement), flush=True)
