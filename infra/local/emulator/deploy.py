@@ -61,10 +61,22 @@ class Deployer:
             "api_url": self.api_url(outputs),
             "outputs": outputs,
             "functions": {binary: physical[logical] for logical, binary in functions.items() if logical in physical},
+            "credentials": {
+                binary: self.credentials(f"{logical}Role", physical)
+                for logical, binary in functions.items()
+                if logical in physical
+            },
             "environments": {
                 binary: self.environment(physical[logical]) for logical, binary in functions.items() if logical in physical
             },
         }
+
+    def credentials(self, role: str, physical: dict[str, str]) -> dict[str, str]:
+        """Of the function's role, for the same tests: what it may not do, they cannot do either."""
+        sts = self.client("sts")
+        arn = f"arn:aws:iam::{sts.get_caller_identity()['Account']}:role/{physical[role]}"
+        session = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
+        return {name: session[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")}
 
     def environment(self, function: str) -> dict[str, str]:
         """What the template gives the function, for tests that run its code in their own process."""

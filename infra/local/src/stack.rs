@@ -24,6 +24,7 @@ use crate::{
     identity::ISSUER,
     options::{StackOptions, workspace},
     processes::{self, FunctionProcess},
+    proxy::Proxy,
 };
 
 const LINES_KEPT_FOR_ERRORS: usize = 30;
@@ -74,6 +75,22 @@ struct Announcement {
     outputs: BTreeMap<String, String>,
     functions: BTreeMap<String, String>,
     environments: BTreeMap<String, BTreeMap<String, String>>,
+    credentials: BTreeMap<String, Session>,
+}
+
+/// Credentials of a role, as STS gives them.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Session {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: String,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
 }
 
 /// A running local stack. It ends when this value is dropped, and also when this process dies in any way.
@@ -197,12 +214,30 @@ impl Stack {
     /// The same, through another address of the emulator: a [`Proxy`](crate::Proxy).
     #[must_use]
     pub fn config_at(&self, endpoint: &str) -> SdkConfig {
-        let root = Credentials::new("test", "test", None, None, "local stack");
+        self.config_with(Credentials::new("test", "test", None, None, "local stack"), endpoint)
+    }
+
+    /// SDK configuration of a function (named as its binary), for who runs its code outside of it: its role decides what
+    /// it may do. Through a [`Proxy`](crate::Proxy), if there is one.
+    #[must_use]
+    pub fn config_of(&self, function: &str, proxy: Option<&Proxy>) -> SdkConfig {
+        let session = self.announcement.credentials.get(function);
+        let part = |of: fn(&Session) -> &String| session.map(of).cloned().unwrap_or_default();
+        let (id, secret) = (part(|it| &it.access_key_id), part(|it| &it.secret_access_key));
+        let credentials = Credentials::new(id, secret, Some(part(|it| &it.session_token)), None, "local stack");
+        let endpoint = proxy.map_or(self.endpoint(), |proxy| {
+            proxy.forward_to(self.endpoint());
+            proxy.url()
+        });
+        self.config_with(credentials, endpoint)
+    }
+
+    fn config_with(&self, credentials: Credentials, endpoint: &str) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(aws_sdk_secretsmanager::config::BehaviorVersion::latest())
             .region(Region::new(self.region().to_owned()))
             .endpoint_url(endpoint)
-            .credentials_provider(SharedCredentialsProvider::new(root))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
             .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .build()

@@ -63,7 +63,6 @@ impl Bench {
     /// The same, with some of the deployment's words replaced.
     pub fn app_with(&self, proxy: &Proxy, variables: &[(&str, &str)]) -> App {
         let stack = &self.bakery.stack;
-        proxy.forward_to(stack.endpoint());
         let replaced = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let lookup = |name: &str| match name {
             name if replaced(name).is_some() => replaced(name).map(|(_, value)| (*value).to_owned()),
@@ -71,7 +70,7 @@ impl Bench {
             "OUTBOX_FIRST_RESEND_SECONDS" => Some("600".into()),
             name => stack.variable("normalizer", name).map(str::to_owned),
         };
-        let config = stack.config_at(proxy.url());
+        let config = stack.config_of("normalizer", Some(proxy));
         App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
     }
 

@@ -130,13 +130,7 @@ impl Bench {
     /// A fresh execution environment, its AWS calls going through `proxy` if there is one.
     pub fn app(&self, proxy: Option<&Proxy>) -> App {
         let stack = &self.bakery.stack;
-        let config = match proxy {
-            Some(proxy) => {
-                proxy.forward_to(stack.endpoint());
-                stack.config_at(proxy.url())
-            }
-            None => stack.config(),
-        };
+        let config = stack.config_of("sales-replies", proxy);
         let lookup = |name: &str| stack.variable("sales-replies", name).map(str::to_owned);
         App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
     }

@@ -55,20 +55,10 @@ pub async fn bench() -> MutexGuard<'static, Bench> {
     bench
 }
 
-fn connections(bakery: &Bakery, proxy: Option<&Proxy>) -> Connections {
-    let config = config(bakery, proxy);
+fn connections(bakery: &Bakery) -> Connections {
+    let config = bakery.stack.config();
     let lookup = |name: &str| bakery.stack.variable("sync-worker", name).map(str::to_owned);
     Connections::new(&config, Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap()).unwrap()
-}
-
-fn config(bakery: &Bakery, proxy: Option<&Proxy>) -> shared::aws::SdkConfig {
-    match proxy {
-        Some(proxy) => {
-            proxy.forward_to(bakery.stack.endpoint());
-            bakery.stack.config_at(proxy.url())
-        }
-        None => bakery.stack.config(),
-    }
 }
 
 impl Bench {
@@ -78,7 +68,7 @@ impl Bench {
     }
 
     pub fn app_with(&self, proxy: Option<&Proxy>, instead: impl Fn(&str) -> Option<String>) -> App {
-        let config = config(&self.bakery, proxy);
+        let config = self.bakery.stack.config_of("sync-worker", proxy);
         let lookup =
             |name: &str| instead(name).or_else(|| self.bakery.stack.variable("sync-worker", name).map(str::to_owned));
         App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
@@ -86,7 +76,7 @@ impl Bench {
 
     /// Tables of this test's own runtime.
     pub fn tables(&self) -> Connections {
-        connections(&self.bakery, None)
+        connections(&self.bakery)
     }
 
     pub async fn found(&self) -> SealedConfiguration {

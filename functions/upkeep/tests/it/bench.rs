@@ -49,26 +49,24 @@ pub async fn bench() -> MutexGuard<'static, Bench> {
 impl Bench {
     /// Another execution environment: its caches are empty. Its AWS calls go through the proxy, if there is one.
     pub fn connections(&self, proxy: Option<&Proxy>) -> Connections {
-        self.connections_with(proxy, |_| None)
+        self.connections_as(&self.bakery.stack.config_of("upkeep", proxy), |_| None)
     }
 
-    pub fn connections_with(&self, proxy: Option<&Proxy>, instead: impl Fn(&str) -> Option<String>) -> Connections {
+    /// As it would be in another deployment, whose roles do not exist here.
+    pub fn connections_with(&self, instead: impl Fn(&str) -> Option<String>) -> Connections {
+        self.connections_as(&self.bakery.stack.config(), instead)
+    }
+
+    fn connections_as(&self, config: &shared::aws::SdkConfig, instead: impl Fn(&str) -> Option<String>) -> Connections {
         let stack = &self.bakery.stack;
-        let config = match proxy {
-            Some(proxy) => {
-                proxy.forward_to(stack.endpoint());
-                stack.config_at(proxy.url())
-            }
-            None => stack.config(),
-        };
         let lookup = |name: &str| instead(name).or_else(|| stack.variable("upkeep", name).map(str::to_owned));
-        let settings = Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap();
-        Connections::new(&config, settings).unwrap()
+        let settings = Reader::read(lookup, |r| ConnectionSettings::read(r, config)).unwrap();
+        Connections::new(config, settings).unwrap()
     }
 
     pub fn app(&self, connections: Connections, proxy: Option<&Proxy>) -> App {
         let stack = &self.bakery.stack;
-        let config = proxy.map_or_else(|| stack.config(), |proxy| stack.config_at(proxy.url()));
+        let config = stack.config_of("upkeep", proxy);
         let client = aws_sdk_dynamodb::Client::new(&config);
         let table = |name: &str| stack.variable("upkeep", name).unwrap().to_owned();
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));

@@ -20,7 +20,7 @@ async fn every_secret_is_wrapped_with_the_newest_key_and_the_report_says_so() {
 
     let kms = aws_sdk_kms::Client::new(&bench.bakery.stack.config());
     let newest = kms.create_key().send().await.unwrap().key_metadata.unwrap().arn.unwrap();
-    let with_newest = || bench.connections_with(None, |name| (name == "KMS_KEY_ID").then(|| newest.clone()));
+    let with_newest = || bench.connections_with(|name| (name == "KMS_KEY_ID").then(|| newest.clone()));
     let app = bench.app(with_newest(), None);
     assert_eq!(ask(&app, Operation::ResealStatus).await.unwrap().reseal, None);
     let report = ask(&app, Operation::Reseal).await.unwrap().reseal.unwrap();
@@ -44,7 +44,7 @@ async fn every_secret_is_wrapped_with_the_newest_key_and_the_report_says_so() {
     assert!(matches!(closed, Err(TokenError::Vault(VaultError::Kms(_)))));
 
     // Back to the stack's own key, for the tests that follow.
-    let own = bench.app(bench.connections(None), None);
+    let own = bench.app(bench.connections_with(|_| None), None);
     assert_eq!(ask(&own, Operation::Reseal).await.unwrap().reseal.unwrap().resealed, 3);
     bench.remove(&id).await;
 }

@@ -99,8 +99,19 @@ async fn a_merchant_of_each_provider_is_connected_tested_and_removed() {
         let report = tested.json();
         assert_eq!((&report["ok"], &report["scopes"]["missing"]), (&json!(true), &json!([])), "{report}");
         assert_eq!(report["locations"], shown["locations"]);
+        // A test renews what has run out, and says so if what it got permits less.
+        town.sandbox.expire_tokens(vendor);
+        assert_eq!(post(&api, &format!("{path}/test")).await.json()["ok"], json!(true));
         if vendor == Vendor::Toast {
             post(&api, &format!("{path}/authorize")).await.problem(409, "not_supported");
+            // A login for fewer shops gives the others free.
+            let client = town.sandbox.toast_client(None).unwrap();
+            let fewer = json!({ "name": "Harbour", "credentials": {
+                "client_id": client.id, "client_secret": client.secret, "restaurants": [merchant.locations[0].id],
+            } });
+            let etag = get(&api, &path).await.header("etag").to_owned();
+            let changed = Answer::to(replacement(&api, &path, &etag, &fewer)).await;
+            assert_eq!(changed.json()["locations"].as_array().map(Vec::len), Some(1), "{changed:?}");
         }
         remove(town, &api, &path).await;
     }

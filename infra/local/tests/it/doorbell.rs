@@ -69,6 +69,11 @@ async fn a_delivery_that_is_not_signed_as_it_should_be_is_refused_and_leaves_no_
         (calls.len() == secrets).then_some(())
     })
     .await;
+    // At Toast and Lightspeed no subscription is shared, so nothing proves a delivery to the URL that is.
+    for provider in ["toast", "lightspeed"] {
+        let letter = bell.letter(provider, body.clone()).header("content-type", "application/json");
+        Answer::to(letter).await.problem(401, "unauthorized");
+    }
     // The refusals were for the signatures: the same body with the right one is taken.
     bell.deliver(body).await;
     tables.final_row(UNMATCHED, &id).await;

@@ -16,6 +16,7 @@ mod control;
 mod documents;
 mod doorbell;
 mod doors;
+mod infrastructure;
 mod mappings;
 mod openapi;
 mod outages;

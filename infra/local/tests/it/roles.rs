@@ -1,8 +1,10 @@
-//! What each function's role may do with secrets and with the audit log, read from the template.
+//! What each function's role may do with secrets and with the audit log, read from the template; and who may say what to
+//! the queues of the sales domain.
 
 use std::collections::BTreeMap;
 
-use local::workspace;
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use local::{Stack, workspace};
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// One allowed action on one resource, and under which condition.
@@ -102,4 +104,65 @@ fn each_function_adds_to_its_own_counters_and_to_nobody_elses() {
         }
     }
     assert_eq!(counting, 11);
+}
+
+/// Asks IAM or STS, as the account's root.
+async fn ask(stack: &Stack, service: &str, parameters: &[(&str, &str)]) -> String {
+    let credential = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
+    let request = local::api::client()
+        .unwrap()
+        .post(stack.endpoint())
+        .header("authorization", format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature=0"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(parameters.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"));
+    let answer = request.send().await.unwrap();
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    assert!(status.is_success(), "{text}");
+    text
+}
+
+/// A client of a role that is made here: with a policy that allows everything of SQS, or with none.
+async fn as_role(stack: &Stack, name: &str, may_all: bool) -> aws_sdk_sqs::Client {
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}"#;
+    ask(stack, "iam", &[("Action", "CreateRole"), ("RoleName", name), ("AssumeRolePolicyDocument", trust)]).await;
+    if may_all {
+        let all = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sqs:*","Resource":"*"}]}"#;
+        let put = [("Action", "PutRolePolicy"), ("RoleName", name), ("PolicyName", "all"), ("PolicyDocument", all)];
+        ask(stack, "iam", &put).await;
+    }
+    let arn = format!("arn:aws:iam::{}:role/{name}", stack.account());
+    let session = ask(stack, "sts", &[("Action", "AssumeRole"), ("RoleArn", &arn), ("RoleSessionName", "test")]).await;
+    let part = |tag: &str| {
+        let (_, rest) = session.split_once(&format!("<{tag}>")).unwrap();
+        rest.split('<').next().unwrap().to_owned()
+    };
+    let credentials = Credentials::new(
+        part("AccessKeyId"),
+        part("SecretAccessKey"),
+        Some(part("SessionToken")),
+        None,
+        "a role of this test",
+    );
+    let config = stack.config().into_builder().credentials_provider(SharedCredentialsProvider::new(credentials));
+    aws_sdk_sqs::Client::new(&config.build())
+}
+
+#[tokio::test]
+async fn nobody_but_the_sales_domain_can_say_that_it_has_a_sale() {
+    let stack = Stack::shared().unwrap();
+    let queue = |output: &str| stack.output(output).unwrap().to_owned();
+    let (stranger, sales) = (as_role(stack, "stranger", true).await, as_role(stack, "sales-domain", false).await);
+    let says = async |client: &aws_sdk_sqs::Client, output: &str| {
+        let sent = client.send_message().queue_url(queue(output)).message_body("not a reply").send().await;
+        sent.map_err(|error| error.into_service_error().to_string())
+    };
+    // It may send wherever only identities decide, so what stops it below is the queue's policy.
+    assert!(says(&stranger, "SyncJobsDeadLetterQueueUrl").await.is_ok());
+    for output in ["SalesRepliesQueueUrl", "SoldOutEndingsQueueUrl"] {
+        let refused = says(&stranger, output).await.unwrap_err();
+        assert!(refused.contains("explicit deny"), "{output}: {refused}");
+    }
+    assert!(says(&sales, "SalesRepliesQueueUrl").await.is_ok());
+    assert!(says(&sales, "SoldOutEndingsQueueUrl").await.is_err());
+    assert!(says(&sales, "SalesQueueUrl").await.is_err(), "it takes events and makes none");
 }
