@@ -14,11 +14,18 @@ from deploy import read_template, resources
 # Lambda itself does these three with the function's role, to take messages for it; the emulator asks nobody.
 POLLER = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 
-# What no test can do with the function's role, and why.
+# What no test does with the function's role, and why.
 UNPLAYED = {
     # It takes a second key, which must exist before the stack. `functions/upkeep/tests/it/reseal.rs` plays it as root.
-    ("UpkeepFunction", "WrapSecretsWithTheNewestKey"),
+    ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "kms:ReEncryptFrom"),
+    ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "kms:ReEncryptTo"),
+    ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "Key"),
+    # A shop that a vendor shows no longer gives its claim free; the simulator's shops stay.
+    ("ConnectionsFunction", "ReadAndChangeConfigurations", "dynamodb:DeleteItem"),
 }
+
+# Which vendor a test plays is chance: what reads one application's secret reads the others' in the same way.
+APPLICATIONS = {"SquareSecret", "ToastSecret", "LightspeedSecret"}
 
 Use = tuple[str, str, str, str]  # function, statement, action, resource
 
@@ -81,15 +88,17 @@ def main(template: str, stacks: str) -> int:
 
     faults = []
     for (function, sid), (actions, named) in grants.items():
-        if (function, sid) in UNPLAYED:
-            print(f"{function:24} {sid:40} {', '.join(sorted(actions))} (not played)")
-            continue
         used = by_statement[function, sid]
         used |= {(action, resource) for action in actions & POLLER for resource in named}
         for action, resource in sorted(used):
             print(f"{function:24} {sid:40} {action:32} {resource}")
-        faults += [f"{function} {sid}: {it} is never used" for it in sorted(actions - {action for action, _ in used})]
-        faults += [f"{function} {sid}: {it} is never used" for it in sorted(named - {resource for _, resource in used})]
+        played = {it for use in used for it in use}
+        if played & APPLICATIONS:
+            played |= APPLICATIONS
+        for it in sorted((actions | named) - played):
+            is_excused = (function, sid, it) in UNPLAYED
+            print(f"{function:24} {sid:40} {it} is never used" + is_excused * " (see UNPLAYED)")
+            faults += [f"{function} {sid}: {it} is never used"] * (not is_excused)
     functions = {function for function, _ in grants}
     for function, sid, action, resource in sorted(uses):
         if function in functions and not sid:

@@ -11,7 +11,7 @@ use shared::queue::intake::OrdersMessage;
 use shared::store::product_mappings::{MappingChange, ProductMappings};
 use shared::store::sync_logs::SyncLogs;
 
-use crate::bench::{Bench, PATIENCE, event, record, work};
+use crate::bench::{Bench, PATIENCE, bench, event, record, work};
 use crate::crashes::cut_off;
 use crate::sync_page::Page;
 
@@ -243,5 +243,23 @@ async fn an_import_that_is_cut_off_anywhere_is_taken_once_and_counted() {
             }
             assert!(nth < 39, "it never ends");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_has_come_fifty_times_goes_on_in_a_new_message() {
+    let desk = Desk::of(bench());
+    let id = desk.begin().await;
+    let mut last = desk.job("preview", id, 50);
+    // Less than what one look at a day may take.
+    last.context.deadline -= 26_000;
+    assert_eq!(work(&desk.bench.app(&Proxy::start().unwrap()), last).await, NOTHING);
+    assert_eq!(desk.remapping(id).await.state, RemappingState::Previewing);
+    // The deployed function takes the new one.
+    let mut looks = 0;
+    while desk.remapping(id).await.state != RemappingState::Previewed {
+        looks += 1;
+        assert!(looks < 300, "nobody has gone on with it");
+        tokio::time::sleep(PATIENCE / 100).await;
     }
 }

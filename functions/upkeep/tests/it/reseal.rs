@@ -46,6 +46,10 @@ async fn every_secret_is_wrapped_with_the_newest_key_and_the_report_says_so() {
     // Back to the stack's own key, for the tests that follow.
     let own = bench.app(bench.connections_with(|_| None), None);
     assert_eq!(ask(&own, Operation::Reseal).await.unwrap().reseal.unwrap().resealed, 3);
+    // What needs no second key it does with its own role.
+    let deployed = bench.app(bench.connections(None), None);
+    let looked = ask(&deployed, Operation::Reseal).await.unwrap().reseal.unwrap();
+    assert_eq!((looked.resealed, looked.current), (0, 3), "{looked:?}");
     bench.remove(&id).await;
 }
 

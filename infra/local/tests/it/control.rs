@@ -118,6 +118,27 @@ async fn a_merchant_of_each_provider_is_connected_tested_and_removed() {
 }
 
 #[tokio::test]
+async fn a_withdrawn_consent_is_noticed_by_a_test_and_by_a_sync() {
+    let town = &*control_town().await;
+    let api = admin(town, "withdrawn");
+    let (merchant, path) = connected(town, &api).await;
+    let status = async || get(&api, &path).await.json()["status"].clone();
+    town.sandbox.revoke_of(Vendor::Square, &merchant.id).unwrap();
+    post(&api, &format!("{path}/test")).await.problem(409, "credentials_refused");
+    assert_eq!(status().await, "reauth_required");
+
+    let token = town.sandbox.grant(Some(&merchant.id), &[]).unwrap().access_token;
+    let again = json!({ "name": "Corner", "credentials": { "access_token": token } });
+    let etag = get(&api, &path).await.header("etag").to_owned();
+    assert_eq!(Answer::to(replacement(&api, &path, &etag, &again)).await.json()["status"], "active");
+    town.sandbox.revoke_of(Vendor::Square, &merchant.id).unwrap();
+    let id = path.rsplit('/').next().unwrap();
+    api.begin_sync(id, &json!({ "kind": "incremental" })).await.unwrap();
+    eventually("the sync that finds out", async || (status().await == "reauth_required").then_some(())).await;
+    remove(town, &api, &path).await;
+}
+
+#[tokio::test]
 async fn a_consent_is_used_once_by_whom_it_was_made_for() {
     let town = &*control_town().await;
     let api = admin(town, "consenting");
