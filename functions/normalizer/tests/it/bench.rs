@@ -57,11 +57,16 @@ impl Bench {
 
     /// A fresh execution environment whose AWS calls go through `proxy`.
     pub fn app(&self, proxy: &Proxy) -> App {
-        self.app_with(proxy, &[])
+        self.app_of(self.bakery.stack.config_of("normalizer", Some(proxy)), &[])
     }
 
-    /// The same, with some of the deployment's words replaced.
+    /// As root of another deployment, which has some other words. A proxy may change its batches: root signs nothing.
     pub fn app_with(&self, proxy: &Proxy, variables: &[(&str, &str)]) -> App {
+        proxy.forward_to(self.bakery.stack.endpoint());
+        self.app_of(self.bakery.stack.config_at(proxy.url()), variables)
+    }
+
+    fn app_of(&self, config: shared::aws::SdkConfig, variables: &[(&str, &str)]) -> App {
         let stack = &self.bakery.stack;
         let replaced = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let lookup = |name: &str| match name {
@@ -70,7 +75,6 @@ impl Bench {
             "OUTBOX_FIRST_RESEND_SECONDS" => Some("600".into()),
             name => stack.variable("normalizer", name).map(str::to_owned),
         };
-        let config = stack.config_of("normalizer", Some(proxy));
         App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
     }
 
