@@ -140,6 +140,14 @@ fn every_table_can_be_restored_and_is_not_deleted_by_mistake() {
     }
 }
 
+#[test]
+fn the_dashboard_is_json() {
+    let template = Template::read();
+    let dashboard = &template.resources("AWS::CloudWatch::Dashboard")["Dashboard"]["Properties"]["DashboardBody"];
+    let body: serde_json::Value = serde_json::from_str(dashboard[0].as_str().unwrap()).unwrap();
+    assert!(body["widgets"].as_array().unwrap().len() > 15);
+}
+
 /// Alarms and the dashboard look at nothing that nobody counts.
 #[test]
 fn every_metric_of_ours_is_one_that_is_counted() {
