@@ -154,7 +154,7 @@ async fn nobody_but_the_sales_domain_can_say_that_it_has_a_sale() {
     let (stranger, sales) = (as_role(stack, "stranger", true).await, as_role(stack, "sales-domain", false).await);
     let says = async |client: &aws_sdk_sqs::Client, output: &str| {
         let sent = client.send_message().queue_url(queue(output)).message_body("not a reply").send().await;
-        sent.map_err(|error| error.into_service_error().to_string())
+        sent.map_err(|error| format!("{error:?}"))
     };
     // It may send wherever only identities decide, so what stops it below is the queue's policy.
     assert!(says(&stranger, "SyncJobsDeadLetterQueueUrl").await.is_ok());
