@@ -99,9 +99,18 @@ async fn a_merchant_of_each_provider_is_connected_tested_and_removed() {
         let report = tested.json();
         assert_eq!((&report["ok"], &report["scopes"]["missing"]), (&json!(true), &json!([])), "{report}");
         assert_eq!(report["locations"], shown["locations"]);
-        // A test renews what has run out, and says so if what it got permits less.
+        // Nobody else renews what has run out.
+        assert_eq!(post(&api, &format!("{path}/pause")).await.status, 200);
         town.sandbox.expire_tokens(vendor);
         assert_eq!(post(&api, &format!("{path}/test")).await.json()["ok"], json!(true));
+        // What is refused even so is noted, and taken back when all is well again.
+        let refusal = sandbox::Failure { status: 401, times: 20, ..sandbox::Failure::default() };
+        town.sandbox.set_faults_of(vendor, Faults { failures: vec![refusal], ..Faults::default() });
+        post(&api, &format!("{path}/test")).await.problem(409, "credentials_refused");
+        assert_ne!(get(&api, &path).await.json()["status_reasons"], json!([]));
+        town.sandbox.set_faults_of(vendor, Faults::default());
+        assert_eq!(post(&api, &format!("{path}/test")).await.json()["ok"], json!(true));
+        assert_eq!(get(&api, &path).await.json()["status_reasons"], json!([]));
         if vendor == Vendor::Toast {
             post(&api, &format!("{path}/authorize")).await.problem(409, "not_supported");
             // A login for fewer shops gives the others free.
