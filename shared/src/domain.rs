@@ -11,6 +11,7 @@ mod ids;
 mod mapping;
 mod money;
 mod quantity;
+mod redrive;
 mod sync;
 mod transaction;
 
@@ -23,12 +24,13 @@ pub use configuration::{
 };
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, ReplayId,
-    RunId, TenantId, TenantScope, TransactionId,
+    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, RedriveId,
+    ReplayId, RunId, TenantId, TenantScope, TransactionId,
 };
 pub use mapping::{Import, ProductChange, RemappedDay, RemappedDayOutcome, Remapping, RemappingState};
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
 pub use quantity::{InvalidQuantity, Quantity};
+pub use redrive::{DeadLetterQueue, Redrive, RedriveScope, RedriveState, UnknownDeadLetterQueue};
 pub use sync::{
     DayCount, FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,
     SyncRequest, SyncSettings, Trigger, Window,

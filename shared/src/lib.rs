@@ -8,6 +8,7 @@
 pub mod access;
 #[cfg(all(feature = "vault", feature = "store", feature = "client", feature = "secrets"))]
 pub mod app;
+pub mod auth;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod domain;

@@ -2,6 +2,8 @@
 //!
 //! A message that is written today is read by tomorrow's code, so every kind carries its version and is read by that.
 
+pub mod dead_letters;
+pub mod depth;
 pub mod intake;
 mod later;
 #[cfg(feature = "store")]

@@ -4,6 +4,7 @@ mod cursor;
 mod input;
 #[cfg(feature = "schema")]
 pub mod openapi;
+mod platform;
 #[cfg(feature = "store")]
 mod repeat;
 mod route;
@@ -19,10 +20,12 @@ use serde::Serialize;
 
 pub use cursor::{CursorKey, Cursors, Seal};
 pub use input::{Fields, Parameters, is_line, is_token};
+pub use platform::Operator;
 #[cfg(feature = "store")]
 pub use repeat::refused_change;
 pub use route::{Route, find_route};
 
+pub use crate::auth::Role;
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{Problem, is_json};
 use crate::providers::{ProviderError, ProviderErrorKind};
@@ -32,28 +35,6 @@ use crate::telemetry::{Line, TraceParent, metrics};
 pub const MAX_PAGE: i32 = 100;
 /// The largest body that an API request may have.
 const MAX_BODY: usize = 64 * 1024;
-
-/// What a caller may do. Each role contains those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// Look.
-    Read,
-    /// Change.
-    Write,
-    /// Everything.
-    Admin,
-}
-
-impl Role {
-    /// The word in tokens.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "pos:read",
-            Self::Write => "pos:write",
-            Self::Admin => "pos:admin",
-        }
-    }
-}
 
 /// What is asked, whoever asks.
 pub struct Question {

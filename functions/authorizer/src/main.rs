@@ -1,4 +1,4 @@
-//! API Gateway's REQUEST authorizer: a bearer token becomes a policy for its tenant's paths.
+//! API Gateway's REQUEST authorizer: a bearer token becomes a policy for its tenant's paths, or for the platform's.
 //!
 //! The gateway keeps the policy for minutes and uses it for every path that is asked for with the same token. It is
 //! therefore made of the token alone, never of the path at hand.
@@ -13,6 +13,7 @@ use aws_sdk_secretsmanager::Client;
 use keys::{Keys, PublishedKeys};
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde::{Deserialize, Serialize};
+use shared::auth::Role;
 use shared::invocation::{counters, run};
 use shared::secrets::Secret;
 use shared::settings::Reader;
@@ -50,7 +51,7 @@ struct Document {
 struct Statement {
     effect: &'static str,
     action: &'static str,
-    resource: String,
+    resource: Vec<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -75,8 +76,14 @@ async fn authorize(verifier: &Verifier, request: Request) -> Result<Policy, Erro
     let line = Line::begin("token");
     match verifier.verify(bearer(&request.headers)).await {
         Ok(claims) => {
-            line.of_tenant(&claims.tenant_id).end("authorized a token");
-            policy(&request.method_arn, claims).ok_or_else(|| Error::from("unexpected method ARN"))
+            let (speaks_for, paths) = reach(&claims);
+            if paths.is_empty() {
+                metrics::denied("unauthorized");
+                line.ended("denied", "for no tenant, and without a role of the platform").end("refused a token");
+                return Err(Error::from(UNAUTHORIZED));
+            }
+            line.of_tenant(speaks_for).end("authorized a token");
+            policy(&request.method_arn, claims, &paths).ok_or_else(|| Error::from("unexpected method ARN"))
         }
         Err(token::Refusal::Token(reason)) => {
             metrics::denied("unauthorized");
@@ -96,25 +103,41 @@ fn bearer(headers: &HashMap<String, String>) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// Allows every method of every route below the tenant, in this stage of this API, and nothing else.
-fn policy(method_arn: &str, claims: Claims) -> Option<Policy> {
+/// Whom a token speaks for, and where it leads: methods and paths. A token for a tenant leads to that tenant, whatever its
+/// roles; only one for no tenant at all can lead to the platform's routes, and then role by role.
+fn reach(claims: &Claims) -> (&str, Vec<String>) {
+    if let Some(tenant) = &claims.tenant_id {
+        return (tenant.as_str(), vec![format!("*/api/v1/tenants/{tenant}/*")]);
+    }
+    let has = |role: Role| claims.roles.iter().any(|held| held == role.as_str());
+    let mut paths = Vec::new();
+    if has(Role::PlatformMetrics) || has(Role::PlatformOperate) {
+        paths.push("GET/api/v1/metrics".to_owned());
+    }
+    if has(Role::PlatformOperate) {
+        let more = ["GET/api/v1/health/ready", "GET/api/v1/operations/*", "POST/api/v1/operations/*"];
+        paths.extend(more.map(str::to_owned));
+    }
+    ("", paths)
+}
+
+/// Allows these paths in this stage of this API, and nothing else.
+fn policy(method_arn: &str, claims: Claims, paths: &[String]) -> Option<Policy> {
     // arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}/{path}
     let mut parts = method_arn.splitn(3, '/');
     let (api, stage) = (parts.next()?, parts.next()?);
+    let mut context = HashMap::from([("roles", claims.roles.join(" ")), ("subject", claims.sub.clone())]);
+    context.extend(claims.tenant_id.map(|tenant| ("tenant_id", tenant.to_string())));
     Some(Policy {
         policy_document: Document {
             version: "2012-10-17",
             statement: [Statement {
                 effect: "Allow",
                 action: "execute-api:Invoke",
-                resource: format!("{api}/{stage}/*/api/v1/tenants/{}/*", claims.tenant_id),
+                resource: paths.iter().map(|path| format!("{api}/{stage}/{path}")).collect(),
             }],
         },
-        context: HashMap::from([
-            ("tenant_id", claims.tenant_id.to_string()),
-            ("roles", claims.roles.join(" ")),
-            ("subject", claims.sub.clone()),
-        ]),
+        context,
         principal_id: claims.sub,
     })
 }
@@ -123,20 +146,46 @@ fn policy(method_arn: &str, claims: Claims) -> Option<Policy> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_policy_reaches_no_other_tenant() {
+    /// Resources and context of the policy for a token, if there is one.
+    fn policy_for(tenant: Option<&str>, roles: &[&str]) -> Option<(Vec<String>, serde_json::Value)> {
         let claims = Claims {
             sub: "user-1".into(),
-            tenant_id: "t_1".parse().unwrap(),
-            roles: vec!["pos:read".into(), "pos:write".into()],
+            tenant_id: tenant.map(|id| id.parse().unwrap()),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
         };
         let arn = "arn:aws:execute-api:eu-central-1:123456789012:abc/live/GET/api/v1/tenants/t_2/pos/transactions";
-        let policy = serde_json::to_value(policy(arn, claims).unwrap()).unwrap();
-        assert_eq!(
-            policy["policyDocument"]["Statement"][0]["Resource"],
-            "arn:aws:execute-api:eu-central-1:123456789012:abc/live/*/api/v1/tenants/t_1/*"
-        );
-        assert_eq!(policy["context"]["roles"], "pos:read pos:write");
+        let (_, paths) = reach(&claims);
+        let policy = serde_json::to_value(policy(arn, claims, &paths).unwrap()).unwrap();
+        let resources = policy["policyDocument"]["Statement"][0]["Resource"].as_array().unwrap();
+        let resource = |it: &serde_json::Value| {
+            let start = "arn:aws:execute-api:eu-central-1:123456789012:abc/live/";
+            it.as_str().unwrap().strip_prefix(start).unwrap().to_owned()
+        };
+        let resources: Vec<_> = resources.iter().map(resource).collect();
+        (!resources.is_empty()).then(|| (resources, policy["context"].clone()))
+    }
+
+    #[test]
+    fn the_policy_of_a_tenants_token_reaches_no_other_tenant_and_nothing_of_the_platform() {
+        for roles in [&["pos:read", "pos:write"][..], &["platform:operate", "platform:metrics"], &[]] {
+            let (resources, context) = policy_for(Some("t_1"), roles).unwrap();
+            assert_eq!(resources, ["*/api/v1/tenants/t_1/*"]);
+            assert_eq!(context["roles"], roles.join(" "));
+            assert_eq!(context["tenant_id"], "t_1");
+        }
+    }
+
+    #[test]
+    fn the_policy_of_the_platforms_tokens_reaches_no_tenant_and_only_what_the_role_is_for() {
+        let (resources, context) = policy_for(None, &["platform:metrics"]).unwrap();
+        assert_eq!(resources, ["GET/api/v1/metrics"]);
+        assert!(context.get("tenant_id").is_none());
+        let (resources, _) = policy_for(None, &["platform:operate"]).unwrap();
+        let (get, post) = ("GET/api/v1/operations/*", "POST/api/v1/operations/*");
+        assert_eq!(resources, ["GET/api/v1/metrics", "GET/api/v1/health/ready", get, post]);
+        for roles in [&[][..], &["pos:admin"], &["platform"], &["platform:*"]] {
+            assert_eq!(policy_for(None, roles), None, "{roles:?}");
+        }
     }
 
     #[test]

@@ -17,8 +17,8 @@ const MAX_TOKEN: usize = 8 * 1024;
 pub struct Claims {
     /// Who.
     pub sub: String,
-    /// For which tenant.
-    pub tenant_id: TenantId,
+    /// For which tenant. Without one it can only speak for the platform.
+    pub tenant_id: Option<TenantId>,
     /// As what.
     #[serde(default)]
     pub roles: Vec<String>,

@@ -17,9 +17,9 @@ use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::SdkConfig;
 use shared::providers::ProviderError;
+use shared::queue::dead_letters::DeadLetters;
 use shared::queue::sales::{
-    Acceptance, Ending, EndingsQueue, ParkedReplies, Rejection, RepliesQueue, Reply, SalesQueue, read_ending,
-    read_reply,
+    Acceptance, Ending, EndingsQueue, Rejection, RepliesQueue, Reply, SalesQueue, read_ending, read_reply,
 };
 use shared::queue::{Later, MissingMessageId, UnreadableMessage, attempt, catch_panic, deliver_again};
 use shared::settings::Reader;
@@ -69,7 +69,7 @@ pub struct App {
     sales: SalesQueue,
     replies: RepliesQueue,
     endings: EndingsQueue,
-    parked: ParkedReplies,
+    parked: DeadLetters,
     /// After so many the queue gives a message up.
     attempts: u32,
 }
@@ -88,7 +88,7 @@ impl App {
             sales: SalesQueue::new(sqs.clone(), settings.sales_queue_url),
             replies: RepliesQueue::new(sqs.clone(), settings.replies_queue_url),
             endings: EndingsQueue::new(sqs.clone(), settings.endings_queue_url),
-            parked: ParkedReplies::new(sqs, settings.dead_letter_queue_url),
+            parked: DeadLetters::new(sqs, settings.dead_letter_queue_url, Vec::new()),
             attempts: settings.attempts,
         })
     }

@@ -29,6 +29,9 @@ pub enum ProviderKind {
 pub struct UnknownProvider;
 
 impl ProviderKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Square, Self::Toast, Self::Lightspeed];
+
     /// The word in URLs, keys and events.
     pub fn as_str(self) -> &'static str {
         match self {

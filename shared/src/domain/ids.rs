@@ -162,6 +162,11 @@ uuid_id!(
     ReplayId
 );
 
+uuid_id!(
+    /// Messages that were given up and are sent once more.
+    RedriveId
+);
+
 macro_rules! asked_for {
     ($name:ident) => {
         impl $name {
@@ -172,14 +177,7 @@ macro_rules! asked_for {
 
             /// The one id of what a caller asks for under an `Idempotency-Key`.
             pub fn of_key(scope: &TenantScope, configuration: ConfigurationId, key: &str) -> Self {
-                let mut hash = Sha256::new();
-                for part in [scope.0.as_str().as_bytes(), configuration.0.as_bytes().as_slice(), key.as_bytes()] {
-                    hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-                    hash.update(part);
-                }
-                let mut bytes = [0; 16];
-                bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, from)| *byte = from);
-                Self(Uuid::new_v8(bytes))
+                Self(hashed([scope.0.as_str().as_bytes(), configuration.0.as_bytes().as_slice(), key.as_bytes()]))
             }
         }
     };
@@ -187,6 +185,30 @@ macro_rules! asked_for {
 
 asked_for!(MappingJobId);
 asked_for!(ReplayId);
+
+impl RedriveId {
+    /// A new id, sortable by its time of creation.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The one id of what somebody asks for under an `Idempotency-Key`.
+    pub fn of_key(subject: &str, key: &str) -> Self {
+        Self(hashed([subject.as_bytes(), key.as_bytes()]))
+    }
+}
+
+/// A UUID of these parts, each with its length before it: no two lists of parts are alike.
+fn hashed<const N: usize>(parts: [&[u8]; N]) -> Uuid {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(hash.finalize()).for_each(|(byte, from)| *byte = from);
+    Uuid::new_v8(bytes)
+}
 
 impl RunId {
     /// A new id, sortable by its time of creation.

@@ -25,8 +25,8 @@ pub use event::{
     DayState, DayTender, ErasedEvent, Event, EventType, Phase, TransactionEvent,
 };
 pub use reply::{
-    Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, ParkedReplies, RejectedReply,
-    Rejection, RepliesQueue, Reply, Wanted, read_reply,
+    Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, RejectedReply, Rejection,
+    RepliesQueue, Reply, Wanted, read_reply,
 };
 
 /// SQS takes no more messages in one call.

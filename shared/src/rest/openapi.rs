@@ -11,7 +11,9 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{MAX_PAGE, Route};
-use crate::domain::{ConfigurationId, EventId, MappingJobId, ProviderKind, ReplayId, TenantId, TransactionId};
+use crate::domain::{
+    ConfigurationId, DeadLetterQueue, EventId, MappingJobId, ProviderKind, RedriveId, ReplayId, TenantId, TransactionId,
+};
 use crate::problem::{Body, Kind};
 
 /// What every route can be answered before it is looked at.
@@ -281,6 +283,8 @@ impl Document {
             "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
             "event_id" => ("The delivery, by the provider's id", shapes.asked::<EventId>()),
             "replay_id" => ("The replay", shapes.asked::<ReplayId>()),
+            "queue" => ("The queue whose messages were given up", shapes.asked::<DeadLetterQueue>()),
+            "redrive_id" => ("The redrive", shapes.asked::<RedriveId>()),
             "secret_id" => ("The webhook secret", shapes.asked::<uuid::Uuid>()),
             "transaction_id" => ("The transaction", shapes.asked::<TransactionId>()),
             "pos_system" => ("The provider", shapes.asked::<ProviderKind>()),
@@ -344,8 +348,9 @@ impl Document {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "Claims `iss`, `aud`, `exp`, `nbf`, `sub`, `tenant_id` and `roles` (`pos:read`, \
-                                    `pos:write`, `pos:admin`; each contains those before it)",
+                    "description": "Claims `iss`, `aud`, `exp`, `nbf`, `sub`, `roles` and, but for the platform's own, \
+                                    `tenant_id`. Roles for a tenant: `pos:read`, `pos:write`, `pos:admin`; for the \
+                                    platform: `platform:metrics`, `platform:operate`. Each contains those before it",
                 } },
             },
         }))

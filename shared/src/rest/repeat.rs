@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Answer, Call, is_token, unavailable};
+use super::{Answer, Call, Question, is_token, unavailable};
 use crate::problem::{FieldError, Problem};
 use crate::store::audit::Actor;
 use crate::store::configurations::CommitError;
@@ -35,6 +35,13 @@ impl Call {
         }
     }
 
+    /// Who calls, for the audit log.
+    pub fn actor(&self) -> Actor {
+        Actor { subject: self.subject.clone(), roles: self.roles(), request_id: self.request_id.clone() }
+    }
+}
+
+impl Question {
     /// Under which key this request may be repeated. One that is no text must not pass for none: the work would be done
     /// twice.
     pub fn idempotency_key(&self) -> Result<Option<&str>, Problem> {
@@ -45,11 +52,6 @@ impl Call {
             let message = format!("must be 1 to {MAX_KEY} visible ASCII characters");
             Problem::invalid_fields(vec![FieldError::new("Idempotency-Key", message)])
         })
-    }
-
-    /// Who calls, for the audit log.
-    pub fn actor(&self) -> Actor {
-        Actor { subject: self.subject.clone(), roles: self.roles(), request_id: self.request_id.clone() }
     }
 }
 
@@ -90,7 +92,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::rest::Question;
 
     fn request(key: &str) -> Request {
         let mut event: Value =

@@ -7,9 +7,10 @@ use std::fmt;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use jiff::Timestamp;
 
 use super::StoreError;
-use super::item::{Attributes, Item, is_made, number, refused_with, text};
+use super::item::{Attributes, Item, batch_get, is_made, number, refused_with, text};
 use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, Environment, ProviderKind};
 
@@ -224,6 +225,28 @@ impl Budgets {
             .await
             .map_err(|error| AwsError::new("read a breaker", error))?;
         read_opening(&answer.item.unwrap_or_default())
+    }
+
+    /// Whether each provider's breaker is open at this moment, in each of its worlds: one read for all.
+    pub async fn list_openings(&self) -> Result<Vec<(ProviderKind, Environment, bool)>, StoreError> {
+        let now = Timestamp::now().as_microsecond();
+        let places: Vec<_> = ProviderKind::ALL
+            .into_iter()
+            .flat_map(|provider| {
+                [Environment::Production, Environment::Sandbox].map(|environment| (provider, environment))
+            })
+            .collect();
+        let key = |(provider, environment)| Item::from([("key".into(), text(breaker_key(provider, environment)))]);
+        let keys = places.iter().copied().map(key).collect();
+        let items = batch_get(&self.client, &self.table, keys, false, "read breakers").await?;
+        let mut openings = Vec::with_capacity(places.len());
+        for (provider, environment) in places {
+            let name = text(breaker_key(provider, environment));
+            let found = items.iter().find(|item| item.get("key") == Some(&name));
+            let opening = found.map(read_opening).transpose()?.flatten();
+            openings.push((provider, environment, opening.is_some_and(|opening| now < opening.until)));
+        }
+        Ok(openings)
     }
 
     /// Opens a breaker, unless it is open for longer already: for any other reason than this claim.

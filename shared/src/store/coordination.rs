@@ -1,11 +1,15 @@
 //! The coordination table: what is remembered for a while. Answers to requests that may be repeated, one-time words,
-//! the heads of audit chains, checkpoints.
+//! the heads of audit chains, checkpoints, redrives.
+
+mod redrives;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub use redrives::Redrives;
 
 use super::item::{Attributes, Item, number, text, unreadable};
 use super::{StoreError, hash_of};

@@ -226,6 +226,19 @@ impl WebhookLogs {
         is_made(result, "count a repeated delivery").map(drop)
     }
 
+    /// Writes that a delivery was given up, if it has no row.
+    pub async fn record_dead(&self, row: &LogRow<'_>) -> Result<(), StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.to_item(row)?))
+            .condition_expression("attribute_not_exists(event_id)")
+            .send()
+            .await;
+        is_made(result, "write the webhook log").map(drop)
+    }
+
     /// Writes the final row. A second writer of the same delivery only counts itself, unless the first was who gave it up.
     pub async fn record(&self, row: &LogRow<'_>) -> Result<(), StoreError> {
         let result = self

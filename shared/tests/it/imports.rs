@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// What a room may name of the crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 13] = [
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
+    ("auth", &[]),
     ("domain", &[]),
     ("problem", &[]),
     ("settings", &[]),

@@ -14,6 +14,7 @@ pub fn document() -> Value {
     document.add("configurations", configurations::ROUTES, configurations::openapi::describe).unwrap();
     document.add("configurations", connections::ROUTES, connections::openapi::describe).unwrap();
     document.add("transactions", transactions::ROUTES, transactions::openapi::describe).unwrap();
+    document.add("operations", operations::ROUTES, operations::openapi::describe).unwrap();
     document.add("webhooks", webhooks::openapi::ROUTES, webhooks::openapi::describe).unwrap();
     document.finish().unwrap()
 }

@@ -47,7 +47,8 @@ fn who_seals_who_opens_and_what_for() {
         let may = match grant.action.as_str() {
             "kms:GenerateDataKey" => "seal",
             "kms:Decrypt" => "open",
-            action if action.starts_with("kms:ReEncrypt") => continue,
+            // What says nothing of what is sealed.
+            action if action.starts_with("kms:ReEncrypt") || action == "kms:DescribeKey" => continue,
             action => {
                 assert!(!action.starts_with("kms:") && !action.contains('*'), "{}: {action}", grant.function);
                 continue;

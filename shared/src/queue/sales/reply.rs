@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::super::{UnreadableMessage, attribute, postpone};
+use super::super::{UnreadableMessage, postpone};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, ProductId, Quantity, TenantId, TenantScope, TransactionId};
 use crate::providers::error::read_json;
@@ -270,27 +270,6 @@ impl RepliesQueue {
     /// Lets a message come again after `after` instead of after the queue's own time.
     pub async fn postpone(&self, receipt_handle: &str, after: Duration) -> Result<(), AwsError> {
         postpone(&self.client, &self.url, receipt_handle, after).await
-    }
-}
-
-/// Where replies go that cannot be taken: kept, counted and looked at, never dropped.
-pub struct ParkedReplies {
-    client: Client,
-    url: String,
-}
-
-impl ParkedReplies {
-    /// `url`: the dead-letter queue of the replies.
-    pub fn new(client: Client, url: String) -> Self {
-        Self { client, url }
-    }
-
-    /// Keeps a reply with the reason why it could not be taken.
-    pub async fn park(&self, message: &SqsMessage, reason: &str) -> Result<(), AwsError> {
-        let body = message.body.as_deref().filter(|body| !body.is_empty()).unwrap_or("(empty)");
-        let request = self.client.send_message().queue_url(&self.url).message_body(body);
-        let sent = request.message_attributes("reason", attribute(reason)?).send().await;
-        sent.map(drop).map_err(|error| AwsError::new("park a reply", error))
     }
 }
 

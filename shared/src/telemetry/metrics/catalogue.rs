@@ -66,6 +66,7 @@ pub const FUNCTIONS: &[&str] = &[
     "authorizer",
     "configurations",
     "connections",
+    "dead-letters",
     "normalizer",
     "operations",
     "outbox-sweeper",

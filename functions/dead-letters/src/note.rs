@@ -1,0 +1,93 @@
+//! Rows for deliveries that were given up: every delivery that was answered 2xx ends in its tenant's log.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use shared::domain::EventId;
+use shared::providers::Origin;
+use shared::queue::dead_letters::{DeadLetter, DeadLetters};
+use shared::queue::intake::{self, IntakeMessage};
+use shared::store::StoreError;
+use shared::store::webhook_logs::{LogOwner, LogRow, Outcome, Steps};
+
+use crate::{App, TickError};
+
+/// Messages that are looked at in one tick.
+const MOST: usize = 1_000;
+/// More ids than this are not remembered.
+const MOST_NOTED: usize = 20_000;
+
+/// Writes the rows that are missing. How many those were at most.
+pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result<u64, TickError> {
+    let (mut found, mut noted) = (Vec::new(), 0);
+    let walked: Result<(), TickError> = async {
+        while found.len() < MOST && Instant::now() < deadline {
+            let more = letters.receive().await?;
+            if more.is_empty() {
+                break;
+            }
+            for letter in &more {
+                if !remember(app, letter.id()) {
+                    continue;
+                }
+                if let Err(error) = note_one(app, letter).await {
+                    forget(app, letter.id());
+                    found.extend(more);
+                    return Err(error.into());
+                }
+                noted += 1;
+            }
+            found.extend(more);
+        }
+        Ok(())
+    }
+    .await;
+    letters.release(&found).await;
+    walked.map(|()| noted)
+}
+
+/// `false`: its row is written.
+fn remember(app: &App, id: &str) -> bool {
+    let mut noted = app.noted.lock().unwrap_or_else(PoisonError::into_inner);
+    if noted.len() >= MOST_NOTED {
+        noted.clear();
+    }
+    noted.insert(id.to_owned())
+}
+
+fn forget(app: &App, id: &str) {
+    app.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+}
+
+async fn note_one(app: &App, letter: &DeadLetter) -> Result<(), StoreError> {
+    // Pages belong to a run, which says itself what is missing; jobs wait. What cannot be read is only counted.
+    let Ok(IntakeMessage::Delivery(message)) = intake::decode(&letter.message) else { return Ok(()) };
+    let delivery = &message.delivery;
+    let parsed = app.providers.get(delivery.provider()).parse_notification(delivery).ok();
+    let unmatched = LogOwner::Unmatched(delivery.provider());
+    let owner = match (message.owner, parsed.as_ref().map(|notification| &notification.origin)) {
+        (Some((scope, id)), Some(_)) => LogOwner::Configuration(scope, id),
+        (None, Some(origin @ (Origin::Merchant(_) | Origin::Location(_)))) => {
+            let (provider, environment) = (delivery.provider(), delivery.environment());
+            let found = app.configurations.find_by_account(provider, environment, origin.as_str()).await?;
+            found.map_or(unmatched, |found| LogOwner::Configuration(found.scope, found.configuration.id))
+        }
+        (_, None) | (None, Some(Origin::Url)) => unmatched,
+    };
+    let event_id = parsed.as_ref().map_or_else(|| EventId::hash_of(delivery.body()), |read| read.event_id.clone());
+    let outcome = Outcome::Dead { code: "given_up", detail: letter.reason.clone() };
+    let row = LogRow {
+        owner: &owner,
+        event_id: &event_id,
+        event_type: parsed.as_ref().map(|notification| notification.event_type.as_str()),
+        received_at: delivery.received_at(),
+        worked_for: Duration::ZERO,
+        attempt: shared::queue::attempt(&letter.message),
+        secret_id: delivery.secret_id(),
+        body: delivery.body(),
+        outcome: &outcome,
+        caused: &[],
+        steps: &Steps::default(),
+    };
+    app.logs.record_dead(&row).await
+}
