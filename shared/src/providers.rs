@@ -60,6 +60,9 @@ pub trait PosProvider: Send + Sync {
     /// What a delivery says. Only a verified one can be read.
     fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError>;
 
+    /// Of which events we make something, in the provider's words. The others need no work.
+    fn webhook_event_types(&self) -> &'static [&'static str];
+
     /// The transactions of an order: none for a draft, two for an exchange, one for nearly all.
     ///
     /// The configuration knows the shops, whose zone and start of day decide the business date.

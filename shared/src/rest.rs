@@ -232,7 +232,12 @@ impl Answer {
 
     /// A table for a spreadsheet.
     pub fn csv(body: String) -> Self {
-        Self { status: 200, headers: Vec::new(), media_type: "text/csv; charset=utf-8", body }
+        Self::text("text/csv; charset=utf-8", body)
+    }
+
+    /// Text of any kind.
+    pub fn text(media_type: &'static str, body: String) -> Self {
+        Self { status: 200, headers: Vec::new(), media_type, body }
     }
 
     /// JSON as somebody else has written it. What is no JSON is shown as a text, and never as a page.

@@ -62,7 +62,7 @@ const SECRETS: [(&str, &str); 4] = [
 /// Whom the service depends on.
 pub struct Dependencies {
     dynamodb: aws_sdk_dynamodb::Client,
-    sqs: aws_sdk_sqs::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
     kms: aws_sdk_kms::Client,
     secrets_manager: aws_sdk_secretsmanager::Client,
     tables: Vec<(&'static str, String, &'static [&'static str])>,

@@ -1,22 +1,31 @@
-//! REST, for the platform's own people and programs: whether all is well, and what was given up.
+//! REST, for the platform's own people and programs: whether all is well, what is measured, and what was given up.
 //!
 //! Nothing in here belongs to a tenant, and no answer names more of one than an id.
 
 mod dead_letters;
 mod health;
+mod metrics;
 #[cfg(feature = "schema")]
 pub mod openapi;
+mod webhooks;
 
 use lambda_http::{Body, Error, Request, Response};
 use shared::domain::DeadLetterQueue;
 use shared::problem::Problem;
+use shared::providers::{ProviderError, ProviderHosts, Providers};
 use shared::queue::dead_letters::DeadLetters;
 use shared::rest::{Operator, Role, Route, answer_public, find_route};
 use shared::settings::Reader;
 use shared::store::budget::Budgets;
+use shared::store::configurations::Configurations;
 use shared::store::coordination::Coordination;
+use shared::store::counters::Counters;
+use shared::store::sync_logs::SyncLogs;
+use shared::store::transactions::Transactions;
+use shared::telemetry::metrics::Tally;
 
 pub use health::Dependencies;
+pub use metrics::{GAUGES, Gauge};
 
 /// What this function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +34,10 @@ pub enum Operation {
     Health,
     /// Looks at everything that the service depends on.
     Ready,
+    /// Shows what is counted and seen, to Prometheus.
+    Metrics,
+    /// Shows the receiver of a provider's webhooks.
+    WebhookStatus,
     /// Shows what was given up.
     ListDeadLetters,
     /// Asks for messages to be sent once more.
@@ -41,6 +54,13 @@ pub const ROUTES: &[Route<Operation>] = &[
         path: "/api/v1/health/ready",
         role: Some(Role::PlatformOperate),
         operation: Operation::Ready,
+    },
+    Route { method: "GET", path: "/api/v1/metrics", role: Some(Role::PlatformMetrics), operation: Operation::Metrics },
+    Route {
+        method: "GET",
+        path: "/api/v1/webhooks/{pos_system}/status",
+        role: None,
+        operation: Operation::WebhookStatus,
     },
     Route {
         method: "GET",
@@ -66,24 +86,38 @@ pub const ROUTES: &[Route<Operation>] = &[
 pub struct App {
     dead_letters: [DeadLetters; 4],
     coordination: Coordination,
+    configurations: Configurations,
+    transactions: Transactions,
+    sync_logs: SyncLogs,
+    counters: Counters,
     budgets: Budgets,
     dependencies: Dependencies,
+    providers: Providers,
+    counted: metrics::Kept<Tally>,
+    seen: metrics::Kept<Vec<metrics::Reading>>,
 }
 
 impl App {
     /// Asks nobody yet. The environment says where everything is.
-    pub fn new(config: &shared::aws::SdkConfig, r: &Reader<'_>) -> Self {
+    pub fn new(config: &shared::aws::SdkConfig, r: &Reader<'_>) -> Result<Self, ProviderError> {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
         let coordination = r.text("COORDINATION_TABLE");
-        Self {
+        Ok(Self {
             // Of these, in the order of `DeadLetterQueue::ALL`. Nothing is sent from here.
             dead_letters: health::DEAD_LETTER_QUEUES
                 .map(|(_, url)| DeadLetters::new(sqs.clone(), r.text(url), Vec::new())),
             coordination: Coordination::new(dynamodb.clone(), coordination.clone()),
+            configurations: Configurations::new(dynamodb.clone(), r.text("CONFIGURATIONS_TABLE")),
+            transactions: Transactions::new(dynamodb.clone(), r.text("TRANSACTIONS_TABLE")),
+            sync_logs: SyncLogs::new(dynamodb.clone(), r.text("SYNC_LOGS_TABLE")),
+            counters: Counters::new(dynamodb.clone(), coordination.clone(), "operations"),
             budgets: Budgets::new(dynamodb.clone(), coordination),
             dependencies: Dependencies::new(config, dynamodb, sqs, r),
-        }
+            providers: Providers::new(ProviderHosts::default())?,
+            counted: metrics::Kept::default(),
+            seen: metrics::Kept::default(),
+        })
     }
 
     fn dead_letters(&self, queue: DeadLetterQueue) -> &DeadLetters {
@@ -106,6 +140,8 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         match route.operation {
             Operation::Health => health::alive(),
             Operation::Ready => health::ready(app).await,
+            Operation::Metrics => metrics::scrape(app, &question).await,
+            Operation::WebhookStatus => webhooks::status(app, &question).await,
             Operation::ListDeadLetters => dead_letters::list(app).await,
             Operation::Redrive => {
                 let operator = operator.ok_or_else(Problem::internal)?;

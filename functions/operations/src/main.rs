@@ -8,6 +8,6 @@ use shared::settings::Reader;
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("operations");
     let config = shared::aws::config_from_env()?;
-    let app = &Reader::from_env(|r| App::new(&config, r))?;
+    let app = &Reader::from_env(|r| App::new(&config, r))??;
     run(service_fn(move |request| handle(app, request))).await
 }

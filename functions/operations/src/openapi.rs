@@ -9,6 +9,7 @@ use shared::rest::openapi::{Description, Shapes};
 use crate::Operation;
 use crate::dead_letters::{Overview, RedriveBody};
 use crate::health::{Alive, Readiness};
+use crate::webhooks::ReceiverStatus;
 
 /// Describes one operation.
 pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
@@ -23,6 +24,15 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .answers(StatusCode::OK, "It can work, though a provider may be left alone", readiness.clone())
                 .answers(StatusCode::SERVICE_UNAVAILABLE, "It cannot work, and why", readiness)
         }
+        Operation::Metrics => {
+            let text = json!({ "type": "string" });
+            Description::new("metrics", "Shows what is counted and seen, to Prometheus; at most ten seconds old")
+                .shows(StatusCode::OK, "As asked for with `Accept`", "text/plain", text.clone())
+                .shows(StatusCode::OK, "", "application/openmetrics-text", text)
+        }
+        Operation::WebhookStatus => Description::new("webhook_status", "Shows the receiver of a provider's webhooks")
+            .answers(StatusCode::OK, "It is up", shapes.answered::<ReceiverStatus>())
+            .may([Kind::Unavailable]),
         Operation::ListDeadLetters => {
             Description::new("list_dead_letters", "Shows what was given up, by queue and reason")
                 .answers(

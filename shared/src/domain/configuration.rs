@@ -99,6 +99,9 @@ pub enum ConfigurationStatus {
 }
 
 impl ConfigurationStatus {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Paused, Self::Degraded, Self::ReauthRequired, Self::Deleting];
+
     /// The word in the table and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -119,10 +122,7 @@ pub struct UnknownStatus;
 impl FromStr for ConfigurationStatus {
     type Err = UnknownStatus;
     fn from_str(name: &str) -> Result<Self, UnknownStatus> {
-        [Self::Active, Self::Paused, Self::Degraded, Self::ReauthRequired, Self::Deleting]
-            .into_iter()
-            .find(|status| status.as_str() == name)
-            .ok_or(UnknownStatus)
+        Self::ALL.into_iter().find(|status| status.as_str() == name).ok_or(UnknownStatus)
     }
 }
 

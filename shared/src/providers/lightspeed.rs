@@ -89,6 +89,10 @@ impl PosProvider for Lightspeed {
         webhook::parse(delivery.body(), delivery.received_at())
     }
 
+    fn webhook_event_types(&self) -> &'static [&'static str] {
+        webhook::EVENT_TYPES
+    }
+
     fn normalize_order(
         &self,
         order: &RawOrder,

@@ -90,6 +90,10 @@ impl PosProvider for Square {
         webhook::parse(delivery.body())
     }
 
+    fn webhook_event_types(&self) -> &'static [&'static str] {
+        webhook::EVENT_TYPES
+    }
+
     fn normalize_order(
         &self,
         order: &RawOrder,

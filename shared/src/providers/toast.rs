@@ -96,6 +96,10 @@ impl PosProvider for Toast {
         webhook::parse(delivery.body())
     }
 
+    fn webhook_event_types(&self) -> &'static [&'static str] {
+        webhook::EVENT_TYPES
+    }
+
     fn normalize_order(
         &self,
         order: &RawOrder,

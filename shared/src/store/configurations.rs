@@ -14,7 +14,7 @@ mod replays;
 mod runs;
 mod sealed;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -263,6 +263,34 @@ impl Configurations {
             Ok((TenantScope::new(item.parsed("tenant_id")?), item.parsed("configuration_id")?))
         });
         found.collect()
+    }
+
+    /// How many configurations have this status, by provider. Of all tenants: it reads nothing but the index.
+    pub async fn count(&self, status: ConfigurationStatus) -> Result<BTreeMap<&'static str, u64>, StoreError> {
+        let (mut counts, mut start) = (BTreeMap::new(), None);
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("by-status")
+                .key_condition_expression("#status = :status")
+                .projection_expression("provider")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":status", text(status.as_str()))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| AwsError::new("count configurations", error))?;
+            for item in answer.items() {
+                let provider: ProviderKind = Attributes { table: TABLE, item }.parsed("provider")?;
+                *counts.entry(provider.as_str()).or_default() += 1;
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(counts);
+            }
+        }
     }
 
     async fn note<const N: usize>(

@@ -289,6 +289,23 @@ impl Transactions {
         Ok(Page { items, next: answer.last_evaluated_key.map(DuePosition) })
     }
 
+    /// When the longest overdue acknowledgement was due of this shard, if any is due by now.
+    pub async fn find_first_due(&self, shard: u8) -> Result<Option<Timestamp>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("unacknowledged")
+            .key_condition_expression("outbox_shard = :shard AND outbox_due_at <= :now")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", time(Timestamp::now()))
+            .limit(1)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("find the longest unacknowledged transaction", error))?;
+        answer.items().first().map(|item| Attributes { table: TABLE, item }.parsed("outbox_due_at")).transpose()
+    }
+
     /// Removes every transaction of a configuration, or as many as there is time for.
     pub async fn purge(
         &self,

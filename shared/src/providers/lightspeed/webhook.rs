@@ -97,6 +97,9 @@ struct Account {
     close_date: Option<i64>,
 }
 
+/// Of which events we make something: the closing of an account, however it is told.
+pub(super) const EVENT_TYPES: &[&str] = &["rtn.CLOSE", "ORDER.CLOSED", "pms.charge"];
+
 pub(super) fn parse(body: &[u8], received_at: Timestamp) -> Result<Notification, PayloadError> {
     let push: Push = read_json(body)?;
     let location = push.business_location_id.as_ref();
@@ -213,6 +216,8 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(body.as_bytes(), received_at).unwrap().subject, subject, "{body}");
+            let event_type = parse(body.as_bytes(), received_at).unwrap().event_type;
+            assert!(EVENT_TYPES.contains(&event_type.as_str()) || subject == Subject::Nothing, "{event_type}");
         }
         let strange = parse(br#"{"hello":1}"#, received_at).unwrap_err();
         assert_eq!(strange.problem, PayloadProblem::Unsupported);

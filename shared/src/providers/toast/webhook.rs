@@ -82,6 +82,9 @@ struct Order {
     modified_date: Option<String>,
 }
 
+/// Of which events we make something.
+pub(super) const EVENT_TYPES: &[&str] = &["order_updated", "channel_order_updated"];
+
 /// Reads a message. An order comes whole but for what we do not keep (external ids, guests), maybe late or out of order;
 /// its time of change tells. One without that is no better than a bell, and must be read.
 pub(super) fn parse(body: &[u8]) -> Result<Notification, PayloadError> {
@@ -159,6 +162,7 @@ mod tests {
         ] {
             let notification = parse(message(event_type, details).as_bytes()).unwrap();
             assert_eq!(notification.subject, subject, "{event_type} {details}");
+            assert_eq!(EVENT_TYPES.contains(&event_type), subject != Subject::Nothing, "{event_type}");
             assert_eq!(notification.origin, Origin::Location(LocationId::new("r1").unwrap()));
         }
     }

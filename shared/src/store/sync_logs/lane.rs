@@ -352,6 +352,23 @@ impl SyncLogs {
         0..DUE_SHARDS
     }
 
+    /// When the longest due lane was due of this shard, if any is due by now.
+    pub async fn find_first_due(&self, shard: u8) -> Result<Option<Timestamp>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-due-time")
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", time(Timestamp::now()))
+            .limit(1)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("find the longest due lane", error))?;
+        answer.items().first().map(|item| Attributes { table: TABLE, item }.parsed("due_at")).transpose()
+    }
+
     /// Lanes that somebody must look at by now, the longest due first.
     pub async fn list_due(
         &self,

@@ -167,8 +167,8 @@ pub(super) static DELIVERIES: Metric = Metric {
     name: "pos_deliveries_total",
     code: "dl",
     kind: Kind::Counter,
-    help: "Webhook deliveries by their final outcome; `repeat` is one that was final already",
-    labels: &[PROVIDER, Label { name: "outcome", values: &["done", "repeat", "ignored", "failed"] }],
+    help: "Webhook deliveries by their final outcome; `repeat` is one that was final already, `dead` one that can end once more",
+    labels: &[PROVIDER, Label { name: "outcome", values: &["done", "repeat", "ignored", "dead", "failed"] }],
     is_dated: false,
 };
 pub(super) static TRANSACTIONS: Metric = Metric {
