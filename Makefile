@@ -22,13 +22,14 @@ help:
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
 	@echo 'make bench             what normalizing an order costs, in bare parses; ARGS=--quick for less exact figures'
-	@echo 'make lint              template.yaml against the specifications of AWS, as SAM reads it, and for what is unsafe'
+	@echo 'make lint              template.yaml for AWS, SAM and what is unsafe; the rules of Prometheus against their tests'
 	@echo 'make supply-chain      licences, sources, known holes and unused dependencies of what we link'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
 	@echo 'make clean             removes everything that was built or prepared'
 
 tools:
 	@infra/local/prepare venv infra/local/requirements.txt
+	@infra/local/prepare-promtool
 
 build:
 	cargo build $(LOCKED) --workspace --bins
@@ -83,6 +84,8 @@ lint:
 	.local/lint/bin/cfn-lint --regions us-east-1 --template template.yaml
 	SAM_CLI_TELEMETRY=0 .local/lint/bin/sam validate --lint --template template.yaml
 	.local/checkov/bin/checkov --config-file infra/local/checkov.yaml --file template.yaml
+	@infra/local/prepare-promtool
+	cd infra/dashboards && PATH="$(CURDIR)/.local/promtool/usr/bin:$$PATH" && promtool check rules prometheus-rules.yaml && promtool test rules prometheus-rules-tests.yaml
 
 # The list of known holes is fetched, and where it cannot be, that is said and nothing else.
 supply-chain:

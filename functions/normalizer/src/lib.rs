@@ -20,6 +20,7 @@ use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::SdkConfig;
 use shared::providers::ProviderError;
+use shared::queue::dead_letters::DeadLetters;
 use shared::queue::intake::IntakeQueue;
 use shared::queue::sales::{SalesQueue, Urgency};
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
@@ -46,6 +47,8 @@ pub struct Settings {
     webhook_log_retention_days: u32,
     intake_queue_url: String,
     intake_backfill_queue_url: String,
+    intake_dead_letter_queue_url: String,
+    intake_attempts: u32,
     sales_queue_url: String,
     sales_domain_answers: bool,
     first_resend_after: SignedDuration,
@@ -62,6 +65,8 @@ impl Settings {
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
             intake_backfill_queue_url: r.text("INTAKE_BACKFILL_QUEUE_URL"),
+            intake_dead_letter_queue_url: r.text("INTAKE_DEAD_LETTER_QUEUE_URL"),
+            intake_attempts: r.number("INTAKE_ATTEMPTS"),
             sales_queue_url: r.text("SALES_QUEUE_URL"),
             sales_domain_answers: r.flag("SALES_DOMAIN_ANSWERS"),
             first_resend_after: SignedDuration::from_secs(r.number("OUTBOX_FIRST_RESEND_SECONDS")),
@@ -78,6 +83,8 @@ pub struct App {
     logs: WebhookLogs,
     intake: IntakeQueue,
     intake_backfill: IntakeQueue,
+    given_up: DeadLetters,
+    attempts: u32,
     sales: SalesQueue,
     first_resend_after: SignedDuration,
 }
@@ -96,6 +103,8 @@ impl App {
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),
             intake_backfill: IntakeQueue::new(sqs.clone(), settings.intake_backfill_queue_url),
+            given_up: DeadLetters::new(sqs.clone(), settings.intake_dead_letter_queue_url, Vec::new()),
+            attempts: settings.intake_attempts,
             sales: SalesQueue::new(sqs, settings.sales_queue_url).answered(settings.sales_domain_answers),
             first_resend_after: settings.first_resend_after,
         })
@@ -145,6 +154,9 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     let mut batch = Batch::new(app, deadline);
     for message in records {
         if let Err(later) = work_until(deadline, &mut batch, message).await {
+            if give_up(app, message, &later).await {
+                continue;
+            }
             metrics::postponed(later.code);
             postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
@@ -166,6 +178,17 @@ async fn work_until(deadline: Instant, batch: &mut Batch<'_>, message: &SqsMessa
             Err(Later::unexpected("out_of_time"))
         }
     }
+}
+
+/// Whether this was the last attempt, and the message lies where it was given up, with the reason. The queue would move it
+/// there itself, and not say why.
+async fn give_up(app: &App, message: &SqsMessage, later: &Later) -> bool {
+    if work::attempt(message) < app.attempts {
+        return false;
+    }
+    let parked = app.given_up.park(message, later.code).await;
+    tracing::error!(message.id = message.message_id, code = later.code, error = ?parked.as_ref().err(), "gave a message up");
+    parked.is_ok()
 }
 
 /// Lets the message come again when it may help. If that fails, it comes again after the queue's own time.

@@ -2,10 +2,14 @@
 
 use shared::domain::{DeadLetterQueue, RedriveScope, RedriveState};
 
-use crate::bench::{Bench, bench};
+use crate::bench::{Bench, Item, bench};
 
 const DEAD: &str = "IntakeDeadLetterQueueUrl";
 const OWNER: &str = "t_1#018f0000-0000-7000-8000-000000000001";
+
+fn text<'i>(item: &'i Item, name: &str) -> &'i str {
+    item[name].as_s().unwrap()
+}
 
 /// A delivery to a configuration's own URL, as the receiver has put it on the intake queue.
 async fn give_up(bench: &Bench, event_id: &str, owner: &str, reason: &str) {
@@ -42,11 +46,13 @@ async fn a_delivery_that_was_given_up_has_a_row_and_its_neighbours_too() {
     assert_eq!(bench.depth(DEAD).await, (25, 0), "looked at, and not hidden");
     for number in 0..23 {
         let row = bench.row(OWNER, &format!("e{number}")).await.unwrap();
-        assert_eq!(row["outcome"].as_s().unwrap(), "dead");
-        assert_eq!(row["code"].as_s().unwrap(), "provider_unavailable");
+        assert_eq!(text(&row, "outcome"), "dead");
+        assert_eq!(text(&row, "code"), "given_up");
+        assert_eq!(text(&row, "detail"), "provider_unavailable");
         assert_eq!(row["received_at"].as_s().unwrap(), "2026-02-14T08:00:00.000Z");
     }
-    assert_eq!(bench.row("unmatched#square", "stranger").await.unwrap()["code"].as_s().unwrap(), "store_unavailable");
+    let row = bench.row("unmatched#square", "stranger").await.unwrap();
+    assert_eq!(text(&row, "detail"), "store_unavailable");
     // A second look writes nothing, whoever looks.
     let before = bench.row(OWNER, "e0").await;
     bench.tick(&app).await.unwrap();

@@ -20,6 +20,7 @@ mod infrastructure;
 mod mappings;
 mod openapi;
 mod outages;
+mod platform;
 mod published_keys;
 mod roles;
 mod sales;
