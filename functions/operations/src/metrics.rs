@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::HeaderName;
 use shared::problem::Problem;
 use shared::rest::{Answer, Question, unavailable};
 use shared::telemetry::metrics::Tally;
@@ -23,6 +24,9 @@ use crate::App;
 /// Several Prometheus servers, or one that is impatient, cost no more than one.
 const FRESH_FOR: Duration = Duration::from_secs(10);
 
+/// `lambda_http` would hand over a media type that it does not know in base64, which the gateway does not undo.
+const IS_TEXT: HeaderName = HeaderName::from_static("x-lambda-http-content-encoding");
+
 /// What was looked at a moment ago, and when.
 pub(crate) struct Kept<T>(Mutex<Option<(Instant, Arc<T>)>>);
 
@@ -35,7 +39,8 @@ pub async fn scrape(app: &App, question: &Question) -> Result<Answer, Problem> {
     // The gauges are worth having alone.
     let is_counted = gauges::source("counters", counted.is_ok());
     let counted = counted.unwrap_or_default();
-    Ok(Answer::text(format.media_type(), text::write(format, &counted, seen.iter().chain([&is_counted]))))
+    let text = text::write(format, &counted, seen.iter().chain([&is_counted]));
+    Ok(Answer::text(format.media_type(), text).header(IS_TEXT, "text"))
 }
 
 /// What all functions have counted.

@@ -189,7 +189,9 @@ impl DeadLetters {
         let mut request = self.client.send_message().queue_url(&self.url).message_body(body);
         // What our own messages say of themselves leaves room for the reason. Of what others send, only the body counts.
         let room = MAX_ATTRIBUTES.saturating_sub(message.message_attributes.len());
-        for (name, value) in message.message_attributes.iter().filter(|_| room >= 1) {
+        // Two of them are for us to say.
+        let is_theirs = |name: &str| ![REASON, PARKED_FROM].contains(&name);
+        for (name, value) in message.message_attributes.iter().filter(|(name, _)| room >= 1 && is_theirs(name)) {
             if let Some(text) = &value.string_value {
                 request = request.message_attributes(name, attribute(text)?);
             }

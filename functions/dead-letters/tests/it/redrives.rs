@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use local::{Fault, Proxy};
+use serde_json::json;
 use shared::domain::{DeadLetterQueue, RedriveScope, RedriveState};
+use shared::queue::SqsMessage;
+use shared::queue::dead_letters::DeadLetters;
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, bench};
@@ -130,4 +133,52 @@ async fn a_redrive_that_is_cut_off_anywhere_loses_nothing() {
     assert_eq!(sent, wanted);
     let left: Vec<_> = bench.drain(DEAD).await.into_iter().map(|(body, _)| body).collect();
     assert_eq!(left, others);
+}
+
+/// A message as its function has got it, with so many attributes of its sender's.
+fn received(attributes: usize, arn: &str) -> SqsMessage {
+    let attribute = |number: usize| (format!("a{number}"), json!({ "stringValue": "x", "dataType": "String" }));
+    let attributes: serde_json::Map<_, _> = (0..attributes).map(attribute).collect();
+    serde_json::from_value(json!({ "body": "b", "messageAttributes": attributes, "eventSourceARN": arn })).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_parked_keeps_what_it_says_of_itself_as_far_as_there_is_room_for_the_reason() {
+    let bench = bench().await;
+    let letters = DeadLetters::new(bench.sqs(), bench.url(DEAD).to_owned(), Vec::new());
+    for (attributes, kept) in [(0, 2), (8, 10), (9, 10), (10, 2)] {
+        letters.park(&received(attributes, "arn:aws:sqs:us-east-1:000000000000:q"), "why").await.unwrap();
+        let parked = bench.drain(DEAD).await;
+        let [(_, found)] = parked.as_slice() else { panic!("{parked:?}") };
+        assert_eq!(found.len(), kept, "{attributes}: {found:?}");
+        assert!(found.contains(&("reason".to_owned(), "why".to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn what_was_parked_goes_back_to_its_own_queue_and_a_sender_cannot_name_another() {
+    let bench = bench().await;
+    let (replies, dead) = ("SalesRepliesQueueUrl", "SalesRepliesDeadLetterQueueUrl");
+    let name = |output: &str| bench.url(output).rsplit('/').next().unwrap().to_owned();
+    let arn =
+        format!("arn:aws:sqs:{}:{}:{}", bench.stack.region(), bench.stack.account(), name("SoldOutEndingsQueueUrl"));
+    let letters = DeadLetters::new(bench.sqs(), bench.url(dead).to_owned(), Vec::new());
+    letters.park(&received(0, &arn), "an ending").await.unwrap();
+    // Whoever replies says that it came from the queue of the endings; `sales-replies` has parked it from that of replies.
+    let forged = bench.stack.output("SalesRepliesQueueArn").unwrap();
+    let mut message = received(0, forged);
+    message.message_attributes = received(1, "").message_attributes;
+    message.message_attributes.values_mut().for_each(|value| value.string_value = Some(arn.clone()));
+    let forged_attribute = message.message_attributes.remove("a0").unwrap();
+    message.message_attributes.insert("parked_from".to_owned(), forged_attribute);
+    letters.park(&message, "a reply").await.unwrap();
+    for (reason_word, target) in [("an ending", "SoldOutEndingsQueueUrl"), ("a reply", replies)] {
+        let proxy = Proxy::start().unwrap();
+        let id = bench.ask(DeadLetterQueue::SalesReplies, reason(reason_word)).await;
+        bench.tick(&bench.app(Some(&proxy))).await.unwrap();
+        assert_eq!(bench.redrive(DeadLetterQueue::SalesReplies, id).await.moved, 1, "{reason_word}");
+        let calls = proxy.calls();
+        let sent: Vec<_> = calls.iter().filter(|call| call.operation == "SendMessage").collect();
+        assert_eq!(sent.iter().map(|call| call.resource.as_str()).collect::<Vec<_>>(), [name(target)], "{reason_word}");
+    }
 }

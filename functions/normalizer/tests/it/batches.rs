@@ -219,3 +219,31 @@ fn another_event(body: &str, id: &str) -> String {
     event["event_id"] = id.into();
     event.to_string()
 }
+
+#[tokio::test]
+async fn the_last_attempt_says_why_a_message_is_given_up() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let app = bench.app_with(&proxy, &[("INTAKE_ATTEMPTS", "7")]);
+    let unreadable = |attempt: u32| {
+        let mut record = record(0, &format!("given up at {attempt}"), attempt);
+        record["messageAttributes"]["kind"]["stringValue"] = "nobody knows".into();
+        record["eventSourceARN"] = "arn:aws:sqs:us-east-1:000000000000:intake".into();
+        event(json!({ "Records": [record] }))
+    };
+    assert_eq!(work(&app, unreadable(6)).await, ["message-0"], "it comes again");
+    assert_eq!(proxy.count("sqs:SendMessage"), 0);
+    assert_eq!(work(&app, unreadable(7)).await, NOTHING);
+    let stack = &bench.bakery.stack;
+    let sqs = aws_sdk_sqs::Client::new(&stack.config());
+    let received = sqs.receive_message().queue_url(stack.output("IntakeDeadLetterQueueUrl").unwrap());
+    let received = received.message_attribute_names("All").send().await.unwrap();
+    let [message] = received.messages() else { panic!("{received:?}") };
+    assert_eq!(message.body(), Some("given up at 7"));
+    let attribute = |name: &str| message.message_attributes().unwrap()[name].string_value().unwrap();
+    assert_eq!((attribute("reason"), attribute("kind")), ("unreadable_message", "nobody knows"));
+    // The queue away: it comes again, and the queue's own limit gives it up.
+    proxy.hit_named("sqs:SendMessage", 1, local::Fault::Status500);
+    proxy.hit_named("sqs:SendMessage", 2, local::Fault::Status500);
+    proxy.hit_named("sqs:SendMessage", 3, local::Fault::Status500);
+    assert_eq!(work(&app, unreadable(8)).await, ["message-0"]);
+}

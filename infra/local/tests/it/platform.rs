@@ -80,7 +80,8 @@ async fn the_deployed_service_is_ready_and_measured() {
     let line = "pos_configurations{provider=\"square\",status=\"active\"} ";
     let active = scraped.text.lines().find_map(|it| it.strip_prefix(line)).unwrap();
     assert!(active.parse::<u32>().unwrap() >= 3, "{}", scraped.text);
-    assert!(!scraped.text.contains("source_up{source=\"") || !scraped.text.contains("\"} 0\n# HELP pos_queue"));
+    let sources: Vec<&str> = scraped.text.lines().filter(|it| it.starts_with("pos_scrape_source_up")).collect();
+    assert!(sources.len() == 6 && sources.iter().all(|it| it.ends_with(" 1")), "{sources:?}");
     assert!(!scraped.text.contains("chain") && !scraped.text.contains(local::TENANT), "{}", scraped.text);
 }
 
