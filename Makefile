@@ -29,7 +29,6 @@ help:
 
 tools:
 	@infra/local/prepare venv infra/local/requirements.txt
-	@infra/local/prepare-promtool
 
 build:
 	cargo build $(LOCKED) --workspace --bins
@@ -50,6 +49,7 @@ contract: build
 
 # All targets at once, so that the functions exist before the first test wants to deploy them.
 test: tools
+	@infra/local/prepare-promtool
 	cargo build $(LOCKED) --workspace --all-targets
 	cargo test $(LOCKED) --workspace
 	@$(MAKE) --no-print-directory permissions

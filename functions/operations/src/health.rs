@@ -14,6 +14,7 @@ use shared::problem::Problem;
 use shared::queue::depth::depth;
 use shared::rest::{Answer, unavailable};
 use shared::settings::Reader;
+use shared::store::budget::BreakerView;
 
 use crate::App;
 
@@ -216,19 +217,16 @@ async fn judge(kind: Kind, name: &str, check: BoxFuture<'_, Result<(), AwsError>
 /// nothing unready that is ours.
 async fn providers(app: &App) -> Vec<Dependency> {
     let started = Instant::now();
-    let openings = tokio::time::timeout(PATIENCE, app.budgets.list_openings()).await;
+    let breakers = tokio::time::timeout(PATIENCE, app.budgets.list_breakers()).await;
     let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     // That the table is away is said above.
-    let openings = openings.ok().and_then(Result::ok).unwrap_or_default();
-    let dependency =
-        |(provider, environment, is_open): (shared::domain::ProviderKind, shared::domain::Environment, bool)| {
-            Dependency {
-                kind: Kind::Provider,
-                name: format!("{provider}-{}", environment.as_str()),
-                status: if is_open { Status::Degraded } else { Status::Up },
-                latency_ms,
-                reason: is_open.then_some("it has failed too often: its breaker is open"),
-            }
-        };
-    openings.into_iter().map(dependency).collect()
+    let breakers = breakers.ok().and_then(Result::ok).unwrap_or_default();
+    let dependency = |BreakerView { provider, environment, is_open }| Dependency {
+        kind: Kind::Provider,
+        name: format!("{provider}-{}", environment.as_str()),
+        status: if is_open { Status::Degraded } else { Status::Up },
+        latency_ms,
+        reason: is_open.then_some("it has failed too often: its breaker is open"),
+    };
+    breakers.into_iter().map(dependency).collect()
 }

@@ -8,6 +8,7 @@ use lambda_http::request::RequestContext;
 
 use super::{Question, Role};
 use crate::problem::Problem;
+use crate::telemetry::metrics;
 
 /// A caller of the platform's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,7 @@ impl Operator {
         };
         let granted = |name: &str| context.authorizer.fields.get(name).and_then(serde_json::Value::as_str);
         if granted("tenant_id").is_some() {
+            metrics::denied("other_tenant");
             return Err(Problem::not_found("resource"));
         }
         let held: Vec<&str> = granted("roles").unwrap_or_default().split(' ').collect();

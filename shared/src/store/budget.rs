@@ -18,6 +18,17 @@ const TABLE: &str = "coordination";
 /// How long an item is kept that nobody moves any more: longer than anything in it lies ahead.
 const KEPT_FOR: Micros = 24 * 3600 * 1_000_000;
 
+/// Whether a provider is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerView {
+    /// Who.
+    pub provider: ProviderKind,
+    /// In which of its worlds.
+    pub environment: Environment,
+    /// Whether nobody asks it for now.
+    pub is_open: bool,
+}
+
 /// Microseconds since 1970.
 pub type Micros = i64;
 
@@ -227,26 +238,22 @@ impl Budgets {
         read_opening(&answer.item.unwrap_or_default())
     }
 
-    /// Whether each provider's breaker is open at this moment, in each of its worlds: one read for all.
-    pub async fn list_openings(&self) -> Result<Vec<(ProviderKind, Environment, bool)>, StoreError> {
+    /// Every breaker as it is at this moment: one read for all.
+    pub async fn list_breakers(&self) -> Result<Vec<BreakerView>, StoreError> {
         let now = Timestamp::now().as_microsecond();
-        let places: Vec<_> = ProviderKind::ALL
-            .into_iter()
-            .flat_map(|provider| {
-                [Environment::Production, Environment::Sandbox].map(|environment| (provider, environment))
-            })
-            .collect();
-        let key = |(provider, environment)| Item::from([("key".into(), text(breaker_key(provider, environment)))]);
-        let keys = places.iter().copied().map(key).collect();
+        let worlds = [Environment::Production, Environment::Sandbox];
+        let all = ProviderKind::ALL.into_iter().flat_map(|provider| worlds.map(|world| (provider, world)));
+        let all: Vec<_> = all.map(|(provider, world)| (provider, world, text(breaker_key(provider, world)))).collect();
+        let keys = all.iter().map(|(_, _, key)| Item::from([("key".into(), key.clone())])).collect();
         let items = batch_get(&self.client, &self.table, keys, false, "read breakers").await?;
-        let mut openings = Vec::with_capacity(places.len());
-        for (provider, environment) in places {
-            let name = text(breaker_key(provider, environment));
-            let found = items.iter().find(|item| item.get("key") == Some(&name));
+        let mut breakers = Vec::with_capacity(all.len());
+        for (provider, environment, key) in all {
+            let found = items.iter().find(|item| item.get("key") == Some(&key));
             let opening = found.map(read_opening).transpose()?.flatten();
-            openings.push((provider, environment, opening.is_some_and(|opening| now < opening.until)));
+            let is_open = opening.is_some_and(|opening| now < opening.until);
+            breakers.push(BreakerView { provider, environment, is_open });
         }
-        Ok(openings)
+        Ok(breakers)
     }
 
     /// Opens a breaker, unless it is open for longer already: for any other reason than this claim.

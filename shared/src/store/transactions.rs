@@ -11,6 +11,7 @@ mod row;
 use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::QueryOutput;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
@@ -272,8 +273,25 @@ impl Transactions {
         limit: i32,
         start_after: Option<DuePosition>,
     ) -> Result<Page<TransactionKey, DuePosition>, StoreError> {
-        let answer = self
-            .client
+        let answer = self.query_due(shard, now, limit, start_after).await?;
+        let items = answer.items().iter().map(read_key).collect::<Result<_, _>>()?;
+        Ok(Page { items, next: answer.last_evaluated_key.map(DuePosition) })
+    }
+
+    /// When the longest overdue acknowledgement was due, if any is by now.
+    pub async fn find_first_due(&self, shard: u8) -> Result<Option<Timestamp>, StoreError> {
+        let due = self.query_due(shard, Timestamp::now(), 1, None).await?;
+        due.items().first().map(|item| Attributes { table: TABLE, item }.parsed("outbox_due_at")).transpose()
+    }
+
+    async fn query_due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: i32,
+        start_after: Option<DuePosition>,
+    ) -> Result<QueryOutput, StoreError> {
+        self.client
             .query()
             .table_name(&self.table)
             .index_name("unacknowledged")
@@ -284,26 +302,7 @@ impl Transactions {
             .limit(limit)
             .send()
             .await
-            .map_err(|error| AwsError::new("list unacknowledged transactions", error))?;
-        let items = answer.items().iter().map(read_key).collect::<Result<_, _>>()?;
-        Ok(Page { items, next: answer.last_evaluated_key.map(DuePosition) })
-    }
-
-    /// When the longest overdue acknowledgement was due of this shard, if any is due by now.
-    pub async fn find_first_due(&self, shard: u8) -> Result<Option<Timestamp>, StoreError> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("unacknowledged")
-            .key_condition_expression("outbox_shard = :shard AND outbox_due_at <= :now")
-            .expression_attribute_values(":shard", text(shard))
-            .expression_attribute_values(":now", time(Timestamp::now()))
-            .limit(1)
-            .send()
-            .await
-            .map_err(|error| AwsError::new("find the longest unacknowledged transaction", error))?;
-        answer.items().first().map(|item| Attributes { table: TABLE, item }.parsed("outbox_due_at")).transpose()
+            .map_err(|error| AwsError::new("list unacknowledged transactions", error).into())
     }
 
     /// Removes every transaction of a configuration, or as many as there is time for.

@@ -8,6 +8,7 @@ use shared::domain::{ConfigurationStatus, ProviderKind};
 use shared::queue::depth::depth;
 use shared::rest::unavailable;
 use shared::store::StoreError;
+use shared::store::budget::BreakerView;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::Transactions;
 
@@ -156,9 +157,9 @@ async fn configurations(app: &App) -> Option<Vec<Reading>> {
 }
 
 async fn breakers(app: &App) -> Option<Vec<Reading>> {
-    let openings = or_log(app.budgets.list_openings().await)?.into_iter();
-    let reading = |(provider, environment, is_open): (ProviderKind, shared::domain::Environment, bool)| {
+    let breakers = or_log(app.budgets.list_breakers().await)?.into_iter();
+    let reading = |BreakerView { provider, environment, is_open }: BreakerView| {
         Reading::new(&BREAKERS, &[provider.as_str(), environment.as_str()], i64::from(is_open))
     };
-    Some(openings.map(reading).collect())
+    Some(breakers.map(reading).collect())
 }

@@ -110,7 +110,7 @@ async fn prometheus_accepts_it_and_the_sums_are_those_of_all_functions() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("promtool is missing ({error}): run `make tools`"));
+        .unwrap_or_else(|error| panic!("promtool is missing ({error}): run `make lint`"));
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let checked = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);

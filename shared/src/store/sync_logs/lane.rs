@@ -352,21 +352,10 @@ impl SyncLogs {
         0..DUE_SHARDS
     }
 
-    /// When the longest due lane was due of this shard, if any is due by now.
+    /// When the longest due lane was due, if any is by now.
     pub async fn find_first_due(&self, shard: u8) -> Result<Option<Timestamp>, StoreError> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by-due-time")
-            .key_condition_expression("due_shard = :shard AND due_at <= :now")
-            .expression_attribute_values(":shard", text(shard))
-            .expression_attribute_values(":now", time(Timestamp::now()))
-            .limit(1)
-            .send()
-            .await
-            .map_err(|error| AwsError::new("find the longest due lane", error))?;
-        answer.items().first().map(|item| Attributes { table: TABLE, item }.parsed("due_at")).transpose()
+        let due = self.query_due(shard, Timestamp::now(), 1).await?;
+        due.first().map(|item| Attributes { table: TABLE, item }.parsed("due_at")).transpose()
     }
 
     /// Lanes that somebody must look at by now, the longest due first.
@@ -376,6 +365,17 @@ impl SyncLogs {
         now: Timestamp,
         limit: i32,
     ) -> Result<Vec<(TenantScope, ConfigurationId, SyncKind)>, StoreError> {
+        let due = self.query_due(shard, now, limit).await?;
+        let found = due.iter().map(|item| {
+            let item = Attributes { table: TABLE, item };
+            let owner = parse_configuration_key(item.text("configuration_key")?);
+            let (scope, id) = owner.ok_or_else(|| item.unreadable("configuration_key"))?;
+            Ok((scope, id, kind_of(&item)?))
+        });
+        found.collect()
+    }
+
+    async fn query_due(&self, shard: u8, now: Timestamp, limit: i32) -> Result<Vec<Item>, StoreError> {
         let answer = self
             .client
             .query()
@@ -388,13 +388,7 @@ impl SyncLogs {
             .send()
             .await
             .map_err(|error| AwsError::new("list due lanes", error))?;
-        let found = answer.items().iter().map(|item| {
-            let item = Attributes { table: TABLE, item };
-            let owner = parse_configuration_key(item.text("configuration_key")?);
-            let (scope, id) = owner.ok_or_else(|| item.unreadable("configuration_key"))?;
-            Ok((scope, id, kind_of(&item)?))
-        });
-        found.collect()
+        Ok(answer.items.unwrap_or_default())
     }
 
     fn update(&self, scope: &TenantScope, configuration: ConfigurationId, kind: SyncKind) -> UpdateItemFluentBuilder {
