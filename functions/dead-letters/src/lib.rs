@@ -19,6 +19,7 @@ use shared::store::StoreError;
 use shared::store::configurations::Configurations;
 use shared::store::coordination::Coordination;
 use shared::store::webhook_logs::WebhookLogs;
+use shared::telemetry::Line;
 
 /// What is left of the time when nothing more is begun.
 const RESERVE: Duration = Duration::from_secs(8);
@@ -95,6 +96,7 @@ async fn look_after(
     letters: &DeadLetters,
     deadline: Instant,
 ) -> Result<(), TickError> {
+    let mut line = Line::begin("dead_letters");
     let depth = letters.depth().await?;
     let noted = if queue == DeadLetterQueue::Intake && depth.visible > 0 {
         note::note(app, letters, deadline).await?
@@ -103,6 +105,8 @@ async fn look_after(
     };
     let moved = redrive::go_on(app, queue, letters, deadline).await?;
     let messages = depth.visible + depth.in_flight;
-    tracing::info!(queue = %queue, messages, noted, moved, "looked after what was given up");
+    line.kind = Some(queue.as_str());
+    line.counts = vec![("messages", messages), ("noted", noted), ("moved", moved)];
+    line.end("looked after what was given up");
     Ok(())
 }

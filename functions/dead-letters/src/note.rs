@@ -10,6 +10,8 @@ use shared::queue::intake::{self, IntakeMessage};
 use shared::store::StoreError;
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome, Steps};
 
+use shared::telemetry::metrics;
+
 use crate::{App, TickError};
 
 /// Messages that are looked at in one tick.
@@ -17,7 +19,7 @@ const MOST: usize = 1_000;
 /// More ids than this are not remembered.
 const MOST_NOTED: usize = 20_000;
 
-/// Writes the rows that are missing. How many those were at most.
+/// Writes the rows that are missing. How many those were.
 pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result<u64, TickError> {
     let (mut found, mut noted) = (Vec::new(), 0);
     let walked: Result<(), TickError> = async {
@@ -30,12 +32,14 @@ pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result
                 if !remember(app, letter.id()) {
                     continue;
                 }
-                if let Err(error) = note_one(app, letter).await {
-                    forget(app, letter.id());
-                    found.extend(more);
-                    return Err(error.into());
+                match note_one(app, letter).await {
+                    Ok(is_new) => noted += u64::from(is_new),
+                    Err(error) => {
+                        forget(app, letter.id());
+                        found.extend(more);
+                        return Err(error.into());
+                    }
                 }
-                noted += 1;
             }
             found.extend(more);
         }
@@ -59,9 +63,9 @@ fn forget(app: &App, id: &str) {
     app.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
 }
 
-async fn note_one(app: &App, letter: &DeadLetter) -> Result<(), StoreError> {
+async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, StoreError> {
     // Pages belong to a run, which says itself what is missing; jobs wait. What cannot be read is only counted.
-    let Ok(IntakeMessage::Delivery(message)) = intake::decode(&letter.message) else { return Ok(()) };
+    let Ok(IntakeMessage::Delivery(message)) = intake::decode(&letter.message) else { return Ok(false) };
     let delivery = &message.delivery;
     let parsed = app.providers.get(delivery.provider()).parse_notification(delivery).ok();
     let unmatched = LogOwner::Unmatched(delivery.provider());
@@ -89,5 +93,9 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<(), StoreError> {
         caused: &[],
         steps: &Steps::default(),
     };
-    app.logs.record_dead(&row).await
+    let is_new = app.logs.record_dead(&row).await?;
+    if is_new {
+        metrics::delivery_ended(delivery.provider(), "dead", "");
+    }
+    Ok(is_new)
 }

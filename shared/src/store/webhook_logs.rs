@@ -226,8 +226,8 @@ impl WebhookLogs {
         is_made(result, "count a repeated delivery").map(drop)
     }
 
-    /// Writes that a delivery was given up, if it has no row.
-    pub async fn record_dead(&self, row: &LogRow<'_>) -> Result<(), StoreError> {
+    /// Writes that a delivery was given up. `false`: it has a row.
+    pub async fn record_dead(&self, row: &LogRow<'_>) -> Result<bool, StoreError> {
         let result = self
             .client
             .put_item()
@@ -236,7 +236,7 @@ impl WebhookLogs {
             .condition_expression("attribute_not_exists(event_id)")
             .send()
             .await;
-        is_made(result, "write the webhook log").map(drop)
+        is_made(result, "write the webhook log")
     }
 
     /// Writes the final row. A second writer of the same delivery only counts itself, unless the first was who gave it up.
