@@ -13,7 +13,7 @@ use crate::store::budget::Budgets;
 use crate::store::configurations::{Changes, Configurations};
 use crate::store::coordination::Coordination;
 use crate::store::sync_logs::SyncLogs;
-use crate::vault::Vault;
+use crate::vault::{Bodies, Vault};
 
 /// What the deployment says.
 pub struct ConnectionSettings {
@@ -61,6 +61,8 @@ pub struct Connections {
     pub sync_logs: SyncLogs,
     /// What is sealed.
     pub vault: Arc<Vault>,
+    /// What vendors have delivered, under seal.
+    pub bodies: Bodies,
     /// Who is asked.
     pub providers: Arc<Providers>,
     /// How fast they are asked.
@@ -79,13 +81,15 @@ impl Connections {
         let budgets = Budgets::new(dynamodb.clone(), settings.coordination_table.clone());
         let percent = settings.rate_percent;
         let audit = AuditLog::new(dynamodb, settings.audit_log_table, settings.coordination_table);
+        let vault = Arc::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id));
         Ok(Self {
             changes: Changes::new(configurations.clone(), audit.clone(), coordination.clone(), sync_logs.clone()),
             configurations,
             audit,
             coordination,
             sync_logs,
-            vault: Arc::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id)),
+            bodies: Bodies::new(Arc::clone(&vault)),
+            vault,
             providers: Arc::new(Providers::new(settings.hosts)?),
             pace: Arc::new(Pace::new(budgets, move |kind| request_rate(kind).percent(percent))),
             applications: Arc::new(settings.applications),

@@ -7,7 +7,7 @@ mod note;
 mod redrive;
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use shared::aws::{AwsError, SdkConfig};
@@ -20,6 +20,7 @@ use shared::store::configurations::Configurations;
 use shared::store::coordination::Coordination;
 use shared::store::webhook_logs::WebhookLogs;
 use shared::telemetry::Line;
+use shared::vault::{Bodies, Vault, VaultError};
 
 /// What is left of the time when nothing more is begun.
 const RESERVE: Duration = Duration::from_secs(8);
@@ -31,6 +32,7 @@ pub struct App {
     configurations: Configurations,
     logs: WebhookLogs,
     providers: Providers,
+    bodies: Bodies,
     /// Messages whose rows are written. It only spares work: whoever does not know them writes the same row again in vain.
     noted: Mutex<HashSet<String>>,
 }
@@ -60,6 +62,7 @@ impl App {
             configurations: Configurations::new(dynamodb.clone(), r.text("CONFIGURATIONS_TABLE")),
             logs: WebhookLogs::new(dynamodb, r.text("WEBHOOK_LOGS_TABLE"), r.number("WEBHOOK_LOG_RETENTION_DAYS")),
             providers: Providers::new(ProviderHosts::default())?,
+            bodies: Bodies::new(Arc::new(Vault::new(aws_sdk_kms::Client::new(config), r.text("KMS_KEY_ID")))),
             noted: Mutex::default(),
         })
     }
@@ -74,6 +77,9 @@ pub enum TickError {
     /// A queue failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// A body could not be sealed.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
 }
 
 /// Looks after each queue, or as much as there is time for. One that fails does not hold up the others.

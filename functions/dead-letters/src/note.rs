@@ -7,7 +7,6 @@ use shared::domain::EventId;
 use shared::providers::Origin;
 use shared::queue::dead_letters::{DeadLetter, DeadLetters};
 use shared::queue::intake::{self, IntakeMessage};
-use shared::store::StoreError;
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome, Steps};
 
 use shared::telemetry::metrics;
@@ -37,7 +36,7 @@ pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result
                     Err(error) => {
                         forget(app, letter.id());
                         found.extend(more);
-                        return Err(error.into());
+                        return Err(error);
                     }
                 }
             }
@@ -63,7 +62,7 @@ fn forget(app: &App, id: &str) {
     app.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
 }
 
-async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, StoreError> {
+async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, TickError> {
     // Pages belong to a run, which says itself what is missing; jobs wait. What cannot be read is only counted.
     let Ok(IntakeMessage::Delivery(message)) = intake::decode(&letter.message) else { return Ok(false) };
     let delivery = &message.delivery;
@@ -80,6 +79,7 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, StoreError> {
     };
     let event_id = parsed.as_ref().map_or_else(|| EventId::hash_of(delivery.body()), |read| read.event_id.clone());
     let outcome = Outcome::Dead { code: "given_up", detail: letter.reason.clone() };
+    let sealed = app.bodies.seal([&owner.key(), event_id.as_str()], delivery.body()).await?;
     let row = LogRow {
         owner: &owner,
         event_id: &event_id,
@@ -88,7 +88,8 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, StoreError> {
         worked_for: Duration::ZERO,
         attempt: shared::queue::attempt(&letter.message),
         secret_id: delivery.secret_id(),
-        body: delivery.body(),
+        sealed_body: &sealed,
+        body_bytes: delivery.body().len(),
         outcome: &outcome,
         caused: &[],
         steps: &Steps::default(),

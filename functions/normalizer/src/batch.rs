@@ -28,7 +28,7 @@ use shared::telemetry::{Line, TraceParent, metrics};
 
 use crate::App;
 use crate::put::Errand;
-use crate::work::{Later, Stop, Work, attempt};
+use crate::work::{Later, Stop, Work, attempt, not_sealed};
 
 /// A copy that we began to read this long after a change shows the change: providers answer from replicas that lag by
 /// seconds, and their clocks are not ours.
@@ -125,6 +125,8 @@ impl<'a> Batch<'a> {
             }
         };
         if let Some(outcome) = &outcome {
+            let place = owner.key();
+            let sealed = self.app.connections.bodies.seal([&place, event_id.as_str()], delivery.body()).await;
             let row = LogRow {
                 owner: &owner,
                 event_id: &event_id,
@@ -133,7 +135,8 @@ impl<'a> Batch<'a> {
                 worked_for: started.elapsed(),
                 attempt: work.attempt,
                 secret_id: delivery.secret_id(),
-                body: delivery.body(),
+                sealed_body: &sealed.map_err(not_sealed)?,
+                body_bytes: delivery.body().len(),
                 outcome,
                 caused: &work.caused,
                 steps: &work.steps,

@@ -91,10 +91,13 @@ impl Batch<'_> {
         logged: &LoggedDelivery,
         work: &mut Work,
     ) -> Result<Ended, Stop> {
-        let Some(delivery) = message.delivery(logged, &found.configuration)? else {
+        let Some(sealed) = logged.sealed_body() else {
             let detail = "the body was too large to be kept: let its day be read again by a repair".to_owned();
             return Err(Stop::Final(Outcome::Failed { code: "body_not_kept", detail }));
         };
+        let place = LogOwner::Configuration(message.scope.clone(), message.configuration_id).key();
+        let body = self.app.connections.bodies.open([&place, message.order.event_id.as_str()], sealed).await?;
+        let delivery = message.delivery(logged, body, &found.configuration);
         let provider = self.app.connections.providers.get(found.configuration.provider);
         let notification = provider.parse_notification(&delivery)?;
         self.work_on(found, &notification, &message.trace, work).await

@@ -105,6 +105,18 @@ impl From<TokenError> for Stop {
     }
 }
 
+impl From<VaultError> for Stop {
+    fn from(error: VaultError) -> Self {
+        Self::Later(not_sealed(error))
+    }
+}
+
+/// A delivery's body could not be sealed, or opened.
+pub fn not_sealed(error: VaultError) -> Later {
+    log(&error);
+    Later::unexpected("kms_unavailable")
+}
+
 impl From<NotNow> for Stop {
     fn from(not_now: NotNow) -> Self {
         Self::Later(Later::after(not_now.code(), Some(not_now.whole_seconds())))

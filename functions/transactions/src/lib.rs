@@ -22,6 +22,7 @@ use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::{Stored, TransactionKey, Transactions};
 use shared::store::webhook_logs::WebhookLogs;
+use shared::vault::Bodies;
 use view::TransactionView;
 
 /// More connections than most tenants have, and DynamoDB's own limit for one read of many items.
@@ -211,6 +212,7 @@ pub struct App {
     product_mappings: ProductMappings,
     sync_logs: SyncLogs,
     logs: WebhookLogs,
+    bodies: Bodies,
     changes: Changes,
     jobs: IntakeQueue,
     cursor_key: Secret<CursorKey>,
@@ -220,12 +222,12 @@ impl App {
     /// Reads nothing yet.
     pub fn new(
         (configurations, audit, coordination): (Configurations, AuditLog, Coordination),
-        (transactions, logs): (Transactions, WebhookLogs),
+        (transactions, logs, bodies): (Transactions, WebhookLogs, Bodies),
         (product_mappings, sync_logs, jobs): (ProductMappings, SyncLogs, IntakeQueue),
         cursor_key: Secret<CursorKey>,
     ) -> Self {
         let changes = Changes::new(configurations.clone(), audit, coordination, sync_logs.clone());
-        Self { configurations, transactions, product_mappings, sync_logs, logs, changes, jobs, cursor_key }
+        Self { configurations, transactions, product_mappings, sync_logs, logs, bodies, changes, jobs, cursor_key }
     }
 }
 

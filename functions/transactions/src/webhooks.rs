@@ -77,7 +77,10 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
 pub async fn body(app: &App, call: &Call) -> Result<Answer, Problem> {
     let configuration = configuration(app, call).await?;
     let found = find(app, call, &configuration).await?;
-    let body = found.body().map_err(|error| unavailable(&error))?.ok_or_else(|| without_body(&found))?;
+    let sealed = found.sealed_body().ok_or_else(|| without_body(&found))?;
+    let place = LogOwner::Configuration(call.scope.clone(), configuration.id).key();
+    let body = app.bodies.open([&place, found.entry.event_id.as_str()], sealed).await;
+    let body = body.map_err(|error| unavailable(&error))?;
     let noted = app.changes.note_body_read(&call.scope, &call.actor(), &configuration, &found.entry.event_id).await;
     noted.map_err(shared::rest::refused_change)?;
     Ok(Answer::raw_json(String::from_utf8_lossy(&body).into_owned()))

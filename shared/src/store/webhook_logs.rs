@@ -25,7 +25,7 @@ pub use replay::ReplayEnd;
 const TABLE: &str = "webhook-logs";
 const FORMAT: u8 = 1;
 /// An item has at most 400 KB, names and all; what is not the body needs far less than the rest.
-const MAX_PACKED_BODY: usize = 380 * 1000;
+const MAX_SEALED_BODY: usize = 380 * 1000;
 
 /// The table.
 pub struct WebhookLogs {
@@ -49,6 +49,15 @@ impl LogOwner {
         match self {
             Self::Configuration(scope, _) => Some(scope.tenant_id()),
             Self::Unmatched(_) => None,
+        }
+    }
+
+    /// Whose rows stand together.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Configuration(scope, id) => configuration_key(scope, *id),
+            // No tenant has this key: a tenant's id holds no `#`, and no configuration is called like a provider.
+            Self::Unmatched(provider) => format!("unmatched#{provider}"),
         }
     }
 
@@ -166,8 +175,10 @@ pub struct LogRow<'a> {
     pub attempt: u32,
     /// Which secret proved it.
     pub secret_id: &'a str,
-    /// As it came.
-    pub body: &'a [u8],
+    /// As it came, under the seal of `vault::Bodies` for this place ([`LogOwner::key`], event).
+    pub sealed_body: &'a [u8],
+    /// How long it was when it came.
+    pub body_bytes: usize,
     /// How it ended.
     pub outcome: &'a Outcome,
     /// What it led to.
@@ -264,12 +275,11 @@ impl WebhookLogs {
         configuration: ConfigurationId,
         deadline: Instant,
     ) -> Result<Purged, StoreError> {
-        let owner = text(owner_key(&LogOwner::Configuration(scope.clone(), configuration)));
+        let owner = text(LogOwner::Configuration(scope.clone(), configuration).key());
         purge(&self.client, &self.table, ("log_key", owner), "event_id", deadline).await
     }
 
     fn to_item(&self, row: &LogRow<'_>) -> Result<Item, StoreError> {
-        let body = zstd::bulk::compress(row.body, 3).map_err(|error| unreadable(TABLE, error))?;
         let mut item = key(row.owner, row.event_id);
         item.extend(ended(row.owner, row.outcome, (row.worked_for, row.caused, row.steps))?);
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
@@ -278,10 +288,10 @@ impl WebhookLogs {
         set("attempt", number(row.attempt));
         set("secret_id", text(row.secret_id));
         // A row without its body is worth more than a delivery that never ends because it cannot be logged.
-        if body.len() <= MAX_PACKED_BODY {
-            set("body", bytes(body));
+        if row.sealed_body.len() <= MAX_SEALED_BODY {
+            set("body", bytes(row.sealed_body.to_vec()));
         } else {
-            set("omitted_body_bytes", number(row.body.len()));
+            set("omitted_body_bytes", number(row.body_bytes));
         }
         set("expires_at", number((Timestamp::now() + self.retention).as_second()));
         if let Some(event_type) = row.event_type {
@@ -331,13 +341,5 @@ fn outcome_key(scope: &TenantScope, configuration: ConfigurationId, outcome: Del
 }
 
 fn key(owner: &LogOwner, event: &EventId) -> Item {
-    Item::from([("log_key".into(), text(owner_key(owner))), ("event_id".into(), text(event))])
-}
-
-fn owner_key(owner: &LogOwner) -> String {
-    match owner {
-        LogOwner::Configuration(scope, id) => configuration_key(scope, *id),
-        // No tenant has this key: a tenant's id holds no `#`, and no configuration is called like a provider.
-        LogOwner::Unmatched(provider) => format!("unmatched#{provider}"),
-    }
+    Item::from([("log_key".into(), text(owner.key())), ("event_id".into(), text(event))])
 }

@@ -1,5 +1,6 @@
 //! Deliveries of the log, worked on once more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lambda_events::sqs::SqsEvent;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
 use shared::store::sync_logs::SyncLogs;
 use shared::store::webhook_logs::{LogOwner, LogRow, LoggedDelivery, OrderSource, Outcome, Steps, WebhookLogs};
+use shared::vault::{Bodies, Vault};
 
 use crate::bench::{Bench, PATIENCE, batch, bench, event, record, work};
 use crate::crashes::cut_off;
@@ -165,15 +167,23 @@ async fn what_the_queue_gave_up_is_done_by_a_replay() {
     let reader = Reader::of(bench);
     let sale = bench.sell(SaleKind::Simple);
     let body = bench.paid_event(&sale.order_id);
+    let owner = LogOwner::Configuration(reader.scope.clone(), reader.configuration);
+    let vault = Vault::new(
+        aws_sdk_kms::Client::new(&bench.bakery.stack.config()),
+        bench.bakery.stack.variable("normalizer", "KMS_KEY_ID").unwrap().to_owned(),
+    );
+    let (log, event) = (owner.key(), id_of(&body));
+    let sealed = Bodies::new(Arc::new(vault)).seal([&log, event.as_str()], body.as_bytes()).await.unwrap();
     let row = LogRow {
-        owner: &LogOwner::Configuration(reader.scope.clone(), reader.configuration),
-        event_id: &id_of(&body),
+        owner: &owner,
+        event_id: &event,
         event_type: None,
         received_at: Timestamp::now(),
         worked_for: Duration::ZERO,
         attempt: 100,
         secret_id: "wbhk_1",
-        body: body.as_bytes(),
+        sealed_body: &sealed,
+        body_bytes: body.len(),
         outcome: &Outcome::Dead { code: "gave_up", detail: String::new() },
         caused: &[],
         steps: &Steps::default(),

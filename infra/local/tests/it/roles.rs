@@ -54,7 +54,8 @@ fn who_seals_who_opens_and_what_for() {
                 continue;
             }
         };
-        let purposes = ["credentials", "webhook"].into_iter().filter(|purpose| grant.condition.contains(purpose));
+        let purposes =
+            ["bodies", "credentials", "webhook"].into_iter().filter(|purpose| grant.condition.contains(purpose));
         let purposes: Vec<_> = purposes.collect();
         assert!(!purposes.is_empty(), "{} may {may} everything", grant.function);
         found.entry((grant.function, may)).or_insert_with(Vec::new).extend(purposes);
@@ -63,12 +64,14 @@ fn who_seals_who_opens_and_what_for() {
         ("ConfigurationsFunction", "seal", vec!["credentials", "webhook"]),
         ("ConnectionsFunction", "open", vec!["credentials"]),
         ("ConnectionsFunction", "seal", vec!["credentials"]),
-        ("NormalizerFunction", "open", vec!["credentials"]),
-        ("NormalizerFunction", "seal", vec!["credentials"]),
+        ("DeadLettersFunction", "seal", vec!["bodies"]),
+        ("NormalizerFunction", "open", vec!["credentials", "bodies"]),
+        ("NormalizerFunction", "seal", vec!["credentials", "bodies"]),
         ("SalesRepliesFunction", "open", vec!["credentials"]),
         ("SalesRepliesFunction", "seal", vec!["credentials"]),
         ("SyncWorkerFunction", "open", vec!["credentials"]),
         ("SyncWorkerFunction", "seal", vec!["credentials"]),
+        ("TransactionsFunction", "open", vec!["bodies"]),
         ("UpkeepFunction", "open", vec!["credentials"]),
         ("UpkeepFunction", "seal", vec!["credentials"]),
         ("WebhooksFunction", "open", vec!["webhook"]),

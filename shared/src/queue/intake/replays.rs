@@ -13,7 +13,6 @@ use crate::aws::AwsError;
 use crate::domain::{Configuration, ConfigurationId, EventId, Replay, ReplayId, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::queue::{SendError, UnreadableMessage, attribute, attribute_of};
-use crate::store::StoreError;
 use crate::store::webhook_logs::LoggedDelivery;
 use crate::telemetry::TraceParent;
 
@@ -47,20 +46,21 @@ pub struct ReplayOrder {
 }
 
 impl ReplayMessage {
-    /// The delivery as it was verified when it arrived: secrets may have changed since. `None`: its body was not kept.
+    /// The delivery as it was verified when it arrived: secrets may have changed since. `body`: what its seal has kept.
     pub fn delivery(
         &self,
         logged: &LoggedDelivery,
+        body: Vec<u8>,
         configuration: &Configuration,
-    ) -> Result<Option<VerifiedDelivery<'static>>, StoreError> {
-        Ok(logged.body()?.map(|body| VerifiedDelivery {
+    ) -> VerifiedDelivery<'static> {
+        VerifiedDelivery {
             provider: configuration.provider,
             environment: configuration.environment,
             body: Cow::Owned(body),
             received_at: logged.entry.received_at,
             signature: String::new(),
             secret_id: logged.secret_id.clone(),
-        }))
+        }
     }
 }
 

@@ -4,14 +4,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Caused, LogOwner, Steps, TABLE, WebhookLogs, key, outcome_key, owner_key};
+use super::{Caused, LogOwner, Steps, TABLE, WebhookLogs, key, outcome_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, DeliveryOutcome, EventId, Replayed, TenantScope};
 use crate::store::item::{Attributes, Item, text, time, unreadable};
 use crate::store::{Page, StoreError};
 
-/// Bodies up to 5 MiB are taken in.
-const MAX_BODY: usize = 5 * 1024 * 1024;
 /// Entries that one page looks at, if not all that it looks at are wanted. They have some 200 bytes each, and DynamoDB
 /// reads a megabyte at once.
 const EXAMINED: i32 = 1000;
@@ -69,10 +67,9 @@ impl LoggedDelivery {
         self.body.is_some()
     }
 
-    /// As it came, if it was kept.
-    pub fn body(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let unpack = |packed| zstd::bulk::decompress(packed, MAX_BODY).map_err(|error| unreadable(TABLE, error));
-        self.body.as_deref().map(unpack).transpose()
+    /// As it was kept: for `vault::Bodies` to open.
+    pub fn sealed_body(&self) -> Option<&[u8]> {
+        self.body.as_deref()
     }
 }
 
@@ -151,7 +148,7 @@ impl WebhookLogs {
         let indexed = filter.outcome.filter(|outcome| *outcome != DeliveryOutcome::Done);
         let (index, attribute, partition) = match indexed {
             Some(outcome) => ("by-outcome", "outcome_key", outcome_key(scope, configuration, outcome)),
-            None => ("by-received-time", "log_key", owner_key(&owner)),
+            None => ("by-received-time", "log_key", owner.key()),
         };
         let start = start_after.map(|LogPosition { received_at, event_id }| {
             let mut start = key(&owner, &event_id);
