@@ -80,7 +80,8 @@ impl<'a> Batch<'a> {
         })?;
         match decoded {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
-            IntakeMessage::Replay(replay) => self.take_replay(&replay, message).await,
+            // Rare, and deeper than the others: they need not have room for it.
+            IntakeMessage::Replay(replay) => Box::pin(self.take_replay(&replay, message)).await,
             IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, message).await,
             IntakeMessage::Orders(page) => self.take_page(&page, message).await,
         }

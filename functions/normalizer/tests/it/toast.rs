@@ -68,7 +68,7 @@ impl Branch {
         let app = self.bench.app_with(&self.aws, &[("TOAST_BASE_URL", self.toast.url())]);
         self.aws.reset();
         let before = self.toast.calls().len();
-        assert_eq!(work(&app, event(json!({ "Records": [record] }))).await, NOTHING);
+        assert_eq!(Box::pin(work(&app, event(json!({ "Records": [record] })))).await, NOTHING);
         self.toast.calls().split_off(before).iter().filter(|call| call.operation.starts_with("GET /orders/")).count()
     }
 
