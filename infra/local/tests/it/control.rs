@@ -104,7 +104,7 @@ async fn a_merchant_of_each_provider_is_connected_tested_and_removed() {
         town.sandbox.expire_tokens(vendor);
         assert_eq!(post(&api, &format!("{path}/test")).await.json()["ok"], json!(true));
         // What is refused even so is noted, and taken back when all is well again.
-        let refusal = sandbox::Failure { status: 401, times: 20, ..sandbox::Failure::default() };
+        let refusal = Failure { status: 401, times: 20, ..Failure::default() };
         town.sandbox.set_faults_of(vendor, Faults { failures: vec![refusal], ..Faults::default() });
         post(&api, &format!("{path}/test")).await.problem(409, "credentials_refused");
         assert_ne!(get(&api, &path).await.json()["status_reasons"], json!([]));
