@@ -107,7 +107,7 @@ fn each_function_adds_to_its_own_counters_and_to_nobody_elses() {
             counting += 1;
         }
     }
-    assert_eq!(counting, 11);
+    assert_eq!(counting, 13);
 }
 
 /// Asks IAM or STS, as the account's root.
