@@ -162,6 +162,9 @@ enum Status {
     Down,
 }
 
+/// One look at a dependency.
+type Check<'c> = BoxFuture<'c, Result<(), AwsError>>;
+
 /// Somebody is there.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -178,7 +181,7 @@ pub fn alive() -> Result<Answer, Problem> {
 /// Asks everybody at once.
 pub async fn ready(app: &App) -> Result<Answer, Problem> {
     let all = &app.dependencies;
-    let mut checks: Vec<(Kind, &str, BoxFuture<'_, Result<(), AwsError>>)> = Vec::new();
+    let mut checks: Vec<(Kind, &str, Check<'_>)> = Vec::new();
     for (name, table, key) in &all.tables {
         checks.push((Kind::Table, name, Box::pin(all.ask_table(table, key))));
     }
@@ -197,7 +200,7 @@ pub async fn ready(app: &App) -> Result<Answer, Problem> {
     Answer::json(answered, &Readiness { status, dependencies })
 }
 
-async fn judge(kind: Kind, name: &str, check: BoxFuture<'_, Result<(), AwsError>>) -> Dependency {
+async fn judge(kind: Kind, name: &str, check: Check<'_>) -> Dependency {
     let started = Instant::now();
     let checked = tokio::time::timeout(PATIENCE, check).await;
     let latency_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
