@@ -385,7 +385,7 @@ async fn an_acceptance_that_comes_after_a_removal_alarms_nobody() {
         (!of_ours.is_empty()).then_some(of_ours)
     })
     .await;
-    assert!(log.iter().any(|line| line.contains("Unknown")), "{log:?}");
+    assert!(log.iter().any(|line| line.contains(r#""outcome":"unknown""#)), "{log:?}");
     let queue = town.stack.output("SalesRepliesDeadLetterQueueUrl").unwrap();
     let parked =
         client.receive_message().queue_url(queue).max_number_of_messages(10).wait_time_seconds(2).visibility_timeout(0);
