@@ -20,7 +20,8 @@ UNPLAYED = {
     ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "kms:ReEncryptFrom"),
     ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "kms:ReEncryptTo"),
     ("UpkeepFunction", "WrapSecretsWithTheNewestKey", "Key"),
-    # A shop that a vendor shows no longer gives its claim free; the simulator's shops stay.
+    # A shop that a vendor shows anew is claimed, and one that it shows no longer given free; the simulator's shops stay.
+    ("ConnectionsFunction", "ReadAndChangeConfigurations", "dynamodb:PutItem"),
     ("ConnectionsFunction", "ReadAndChangeConfigurations", "dynamodb:DeleteItem"),
 }
 
