@@ -26,7 +26,8 @@ struct Meter {
 /// Begins to write lines, for this function. Without it, only the tally is kept.
 pub(super) fn start(function: &'static str) {
     let Ok(collector) = Builder::new().cloudwatch_namespace("PosIntegration").init() else { return };
-    collector.set_property("function", function);
+    // Some metrics have a label `function`: a line must not have one name twice.
+    collector.set_property("emitted_by", function);
     for metric in CATALOGUE {
         match metric.kind {
             Kind::Counter => metrics::describe_counter!(metric.name, metrics::Unit::Count, metric.help),

@@ -10,6 +10,7 @@ use shared::settings::VARIABLES;
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// A value of the template, in one word.
+#[expect(clippy::wildcard_enum_match_arm, reason = "no other kind is a value here")]
 fn value(yaml: &Yaml) -> String {
     match yaml {
         Yaml::String(text) => text.clone(),
@@ -33,10 +34,13 @@ fn parameters(template: &Yaml) -> String {
             .filter(|limit| !parameter[*limit].is_badvalue())
             .map(|limit| format!("{limit} `{}`", cell(&value(&parameter[limit]))))
             .collect::<Vec<_>>();
-        let default = match &parameter["Default"] {
-            Yaml::BadValue => "**required**".to_owned(),
-            default if value(default).is_empty() => "empty".to_owned(),
-            default => format!("`{}`", value(default)),
+        let default = &parameter["Default"];
+        let default = if default.is_badvalue() {
+            "**required**".to_owned()
+        } else if value(default).is_empty() {
+            "empty".to_owned()
+        } else {
+            format!("`{}`", value(default))
         };
         let description = cell(parameter["Description"].as_str().unwrap());
         let _ = writeln!(rows, "| `{}` | {description} | {default} | {} |", value(name), limits.join(", "));
@@ -51,6 +55,7 @@ fn given(template: &Yaml) -> BTreeMap<String, BTreeSet<String>> {
     for (name, _) in all.as_hash().unwrap() {
         given.entry(value(name)).or_default().insert("all".to_owned());
     }
+    // What stands in a loop is no map, and has no environment.
     for (function, resource) in template["Resources"].as_hash().unwrap() {
         let variables = &resource["Properties"]["Environment"]["Variables"];
         for (name, _) in variables.as_hash().into_iter().flatten() {

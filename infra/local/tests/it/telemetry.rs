@@ -140,7 +140,7 @@ async fn what_functions_count_is_written_as_lines_and_added_up_in_the_table() {
             let [directive] = line["_aws"]["CloudWatchMetrics"].as_array().unwrap().as_slice() else {
                 panic!("{line}")
             };
-            assert_eq!((&directive["Namespace"], &line["function"]), (&json!("PosIntegration"), &json!(function)));
+            assert_eq!((&directive["Namespace"], &line["emitted_by"]), (&json!("PosIntegration"), &json!(function)));
             for metric in directive["Metrics"].as_array().unwrap() {
                 let name = metric["Name"].as_str().unwrap();
                 let known = CATALOGUE.iter().find(|known| known.name == name).unwrap();
