@@ -103,8 +103,12 @@ fn each_function_adds_to_its_own_counters_and_to_nobody_elses() {
         let counters: Vec<_> = grant.condition.split('"').filter(|part| part.starts_with("metrics#")).collect();
         if grant.action == "dynamodb:UpdateItem" {
             assert!(grant.condition.contains("dynamodb:LeadingKeys"), "{} may change every item", grant.function);
-            assert_eq!(counters, [format!("metrics#{package}#*")], "{}", grant.function);
-            counting += 1;
+            assert!(
+                counters.iter().all(|it| *it == format!("metrics#{package}#*")),
+                "{}: {counters:?}",
+                grant.function
+            );
+            counting += counters.len();
         }
     }
     assert_eq!(counting, 13);
