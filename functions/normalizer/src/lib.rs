@@ -112,6 +112,13 @@ impl App {
 }
 
 impl App {
+    /// Asks for what the first message would wait for. If that fails, it asks itself.
+    pub async fn warm(&self) {
+        if let Err(error) = self.connections.bodies.warm().await {
+            tracing::warn!(error = ?error, "the key of bodies could not be asked for");
+        }
+    }
+
     /// Sends a revision that was written.
     async fn send_sale(&self, revision: &Stored, trace: &TraceParent) -> Result<(), Stop> {
         self.sales.send(revision, trace).await?;

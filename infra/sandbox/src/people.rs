@@ -30,17 +30,9 @@ impl<'a> Guest<'a> {
         format!("{PERSONAL}-{what}-{tag}")
     }
 
-    /// Square's `fulfillments` of an order that was made ahead: whom it is for.
-    pub fn pickup(self) -> Value {
-        json!([{"uid": "pickup", "type": "PICKUP", "state": "COMPLETED", "pickup_details": {
-            "note": self.text("note"),
-            "recipient": {
-                "display_name": self.text("name"),
-                "email_address": self.mail(),
-                "phone_number": self.text("phone"),
-                "address": self.address(),
-            },
-        }}])
+    /// What the staff has called an order of Square's: mostly whom it is for.
+    pub fn ticket(self, name: &str) -> String {
+        format!("{name} for {}", self.text("name"))
     }
 
     /// Square's address.

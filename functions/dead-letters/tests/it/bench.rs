@@ -36,15 +36,9 @@ pub async fn bench() -> MutexGuard<'static, Bench> {
 impl Bench {
     /// The function's work in this process, through a proxy if there is one.
     pub fn app(&self, proxy: Option<&Proxy>) -> App {
-        let config = match proxy {
-            Some(proxy) => {
-                proxy.forward_to(self.stack.endpoint());
-                // One attempt for each call: a repeat would hide what the proxy did.
-                let config = self.stack.config_at(proxy.url()).into_builder();
-                config.retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled()).build()
-            }
-            None => self.stack.config(),
-        };
+        // One attempt for each call: a repeat would hide what the proxy did.
+        let config = self.stack.config_of("dead-letters", proxy).into_builder();
+        let config = config.retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled()).build();
         let variable = |name: &str| self.stack.variable("dead-letters", name).map(str::to_owned);
         Reader::read(variable, |r| App::new(&config, r)).unwrap().unwrap()
     }

@@ -223,7 +223,7 @@ fn another_event(body: &str, id: &str) -> String {
 #[tokio::test]
 async fn the_last_attempt_says_why_a_message_is_given_up() {
     let (bench, proxy) = (bench(), Proxy::start().unwrap());
-    let app = bench.app_with(&proxy, &[("INTAKE_ATTEMPTS", "7")]);
+    let app = bench.app_of(bench.bakery.stack.config_of("normalizer", Some(&proxy)), &[("INTAKE_ATTEMPTS", "7")]);
     let unreadable = |attempt: u32| {
         let mut record = record(0, &format!("given up at {attempt}"), attempt);
         record["messageAttributes"]["kind"]["stringValue"] = "nobody knows".into();

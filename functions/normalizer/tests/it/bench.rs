@@ -66,7 +66,8 @@ impl Bench {
         self.app_of(self.bakery.stack.config_at(proxy.url()), variables)
     }
 
-    fn app_of(&self, config: shared::aws::SdkConfig, variables: &[(&str, &str)]) -> App {
+    /// Where the deployment has some other words.
+    pub fn app_of(&self, config: shared::aws::SdkConfig, variables: &[(&str, &str)]) -> App {
         let stack = &self.bakery.stack;
         let replaced = |name: &str| variables.iter().find(|(known, _)| *known == name);
         let lookup = |name: &str| match name {

@@ -40,8 +40,8 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             calls = nth;
         }
         // The claim, the configuration, the log, the known copies, the key, the budget, the transaction, its products, the
-        // transaction, the queue, the log.
-        assert_eq!(calls, 11, "{fault:?}");
+        // transaction, the queue, the key of bodies, the log.
+        assert_eq!(calls, 12, "{fault:?}");
     }
 }
 

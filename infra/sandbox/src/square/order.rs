@@ -56,8 +56,7 @@ impl Order {
         })
         .with_some("closed_at", self.closed_at.map(rfc3339))
         .with_some("version", self.api.then_some(self.version))
-        .with_some("ticket_name", (!self.api).then(|| self.ticket_name.clone()))
-        .with_some("fulfillments", self.api.then(|| Guest::of(&self.id).pickup()))
+        .with_some("ticket_name", (!self.api).then(|| Guest::of(&self.id).ticket(&self.ticket_name)))
     }
 
     pub fn sale(&self, receipt: &Receipt, payments: &[Payment]) -> Value {
