@@ -11,7 +11,7 @@ use crate::receiver::Receiver;
 use crate::{Client, PATIENCE, quick, standing, updated_since};
 
 /// Documented in Square's model (providers/square.md, section 4) but in no sample.
-const DOCUMENTED: [&str; 14] = [
+const DOCUMENTED: [&str; 16] = [
     ".tip_money",
     ".processing_fee_money",
     ".amount_money",
@@ -22,6 +22,9 @@ const DOCUMENTED: [&str; 14] = [
     ".return_service_charges",
     ".return_tips",
     ".total_service_charge_money",
+    // Of a buyer: Square's schema of a payment.
+    ".billing_address",
+    ".buyer_email_address",
     // A modifier may itself be modified (providers/toast.md, section 4.2).
     ".modifiers[].modifiers[]",
     ".firstBusinessDate",
