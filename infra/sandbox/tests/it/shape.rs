@@ -11,7 +11,7 @@ use crate::receiver::Receiver;
 use crate::{Client, PATIENCE, quick, standing, updated_since};
 
 /// Documented in Square's model (providers/square.md, section 4) but in no sample.
-const DOCUMENTED: [&str; 16] = [
+const DOCUMENTED: [&str; 17] = [
     ".tip_money",
     ".processing_fee_money",
     ".amount_money",
@@ -25,6 +25,7 @@ const DOCUMENTED: [&str; 16] = [
     // Of a buyer: Square's schema of a payment.
     ".billing_address",
     ".buyer_email_address",
+    ".cardholder_name",
     // A modifier may itself be modified (providers/toast.md, section 4.2).
     ".modifiers[].modifiers[]",
     ".firstBusinessDate",
