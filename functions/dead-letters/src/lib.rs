@@ -105,11 +105,13 @@ async fn look_after(
     let mut line = Line::begin("dead_letters");
     let depth = letters.depth().await?;
     let noted = if queue == DeadLetterQueue::Intake && depth.visible > 0 {
-        note::note(app, letters, deadline).await?
+        note::note(app, letters, deadline).await
     } else {
-        0
+        Ok(0)
     };
+    // A row that cannot be written holds up nobody's redrive.
     let moved = redrive::go_on(app, queue, letters, deadline).await?;
+    let noted = noted?;
     let messages = depth.visible + depth.in_flight;
     line.kind = Some(queue.as_str());
     line.counts = vec![("messages", messages), ("noted", noted), ("moved", moved)];

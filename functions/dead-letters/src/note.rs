@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use shared::domain::EventId;
+use shared::domain::{ConfigurationStatus, EventId};
 use shared::providers::Origin;
 use shared::queue::dead_letters::{DeadLetter, DeadLetters};
 use shared::queue::intake::{self, IntakeMessage};
@@ -14,7 +14,7 @@ use shared::telemetry::metrics;
 use crate::{App, TickError};
 
 /// Messages that are looked at in one tick.
-const MOST: usize = 1_000;
+const MOST: u64 = 1_000;
 /// More ids than this are not remembered.
 const MOST_NOTED: usize = 20_000;
 
@@ -22,7 +22,8 @@ const MOST_NOTED: usize = 20_000;
 pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result<u64, TickError> {
     let (mut found, mut noted) = (Vec::new(), 0);
     let walked: Result<(), TickError> = async {
-        while found.len() < MOST && Instant::now() < deadline {
+        // Known ones are walked past: the queue brings messages in no order.
+        while noted < MOST && Instant::now() < deadline {
             let more = letters.receive().await?;
             if more.is_empty() {
                 break;
@@ -69,11 +70,19 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, TickError> {
     let parsed = app.providers.get(delivery.provider()).parse_notification(delivery).ok();
     let unmatched = LogOwner::Unmatched(delivery.provider());
     let owner = match (message.owner, parsed.as_ref().map(|notification| &notification.origin)) {
-        (Some((scope, id)), Some(_)) => LogOwner::Configuration(scope, id),
+        (Some((scope, id)), Some(_)) => match app.configurations.find(&scope, id).await? {
+            Some(found) if found.status != ConfigurationStatus::Deleting => LogOwner::Configuration(scope, id),
+            // A log that is purged, or was, gets no row.
+            Some(_) | None => return Ok(false),
+        },
         (None, Some(origin @ (Origin::Merchant(_) | Origin::Location(_)))) => {
             let (provider, environment) = (delivery.provider(), delivery.environment());
             let found = app.configurations.find_by_account(provider, environment, origin.as_str()).await?;
-            found.map_or(unmatched, |found| LogOwner::Configuration(found.scope, found.configuration.id))
+            match found {
+                Some(found) if found.configuration.status == ConfigurationStatus::Deleting => return Ok(false),
+                Some(found) => LogOwner::Configuration(found.scope, found.configuration.id),
+                None => unmatched,
+            }
         }
         (_, None) | (None, Some(Origin::Url)) => unmatched,
     };

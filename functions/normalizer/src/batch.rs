@@ -97,6 +97,10 @@ impl<'a> Batch<'a> {
         let mut owner = LogOwner::Unmatched(delivery.provider());
         let event_id = parsed.as_ref().map_or_else(|_| EventId::hash_of(delivery.body()), |n| n.event_id.clone());
         let mut work = Work::of(message, delivery.received_at());
+        // What was given up and is sent again has been begun before, whatever its new message counts.
+        if self.app.is_past(message) {
+            work.attempt = work.attempt.max(2);
+        }
         line.event_id = Some(event_id.to_string());
         let result = match &parsed {
             Ok(notification) => {
@@ -126,8 +130,6 @@ impl<'a> Batch<'a> {
             }
         };
         if let Some(outcome) = &outcome {
-            let place = owner.key();
-            let sealed = self.app.connections.bodies.seal([&place, event_id.as_str()], delivery.body()).await;
             let row = LogRow {
                 owner: &owner,
                 event_id: &event_id,
@@ -136,13 +138,16 @@ impl<'a> Batch<'a> {
                 worked_for: started.elapsed(),
                 attempt: work.attempt,
                 secret_id: delivery.secret_id(),
-                sealed_body: &sealed.map_err(not_sealed)?,
+                sealed_body: &[],
                 body_bytes: delivery.body().len(),
                 outcome,
                 caused: &work.caused,
                 steps: &work.steps,
             };
-            self.app.logs.record(&row).await?;
+            if let Err(later) = self.record(row, delivery.body()).await {
+                line.ended("later", later.code).end("a delivery must come again");
+                return Err(later);
+            }
         }
         let (outcome, code) = outcome.as_ref().map_or(("repeat", None), |outcome| {
             let (outcome, code) = outcome.words();
@@ -155,6 +160,13 @@ impl<'a> Batch<'a> {
         line.counts = vec![("transactions", u64::try_from(work.caused.len()).unwrap_or(u64::MAX))];
         line.ended(outcome, code).end("worked on a delivery");
         Ok(())
+    }
+
+    /// Writes the row of a delivery, with its body under seal.
+    async fn record(&self, row: LogRow<'_>, body: &[u8]) -> Result<(), Later> {
+        let sealed = self.app.connections.bodies.seal([&row.owner.key(), row.event_id.as_str()], body).await;
+        let sealed = sealed.map_err(not_sealed)?;
+        Ok(self.app.logs.record(&LogRow { sealed_body: &sealed, ..row }).await?)
     }
 
     /// From a notification of a known merchant to stored and sent transactions.

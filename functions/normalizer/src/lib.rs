@@ -119,6 +119,11 @@ impl App {
         }
     }
 
+    /// Whether it comes from the queue of the past.
+    fn is_past(&self, message: &SqsMessage) -> bool {
+        message.event_source_arn.as_deref().is_some_and(|arn| self.intake_backfill.is_called(arn))
+    }
+
     /// Sends a revision that was written.
     async fn send_sale(&self, revision: &Stored, trace: &TraceParent) -> Result<(), Stop> {
         self.sales.send(revision, trace).await?;
@@ -203,8 +208,7 @@ async fn postpone(app: &App, message: &SqsMessage, later: &Later) {
     let after = later.delay(work::attempt(message));
     let Some(handle) = message.receipt_handle.as_deref() else { return };
     // A handle is good for the queue that it came from.
-    let is_backfill = message.event_source_arn.as_deref().is_some_and(|arn| app.intake_backfill.is_called(arn));
-    let queue = if is_backfill { &app.intake_backfill } else { &app.intake };
+    let queue = if app.is_past(message) { &app.intake_backfill } else { &app.intake };
     if let Err(error) = queue.postpone(handle, after).await {
         tracing::warn!(message.id = message.message_id, error = ?error, "a message could not be postponed");
     }

@@ -107,14 +107,17 @@ impl From<TokenError> for Stop {
 
 impl From<VaultError> for Stop {
     fn from(error: VaultError) -> Self {
-        Self::Later(not_sealed(error))
+        match error {
+            VaultError::NotAuthentic => Self::Final(failed("body_not_authentic", &error)),
+            VaultError::Kms(_) | VaultError::NotSealed => Self::Later(not_sealed(error)),
+        }
     }
 }
 
 /// A delivery's body could not be sealed, or opened.
 pub fn not_sealed(error: VaultError) -> Later {
     log(&error);
-    Later::unexpected("kms_unavailable")
+    Later::unexpected("key_service_unavailable")
 }
 
 impl From<NotNow> for Stop {

@@ -65,12 +65,17 @@ impl Bodies {
 
     async fn key(&self) -> Result<Arc<DataKey>, VaultError> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((made_at, key)) = current
+        if let Some((made_at, key)) = &current
             && made_at.elapsed() < KEY_LIFE
         {
-            return Ok(key);
+            return Ok(Arc::clone(key));
         }
-        let key = Arc::new(self.vault.data_key(&pairs()).await?);
+        let key = match (self.vault.data_key(&pairs()).await, current) {
+            (Ok(key), _) => Arc::new(key),
+            // While KMS is away, an older key is as good.
+            (Err(_), Some((_, older))) => return Ok(older),
+            (Err(error), None) => return Err(error),
+        };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&key)));
         Ok(key)
     }

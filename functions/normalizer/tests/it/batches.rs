@@ -8,6 +8,7 @@ use sandbox::{Failure, Faults, SaleKind};
 use serde_json::json;
 
 use crate::bench::{Bench, batch, bench, event, record, work};
+use crate::crashes::an_hour_older;
 
 const NOTHING: [String; 0] = [];
 
@@ -43,6 +44,26 @@ async fn an_event_about_an_unchanged_sale_costs_its_log_row_only() {
     let counts = ["dynamodb:PutItem", "sqs:SendMessage", "dynamodb:UpdateItem"].map(|name| proxy.count(name));
     assert_eq!(counts, [1, 0, 1], "the log row, and the turn at the provider");
     assert_eq!(bench.outcome(&other).await, Some(("done".into(), None)));
+}
+
+/// Its work may have ended between the two transactions of an exchange, so what the table knows is not enough.
+#[tokio::test]
+async fn what_was_given_up_and_is_sent_again_is_read_whatever_is_known() {
+    let (bench, proxy) = (bench(), Proxy::start().unwrap());
+    let sale = bench.sell(SaleKind::Simple);
+    let body = bench.paid_event(&sale.order_id);
+    let app = bench.app(&proxy);
+    assert_eq!(work(&app, batch(std::slice::from_ref(&body), 1)).await, NOTHING);
+    let url = bench.bakery.stack.variable("normalizer", "INTAKE_BACKFILL_QUEUE_URL").unwrap();
+    let past = format!("arn:aws:sqs:us-east-1:000000000000:{}", url.rsplit('/').next().unwrap());
+    for (name, source, turns) in [("live", "arn:aws:sqs:us-east-1:000000000000:intake", 0), ("past", past.as_str(), 1)]
+    {
+        let mut record = record(0, &an_hour_older(&another_event(&body, name)), 1);
+        record["eventSourceARN"] = source.into();
+        proxy.reset();
+        assert_eq!(work(&app, event(json!({ "Records": [record] }))).await, NOTHING);
+        assert_eq!(proxy.count("dynamodb:UpdateItem"), turns, "{name}: turns at the provider");
+    }
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ pub async fn cut_off(bench: &Bench, proxy: &Proxy, nth: u32, fault: Fault, event
 }
 
 /// So old that a copy of the first attempt would spare a second attempt its reading, and with it the sending.
-fn an_hour_older(body: &str) -> String {
+pub fn an_hour_older(body: &str) -> String {
     let mut event: serde_json::Value = serde_json::from_str(body).unwrap();
     let payment = &mut event["data"]["object"]["payment"];
     let at: jiff::Timestamp = payment["updated_at"].as_str().unwrap().parse().unwrap();
