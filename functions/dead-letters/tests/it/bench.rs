@@ -7,7 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::{MessageAttributeValue, QueueAttributeName};
 use dead_letters::{App, TickError, tick};
 use jiff::Timestamp;
-use local::{Proxy, Stack, StackOptions};
+use local::api::Api;
+use local::{Identity, Proxy, Stack, StackOptions};
+use serde_json::json;
 use shared::domain::{DeadLetterQueue, Redrive, RedriveId, RedriveScope, RedriveState};
 use shared::settings::Reader;
 use shared::store::coordination::Coordination;
@@ -123,6 +125,17 @@ impl Bench {
     pub async fn redrive(&self, queue: DeadLetterQueue, id: RedriveId) -> Redrive {
         let seen = self.coordination().load_redrives(queue).await.unwrap();
         seen.all().iter().find(|known| known.id == id).unwrap().clone()
+    }
+
+    /// A connection that nobody has connected yet.
+    pub async fn configuration(&self, tenant: &str) -> String {
+        let identity = Identity::new().unwrap();
+        self.stack.put_secret("JwksSecretId", &identity.jwks()).await.unwrap();
+        let token = identity.token(tenant, &["pos:write"], Duration::from_secs(600)).unwrap();
+        let api = Api::new(self.stack.api_url(), tenant, token).unwrap();
+        let configuration =
+            json!({ "provider": "square", "environment": "production", "name": "Corner", "day_start": "04:00" });
+        api.create_configuration(&configuration).await.unwrap()
     }
 
     /// A delivery's row.

@@ -5,7 +5,8 @@ use shared::domain::{DeadLetterQueue, RedriveScope, RedriveState};
 use crate::bench::{Bench, Item, bench};
 
 const DEAD: &str = "IntakeDeadLetterQueueUrl";
-const OWNER: &str = "t_1#018f0000-0000-7000-8000-000000000001";
+/// It was removed: its log is purged, and stays so.
+const GONE: &str = "t_1#018f0000-0000-7000-8000-000000000001";
 
 fn text<'i>(item: &'i Item, name: &str) -> &'i str {
     item[name].as_s().unwrap()
@@ -35,17 +36,18 @@ async fn give_up(bench: &Bench, event_id: &str, owner: &str, reason: &str) {
 #[tokio::test]
 async fn a_delivery_that_was_given_up_has_a_row_and_its_neighbours_too() {
     let bench = bench().await;
-    let app = bench.app(None);
+    let (app, owner) = (bench.app(None), format!("t_1#{}", bench.configuration("t_1").await));
     for number in 0..23 {
-        give_up(&bench, &format!("e{number}"), OWNER, "provider_unavailable").await;
+        give_up(&bench, &format!("e{number}"), &owner, "provider_unavailable").await;
     }
+    give_up(&bench, "late", GONE, "provider_unavailable").await;
     // Of no merchant that we know.
     give_up(&bench, "stranger", "", "store_unavailable").await;
     bench.send(DEAD, "nonsense", &[]).await;
     bench.tick(&app).await.unwrap();
-    assert_eq!(bench.depth(DEAD).await, (25, 0), "looked at, and not hidden");
+    assert_eq!(bench.depth(DEAD).await, (26, 0), "looked at, and not hidden");
     for number in 0..23 {
-        let row = bench.row(OWNER, &format!("e{number}")).await.unwrap();
+        let row = bench.row(&owner, &format!("e{number}")).await.unwrap();
         assert_eq!(text(&row, "outcome"), "dead");
         assert_eq!(text(&row, "code"), "given_up");
         assert_eq!(text(&row, "detail"), "provider_unavailable");
@@ -53,11 +55,12 @@ async fn a_delivery_that_was_given_up_has_a_row_and_its_neighbours_too() {
     }
     let row = bench.row("unmatched#square", "stranger").await.unwrap();
     assert_eq!(text(&row, "detail"), "store_unavailable");
+    assert_eq!(bench.row(GONE, "late").await, None);
     // A second look writes nothing, whoever looks.
-    let before = bench.row(OWNER, "e0").await;
+    let before = bench.row(&owner, "e0").await;
     bench.tick(&app).await.unwrap();
     bench.tick(&bench.app(None)).await.unwrap();
-    assert_eq!(bench.row(OWNER, "e0").await, before);
+    assert_eq!(bench.row(&owner, "e0").await, before);
 }
 
 #[tokio::test]
