@@ -172,9 +172,9 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
             Description::new("replay_webhook_deliveries", summary)
                 .repeatable()
                 .takes(shapes.asked::<ReplayBody>())
-                .answers(StatusCode::OK, "So many match", shapes.answered::<ReplayCount>())
                 .answers(StatusCode::ACCEPTED, &accepted, shapes.answered::<ReplayView<'_>>())
                 .with_header("Location", "Where to see how far it is")
+                .answers(StatusCode::OK, "So many match", shapes.answered::<ReplayCount>())
                 .may([Kind::Conflict])
         }
         Operation::GetReplay => Description::new("get_webhook_replay", "Shows how far a replay is").answers(
