@@ -51,6 +51,7 @@ contract: build
 test: tools
 	@infra/local/prepare-promtool
 	cargo build $(LOCKED) --workspace --all-targets
+	@rm -f .local/stacks/*/permissions.jsonl
 	cargo test $(LOCKED) --workspace
 	@$(MAKE) --no-print-directory permissions
 

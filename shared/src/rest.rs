@@ -26,7 +26,7 @@ pub use repeat::refused_change;
 pub use route::{Route, find_route};
 
 pub use crate::auth::Role;
-use crate::domain::{TenantId, TenantScope};
+use crate::domain::{Configuration, ConfigurationStatus, TenantId, TenantScope};
 use crate::problem::{Problem, is_json};
 use crate::providers::{ProviderError, ProviderErrorKind};
 use crate::telemetry::{Line, TraceParent, metrics};
@@ -353,6 +353,18 @@ pub fn refused_by_provider(error: &ProviderError) -> Problem {
         | ProviderErrorKind::CursorExpired
         | ProviderErrorKind::Rejected { .. }
         | ProviderErrorKind::Malformed => Problem::provider_failed(),
+    }
+}
+
+/// Refuses to begin what could not be read.
+pub fn require_readable(configuration: &Configuration) -> Result<(), Problem> {
+    match configuration.status {
+        ConfigurationStatus::Active | ConfigurationStatus::Degraded => Ok(()),
+        ConfigurationStatus::Paused => Err(Problem::conflict("the configuration is paused: resume it first")),
+        ConfigurationStatus::ReauthRequired => Err(Problem::provider_refused(
+            "there are no credentials that the provider takes: authorize or replace them",
+        )),
+        ConfigurationStatus::Deleting => Err(Problem::conflict("the configuration is being removed")),
     }
 }
 

@@ -9,12 +9,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use shared::domain::{
-    Configuration, ConfigurationId, ConfigurationStatus, LocationId, Run, RunId, SyncKind, SyncRange, SyncRequest,
-    TenantScope, Trigger,
+    Configuration, ConfigurationId, LocationId, Run, RunId, SyncKind, SyncRange, SyncRequest, TenantScope, Trigger,
 };
 use shared::problem::Problem;
 use shared::queue::sync_jobs::SyncJob;
-use shared::rest::{Answer, Call, Cursors, Fields, refused_change, unavailable};
+use shared::rest::{Answer, Call, Cursors, Fields, refused_change, require_readable, unavailable};
 use shared::store::configurations::CommitError;
 use shared::store::sync_logs::{Lane, PageRow};
 use shared::telemetry::TraceParent;
@@ -146,18 +145,6 @@ pub async fn begin(app: &App, call: &Call, repeat: Repeat<'_>) -> Result<Answer,
         return kept.map(|()| answer).map_err(refused_change);
     }
     Err(refused_change(CommitError::Busy))
-}
-
-/// Refuses to begin what could not be read.
-fn require_readable(configuration: &Configuration) -> Result<(), Problem> {
-    match configuration.status {
-        ConfigurationStatus::Active | ConfigurationStatus::Degraded => Ok(()),
-        ConfigurationStatus::Paused => Err(Problem::conflict("the configuration is paused: resume it first")),
-        ConfigurationStatus::ReauthRequired => Err(Problem::provider_refused(
-            "there are no credentials that the provider takes: authorize or replace them",
-        )),
-        ConfigurationStatus::Deleting => Err(Problem::conflict("the configuration is being removed")),
-    }
 }
 
 fn accepted(call: &Call, run: &RunView<'_>) -> Result<Answer, Problem> {

@@ -104,14 +104,13 @@ async fn look_after(
 ) -> Result<(), TickError> {
     let mut line = Line::begin("dead_letters");
     let depth = letters.depth().await?;
-    let noted = if queue == DeadLetterQueue::Intake && depth.visible > 0 {
-        note::note(app, letters, deadline).await
-    } else {
-        Ok(0)
-    };
-    // A row that cannot be written holds up nobody's redrive.
+    // First what somebody waits for; and a row that cannot be written holds up nobody's redrive.
     let moved = redrive::go_on(app, queue, letters, deadline).await?;
-    let noted = noted?;
+    let noted = if queue == DeadLetterQueue::Intake && depth.visible > 0 {
+        note::note(app, letters, depth.visible, deadline).await?
+    } else {
+        0
+    };
     let messages = depth.visible + depth.in_flight;
     line.kind = Some(queue.as_str());
     line.counts = vec![("messages", messages), ("noted", noted), ("moved", moved)];

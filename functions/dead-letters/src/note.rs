@@ -8,59 +8,38 @@ use shared::providers::Origin;
 use shared::queue::dead_letters::{DeadLetter, DeadLetters};
 use shared::queue::intake::{self, IntakeMessage};
 use shared::store::webhook_logs::{LogOwner, LogRow, Outcome, Steps};
-
 use shared::telemetry::metrics;
 
 use crate::{App, TickError};
 
-/// Messages that are looked at in one tick.
-const MOST: u64 = 1_000;
+/// Messages whose rows are written in one tick.
+const MOST: usize = 1_000;
 /// More ids than this are not remembered.
 const MOST_NOTED: usize = 20_000;
 
-/// Writes the rows that are missing. How many those were.
-pub async fn note(app: &App, letters: &DeadLetters, deadline: Instant) -> Result<u64, TickError> {
-    let (mut found, mut noted) = (Vec::new(), 0);
-    let walked: Result<(), TickError> = async {
-        // Known ones are walked past: the queue brings messages in no order.
-        while noted < MOST && Instant::now() < deadline {
-            let more = letters.receive().await?;
-            if more.is_empty() {
-                break;
-            }
-            for letter in &more {
-                if !remember(app, letter.id()) {
-                    continue;
-                }
-                match note_one(app, letter).await {
-                    Ok(is_new) => noted += u64::from(is_new),
-                    Err(error) => {
-                        forget(app, letter.id());
-                        found.extend(more);
-                        return Err(error);
-                    }
-                }
-            }
-            found.extend(more);
-        }
-        Ok(())
+/// Writes the rows that are missing, of so many messages. How many those were.
+pub async fn note(app: &App, letters: &DeadLetters, visible: u64, deadline: Instant) -> Result<u64, TickError> {
+    let known = |id: &str| app.noted.lock().unwrap_or_else(PoisonError::into_inner).contains(id);
+    let mut room = MOST;
+    let found = letters.look(visible, deadline, |letter| {
+        let is_new = room > 0 && !known(letter.id());
+        room -= usize::from(is_new);
+        is_new.then_some(letter)
+    });
+    let mut written = 0;
+    for letter in found.await? {
+        written += u64::from(note_one(app, &letter).await?);
+        remember(app, letter.id());
     }
-    .await;
-    letters.release(&found).await;
-    walked.map(|()| noted)
+    Ok(written)
 }
 
-/// `false`: its row is written.
-fn remember(app: &App, id: &str) -> bool {
+fn remember(app: &App, id: &str) {
     let mut noted = app.noted.lock().unwrap_or_else(PoisonError::into_inner);
     if noted.len() >= MOST_NOTED {
         noted.clear();
     }
-    noted.insert(id.to_owned())
-}
-
-fn forget(app: &App, id: &str) {
-    app.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    noted.insert(id.to_owned());
 }
 
 async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, TickError> {

@@ -25,7 +25,7 @@ pub async fn go_on(
     let Some(mut redrive) = seen.running().cloned() else { return Ok(0) };
     let before = redrive.moved;
     // They stay hidden until the end of the walk, so that it does not meet them over and over.
-    let mut left: Vec<DeadLetter> = Vec::new();
+    let mut left: Vec<String> = Vec::new();
     let walked: Result<(), TickError> = async {
         redrive.failed = 0;
         loop {
@@ -35,7 +35,7 @@ pub async fn go_on(
             let found = letters.receive().await?;
             let is_end = found.is_empty();
             let (wanted, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|letter| is_meant(&redrive, letter));
-            left.extend(others);
+            left.extend(others.iter().map(DeadLetter::handle));
             let mut sends = Vec::with_capacity(wanted.len());
             for letter in wanted {
                 sends.push(async { (letters.send_back(&letter).await, letter) });
@@ -47,7 +47,7 @@ pub async fn go_on(
                     Err(error) => {
                         tracing::warn!(queue = %queue, message.id = letter.id(), error = ?error, "a message could not be sent again");
                         redrive.failed += 1;
-                        left.push(letter);
+                        left.push(letter.handle());
                     }
                 }
             }

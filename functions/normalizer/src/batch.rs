@@ -130,21 +130,27 @@ impl<'a> Batch<'a> {
             }
         };
         if let Some(outcome) = &outcome {
-            let row = LogRow {
-                owner: &owner,
-                event_id: &event_id,
-                event_type: parsed.as_ref().ok().map(|notification| notification.event_type.as_str()),
-                received_at: delivery.received_at(),
-                worked_for: started.elapsed(),
-                attempt: work.attempt,
-                secret_id: delivery.secret_id(),
-                sealed_body: &[],
-                body_bytes: delivery.body().len(),
-                outcome,
-                caused: &work.caused,
-                steps: &work.steps,
-            };
-            if let Err(later) = self.record(row, delivery.body()).await {
+            let recorded: Result<(), Later> = async {
+                let bodies = &self.app.connections.bodies;
+                let sealed = bodies.seal([&owner.key(), event_id.as_str()], delivery.body()).await;
+                let row = LogRow {
+                    owner: &owner,
+                    event_id: &event_id,
+                    event_type: parsed.as_ref().ok().map(|notification| notification.event_type.as_str()),
+                    received_at: delivery.received_at(),
+                    worked_for: started.elapsed(),
+                    attempt: work.attempt,
+                    secret_id: delivery.secret_id(),
+                    sealed_body: &sealed.map_err(not_sealed)?,
+                    body_bytes: delivery.body().len(),
+                    outcome,
+                    caused: &work.caused,
+                    steps: &work.steps,
+                };
+                Ok(self.app.logs.record(&row).await?)
+            }
+            .await;
+            if let Err(later) = recorded {
                 line.ended("later", later.code).end("a delivery must come again");
                 return Err(later);
             }
@@ -160,13 +166,6 @@ impl<'a> Batch<'a> {
         line.counts = vec![("transactions", u64::try_from(work.caused.len()).unwrap_or(u64::MAX))];
         line.ended(outcome, code).end("worked on a delivery");
         Ok(())
-    }
-
-    /// Writes the row of a delivery, with its body under seal.
-    async fn record(&self, row: LogRow<'_>, body: &[u8]) -> Result<(), Later> {
-        let sealed = self.app.connections.bodies.seal([&row.owner.key(), row.event_id.as_str()], body).await;
-        let sealed = sealed.map_err(not_sealed)?;
-        Ok(self.app.logs.record(&LogRow { sealed_body: &sealed, ..row }).await?)
     }
 
     /// From a notification of a known merchant to stored and sent transactions.

@@ -112,13 +112,6 @@ impl App {
 }
 
 impl App {
-    /// Asks for what the first message would wait for. If that fails, it asks itself.
-    pub async fn warm(&self) {
-        if let Err(error) = self.connections.bodies.warm().await {
-            tracing::warn!(error = ?error, "the key of bodies could not be asked for");
-        }
-    }
-
     /// Whether it comes from the queue of the past.
     fn is_past(&self, message: &SqsMessage) -> bool {
         message.event_source_arn.as_deref().is_some_and(|arn| self.intake_backfill.is_called(arn))

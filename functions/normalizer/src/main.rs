@@ -14,8 +14,6 @@ async fn main() -> Result<(), Error> {
     let config = shared::aws::config_from_env()?;
     let (settings, counters) = Reader::from_env(|r| (Settings::read(r, &config), counters(&config, r)))?;
     let app = &App::new(&config, settings)?;
-    // While init still has Lambda's full CPU.
-    app.warm().await;
     let handler = service_fn(async |event| handle_batch(app, event).await.map_err(Error::from));
     run(Runtime::new(handler), counters).await
 }

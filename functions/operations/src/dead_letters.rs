@@ -19,7 +19,7 @@ use shared::rest::{Answer, Operator, Question, unavailable};
 use crate::App;
 
 /// Messages of a queue that are looked at.
-const MOST: usize = 1_000;
+const MOST: u64 = 1_000;
 /// How long a queue is looked at.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Messages of a group that are shown.
@@ -111,23 +111,13 @@ async fn look(app: &App, queue: DeadLetterQueue) -> Result<QueueView, Problem> {
     Ok(QueueView { queue, messages, is_complete, groups: grouped(found), redrives: redrives.all().to_vec() })
 }
 
-/// Looks at messages and lets go of them again.
-async fn peek(letters: &DeadLetters, wanted: u64) -> Result<Vec<DeadLetter>, Problem> {
-    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX).min(MOST);
-    let (started, mut found) = (Instant::now(), Vec::new());
-    let looked = loop {
-        match letters.receive().await {
-            Ok(more) if more.is_empty() => break Ok(()),
-            Ok(more) => found.extend(more),
-            Err(error) => break Err(error),
-        }
-        if found.len() >= wanted || started.elapsed() >= PATIENCE {
-            break Ok(());
-        }
-    };
-    letters.release(&found).await;
-    looked.map_err(|error| unavailable(&error))?;
-    Ok(found)
+/// Looks at messages. What they say is nobody's business here.
+async fn peek(letters: &DeadLetters, visible: u64) -> Result<Vec<DeadLetter>, Problem> {
+    let found = letters.look(visible.min(MOST), Instant::now() + PATIENCE, |mut letter| {
+        letter.message.body = None;
+        Some(letter)
+    });
+    found.await.map_err(|error| unavailable(&error))
 }
 
 fn grouped(mut found: Vec<DeadLetter>) -> Vec<Group> {

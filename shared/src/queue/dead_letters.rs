@@ -5,7 +5,7 @@
 //! carry may come twice.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lambda_events::sqs::{SqsMessage, SqsMessageAttribute};
 use aws_sdk_sqs::Client;
@@ -59,6 +59,11 @@ impl DeadLetter {
     /// The queue's id of it.
     pub fn id(&self) -> &str {
         self.message.message_id.as_deref().unwrap_or_default()
+    }
+
+    /// What it takes to release it.
+    pub fn handle(&self) -> String {
+        self.message.receipt_handle.clone().unwrap_or_default()
     }
 
     /// What it says of itself.
@@ -132,15 +137,42 @@ impl DeadLetters {
         Ok(answer.messages.unwrap_or_default().into_iter().map(DeadLetter::new).collect())
     }
 
-    /// Lets others see these messages again. If that fails, they do when their time has come.
-    pub async fn release(&self, letters: &[DeadLetter]) {
-        let entries: Vec<_> = letters
+    /// What is to be kept of messages, `most` of them and until the deadline; others see them again at its end. Of the rest
+    /// only what that takes is held: a message may have a megabyte.
+    pub async fn look<T>(
+        &self,
+        most: u64,
+        deadline: Instant,
+        mut keep: impl FnMut(DeadLetter) -> Option<T>,
+    ) -> Result<Vec<T>, AwsError> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let (mut hidden, mut kept) = (Vec::new(), Vec::new());
+        let failed = loop {
+            if hidden.len() >= most || Instant::now() >= deadline {
+                break None;
+            }
+            match self.receive().await {
+                Ok(letters) if letters.is_empty() => break None,
+                Ok(letters) => {
+                    hidden.extend(letters.iter().map(DeadLetter::handle));
+                    kept.extend(letters.into_iter().filter_map(&mut keep));
+                }
+                Err(error) => break Some(error),
+            }
+        };
+        self.release(&hidden).await;
+        failed.map_or(Ok(kept), Err)
+    }
+
+    /// Lets others see messages again, by their handles. If that fails, they do when their time has come.
+    pub async fn release(&self, handles: &[String]) {
+        let entries: Vec<_> = handles
             .iter()
             .enumerate()
-            .filter_map(|(index, letter)| {
+            .filter_map(|(index, handle)| {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
                     .id(index.to_string())
-                    .receipt_handle(letter.message.receipt_handle.as_deref().unwrap_or_default())
+                    .receipt_handle(handle)
                     .visibility_timeout(0);
                 entry.build().ok()
             })

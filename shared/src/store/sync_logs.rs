@@ -193,6 +193,37 @@ fn lane_entry(kind: SyncKind) -> String {
     format!("lane#{kind}")
 }
 
+impl SyncLogs {
+    /// All entries of a configuration whose names begin like this.
+    async fn entries(
+        &self,
+        scope: &TenantScope,
+        configuration: ConfigurationId,
+        prefix: &str,
+    ) -> Result<Vec<Item>, StoreError> {
+        let (mut found, mut start) = (Vec::new(), None);
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("configuration_key = :configuration AND begins_with(entry, :prefix)")
+                .expression_attribute_values(":configuration", text(configuration_key(scope, configuration)))
+                .expression_attribute_values(":prefix", text(prefix))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(|error| AwsError::new("list entries of the sync logs", error))?;
+            found.extend(answer.items.unwrap_or_default());
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
 fn run_entry(run: RunId) -> String {
     format!("run#{run}")
 }

@@ -29,11 +29,6 @@ impl Bodies {
         Self { vault, current: Mutex::default(), unwrapped: Mutex::default() }
     }
 
-    /// Asks for the key, so that the first delivery does not wait for it.
-    pub async fn warm(&self) -> Result<(), VaultError> {
-        self.key().await.map(drop)
-    }
-
     /// Packs and seals a body for its place (whose log, which event): no call, except for the first in an hour.
     pub async fn seal(&self, place: [&str; 2], body: &[u8]) -> Result<Vec<u8>, VaultError> {
         let packed = zstd::bulk::compress(body, 3).map_err(|_| VaultError::NotSealed)?;

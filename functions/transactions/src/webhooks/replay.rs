@@ -11,11 +11,9 @@ use http::StatusCode;
 use http::header::LOCATION;
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::domain::{
-    Configuration, ConfigurationStatus, DeliveryOutcome, EventId, Replay, ReplayId, ReplayRequest, Replayed,
-};
+use shared::domain::{Configuration, DeliveryOutcome, EventId, Replay, ReplayId, ReplayRequest, Replayed};
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, refused_change, unavailable};
+use shared::rest::{Answer, Call, refused_change, require_readable, unavailable};
 use shared::store::configurations::CommitError;
 use shared::store::webhook_logs::{LogEntry, LogFilter};
 
@@ -177,16 +175,7 @@ async fn begin(
     request: ReplayRequest,
     events: Vec<EventId>,
 ) -> Result<Answer, Problem> {
-    match configuration.status {
-        ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
-        ConfigurationStatus::Paused => return Err(Problem::conflict("the configuration is paused: resume it first")),
-        ConfigurationStatus::ReauthRequired => {
-            return Err(Problem::conflict(
-                "there are no credentials that the provider takes: authorize or replace them",
-            ));
-        }
-        ConfigurationStatus::Deleting => return Err(Problem::conflict("the configuration is being removed")),
-    }
+    require_readable(configuration)?;
     let key = call.idempotency_key()?;
     let id = key.map_or_else(ReplayId::generate, |key| ReplayId::of_key(&call.scope, configuration.id, key));
     let deliveries = u64::try_from(events.len()).unwrap_or(u64::MAX);

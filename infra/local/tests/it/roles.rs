@@ -166,7 +166,7 @@ async fn nobody_but_the_sales_domain_can_say_that_it_has_a_sale() {
     };
     // It may send wherever only identities decide, so what stops it below is the queue's policy.
     assert!(says(&stranger, "SyncJobsDeadLetterQueueUrl").await.is_ok());
-    for output in ["SalesRepliesQueueUrl", "SoldOutEndingsQueueUrl"] {
+    for output in ["SalesRepliesQueueUrl", "SalesRepliesDeadLetterQueueUrl", "SoldOutEndingsQueueUrl"] {
         let refused = says(&stranger, output).await.unwrap_err();
         assert!(refused.contains("explicit deny"), "{output}: {refused}");
     }

@@ -5,7 +5,7 @@
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 
-use super::{Attributes, FORMAT, SyncLogs, TABLE, configuration_key, key, lane_entry};
+use super::{Attributes, FORMAT, SyncLogs, TABLE, key, lane_entry};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, Run, TenantScope};
 use crate::store::StoreError;
@@ -54,27 +54,7 @@ impl SyncLogs {
         scope: &TenantScope,
         configuration: ConfigurationId,
     ) -> Result<Vec<String>, StoreError> {
-        let (mut found, mut start) = (Vec::new(), None);
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("configuration_key = :configuration AND begins_with(entry, :answer)")
-                .expression_attribute_values(":configuration", text(configuration_key(scope, configuration)))
-                .expression_attribute_values(":answer", text("answer#"))
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| AwsError::new("list remembered answers", error))?;
-            for item in answer.items() {
-                found.push(Attributes { table: TABLE, item }.text("answer")?.to_owned());
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+        let items = self.entries(scope, configuration, "answer#").await?;
+        items.iter().map(|item| Ok(Attributes { table: TABLE, item }.text("answer")?.to_owned())).collect()
     }
 }

@@ -5,8 +5,7 @@ use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use super::{Attributes, SyncLogs, TABLE, key, row};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, Replay, ReplayId, Replayed, TenantScope};
-use crate::store::item::text;
-use crate::store::{StoreError, configuration_key};
+use crate::store::StoreError;
 
 impl SyncLogs {
     /// The write that begins a replay, on the condition that there is none of its id.
@@ -55,27 +54,8 @@ impl SyncLogs {
         configuration: ConfigurationId,
         id: ReplayId,
     ) -> Result<Vec<Replayed>, StoreError> {
-        let (mut found, mut start) = (Vec::new(), None);
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("configuration_key = :configuration AND begins_with(entry, :replayed)")
-                .expression_attribute_values(":configuration", text(configuration_key(scope, configuration)))
-                .expression_attribute_values(":replayed", text(replayed_prefix(id)))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| AwsError::new("list what a replay has made", error))?;
-            for item in answer.items() {
-                found.push(Attributes { table: TABLE, item }.unpacked("replayed")?);
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(found);
-            }
-        }
+        let items = self.entries(scope, configuration, &replayed_prefix(id)).await?;
+        items.iter().map(|item| Attributes { table: TABLE, item }.unpacked("replayed")).collect()
     }
 }
 
