@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::{SignedDuration, Timestamp};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use local::{Bakery, StackOptions};
 use reqwest::Method;
 use sandbox::{Faults, PERSONAL, RandomFailure, SECRET, SaleKind, Sandbox, SandboxOptions, Vendor};
 use serde_json::json;
 
-use crate::sync_town::{idle, patiently};
+use crate::sync_town::{PATIENCE, idle, patiently};
 use crate::town::Answer;
 
 /// Marks, and whatever else must not be found, by what they are.
@@ -126,10 +127,11 @@ async fn no_secret_and_nothing_about_a_person_is_where_it_does_not_belong() {
     let bakery = Bakery::open(Sandbox::start(sandbox).unwrap(), options).await.unwrap();
     let connections = bakery.connect_branches().await.unwrap();
     let api = bakery.api().unwrap();
+    let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+    let since = yesterday.to_zoned(TimeZone::UTC).date() - 1.day();
     for (vendor, id) in &connections {
         idle(&api, id).await;
         let desk = bakery.sandbox.at(*vendor);
-        let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
         desk.stock_history(10, yesterday);
         desk.play(12);
         for kind in [SaleKind::Api, SaleKind::Everything, SaleKind::FullRefund, SaleKind::Canceled] {
@@ -146,11 +148,16 @@ async fn no_secret_and_nothing_about_a_person_is_where_it_does_not_belong() {
         bakery.sandbox.set_faults_of(*vendor, faults);
     }
     for (vendor, id) in &connections {
-        let run = api.begin_sync(id, &json!({ "kind": "incremental" })).await.unwrap();
-        patiently("the sync", async || api.run(id, &run.id).await.unwrap().has_ended().then_some(())).await;
+        // What is still being sold would be sold without a witness.
+        bakery.sandbox.at(*vendor).wait_until_quiet(PATIENCE).await.unwrap();
+        let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+        for request in [json!({ "kind": "incremental" }), json!({ "kind": "backfill", "from": since, "to": today })] {
+            let run = api.begin_sync(id, &request).await.unwrap();
+            patiently("the sync", async || api.run(id, &run.id).await.unwrap().has_ended().then_some(())).await;
+        }
         bakery.sandbox.set_faults_of(*vendor, Faults::default());
         let transactions: Vec<serde_json::Value> = api.transactions(id).await.unwrap();
-        assert!(transactions.len() > 10, "{vendor:?}: {}", transactions.len());
+        assert!(transactions.len() > 20, "{vendor:?}: {}", transactions.len());
     }
     // A mistake of the caller's, with a secret in it.
     let request = api.request(Method::POST, &format!("/configurations/{}/webhook-secrets", connections[1].1));
