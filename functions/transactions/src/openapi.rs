@@ -164,7 +164,7 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .repeatable()
                 .answers(StatusCode::ACCEPTED, "It is being worked on", shapes.answered::<ReplayView<'_>>())
                 .with_header("Location", "Where to see how far it is")
-                .may([Kind::Conflict])
+                .may([Kind::Conflict, Kind::ProviderRefused])
         }
         Operation::ReplayMany => {
             let summary = "Counts deliveries that have ended in one way, or works on them once more";
@@ -175,7 +175,7 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .answers(StatusCode::ACCEPTED, &accepted, shapes.answered::<ReplayView<'_>>())
                 .with_header("Location", "Where to see how far it is")
                 .answers(StatusCode::OK, "So many match", shapes.answered::<ReplayCount>())
-                .may([Kind::Conflict])
+                .may([Kind::Conflict, Kind::ProviderRefused])
         }
         Operation::GetReplay => Description::new("get_webhook_replay", "Shows how far a replay is").answers(
             StatusCode::OK,
