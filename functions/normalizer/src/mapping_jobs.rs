@@ -19,7 +19,7 @@ use shared::queue::intake::{MappingJob, MappingJobMessage};
 use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::Seen;
-use shared::store::transactions::{PutOutcome, Stored, TransactionKey};
+use shared::store::transactions::{PutOutcome, Stored, TransactionKey, Wanted};
 use shared::telemetry::Line;
 use shared::telemetry::metrics::Way;
 
@@ -167,7 +167,7 @@ impl Work<'_> {
         let (scope, configuration) = (&self.found.scope, self.found.configuration.id);
         let (previewed_at, mut tally, mut after) = (Timestamp::now(), Tally::default(), None);
         loop {
-            let page = self.app.transactions.list(scope, configuration, Some(day), AT_ONCE, after).await?;
+            let page = self.app.transactions.list(scope, configuration, Wanted::Day(day), AT_ONCE, after).await?;
             let unknown: BTreeSet<&str> = page.items.iter().flat_map(|stored| stored.transaction.item_ids()).collect();
             let unknown: Vec<&str> = unknown.into_iter().filter(|id| !products.contains_key(*id)).collect();
             for ids in unknown.chunks(READS_AT_ONCE) {
@@ -262,7 +262,7 @@ impl Work<'_> {
         let (scope, configuration) = (&self.found.scope, self.found.configuration.id);
         let (mut concerned, mut after) = (Vec::new(), None);
         loop {
-            let date = Some(day.business_date);
+            let date = Wanted::Day(day.business_date);
             let page = self.app.transactions.list(scope, configuration, date, AT_ONCE, after).await?;
             for stored in page.items {
                 let is_done = stored.history.iter().any(|revision| revision.cause == *cause);

@@ -3,24 +3,29 @@
 use std::str::FromStr;
 
 use http::StatusCode;
-use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use shared::domain::{ConfigurationId, ExternalOrderId, TransactionId};
+use shared::domain::{ConfigurationId, ExternalOrderId};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
-use shared::store::transactions::{Stored, TransactionKey};
+use shared::store::transactions::{self, RejectedPosition, Stored, TransactionKey, Wanted};
 
 use crate::view::TransactionView;
 use crate::{App, asked_configurations};
 
 pub(crate) const DEFAULT_PAGE: i32 = 50;
 
-/// After which transaction the next page starts, and when that was rejected if those are listed.
+/// In which connection, and after which transaction of it, the next page starts.
 #[derive(Serialize, Deserialize)]
 struct Position {
     configuration: ConfigurationId,
-    after: Option<(TransactionId, Option<Timestamp>)>,
+    after: Option<After>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum After {
+    Listed(transactions::Position),
+    Rejected(RejectedPosition),
 }
 
 /// Those that the sales domain cannot take.
@@ -68,17 +73,18 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
         }
         let after = position.take().filter(|at| at.configuration == configuration).and_then(|at| at.after);
         let (items, next) = if rejected.is_some() {
-            let after = after.and_then(|(id, at)| Some((id, at?)));
+            let after = after.and_then(|after| if let After::Rejected(at) = after { Some(at) } else { None });
             let page = app.transactions.list_rejected(&call.scope, configuration, wanted, after).await;
             let page = page.map_err(|error| unavailable(&error))?;
             let keys: Vec<TransactionKey> = page.items.into_iter().map(|entry| entry.key).collect();
             let items = app.transactions.find_many(&keys).await.map_err(|error| unavailable(&error))?;
-            (items, page.next.map(|(id, at)| (id, Some(at))))
+            (items, page.next.map(After::Rejected))
         } else {
-            let after = after.map(|(id, _)| id);
-            let page = app.transactions.list(&call.scope, configuration, business_date, wanted, after).await;
+            let after = after.and_then(|after| if let After::Listed(at) = after { Some(at) } else { None });
+            let part = business_date.map_or(Wanted::All, Wanted::Day);
+            let page = app.transactions.list(&call.scope, configuration, part, wanted, after).await;
             let page = page.map_err(|error| unavailable(&error))?;
-            (page.items, page.next.map(|id| (id, None)))
+            (page.items, page.next.map(After::Listed))
         };
         found.extend(items);
         if next.is_some() {

@@ -4,6 +4,7 @@
 //! sets the outbox mark, all in the same item; whatever happens after it can be repeated.
 
 mod answers;
+mod day;
 mod decide;
 mod put;
 mod row;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
@@ -23,8 +24,9 @@ use crate::domain::{
 };
 use crate::telemetry::TraceParent;
 pub use answers::{Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition};
+pub use day::{Position, Wanted};
 pub use decide::is_news;
-use row::{day_key, key, last_id, order_key, read, read_key};
+use row::{key, order_key, read, read_key};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
@@ -89,6 +91,13 @@ pub struct Revision {
     pub total: Minor,
     /// The first half of the content's hash.
     pub hash: String,
+    /// The release that wrote it; those of the first months did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalizer: Option<String>,
+    /// What it said, if another has followed it: the latest stands in [`Stored::transaction`]. The last fifty earlier ones
+    /// are kept. Never part of an answer in which somebody asks for a history in short.
+    #[serde(skip)]
+    pub content: Option<Box<Transaction>>,
 }
 
 /// "The sales domain has not answered yet."
@@ -182,58 +191,6 @@ impl Transactions {
         let mut found = items.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         found.sort_by_key(|stored| at.iter().position(|key| *key == stored.key));
         Ok(found)
-    }
-
-    /// A configuration's transactions, newest first, of one business day if it is given, from after `start_after`.
-    ///
-    /// ```compile_fail,E0061
-    /// # use shared::{domain::*, store::transactions::*};
-    /// # async fn of(all: &Transactions, id: ConfigurationId) {
-    /// let _ = all.list(id, None, 10, None).await; // whose?
-    /// # }
-    /// ```
-    ///
-    /// ```
-    /// # use shared::{domain::*, store::transactions::*};
-    /// # async fn of(all: &Transactions, id: ConfigurationId, scope: TenantScope) {
-    /// let _ = all.list(&scope, id, None, 10, None).await;
-    /// # }
-    /// ```
-    pub async fn list(
-        &self,
-        scope: &TenantScope,
-        configuration_id: ConfigurationId,
-        business_date: Option<Date>,
-        limit: i32,
-        start_after: Option<TransactionId>,
-    ) -> Result<Page<Stored, TransactionId>, StoreError> {
-        let at = |transaction_id| TransactionKey { scope: scope.clone(), configuration_id, transaction_id };
-        let mut start = start_after.map(|id| key(&at(id)));
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .expression_attribute_values(":configuration", text(configuration_key(scope, configuration_id)))
-            .scan_index_forward(false)
-            .limit(limit);
-        let Some(date) = business_date else {
-            let request =
-                request.key_condition_expression("configuration_key = :configuration").set_exclusive_start_key(start);
-            let answer = request.send().await.map_err(|error| AwsError::new("list transactions", error))?;
-            let items = answer.items().iter().map(read).collect::<Result<_, _>>()?;
-            return Ok(Page { items, next: last_id(answer.last_evaluated_key())? });
-        };
-        if let (Some(start), Some(id)) = (&mut start, start_after) {
-            start.insert("day_key".into(), text(day_key(date, id)));
-        }
-        let request = request
-            .index_name("by-business-date")
-            .key_condition_expression("configuration_key = :configuration AND begins_with(day_key, :date)")
-            .expression_attribute_values(":date", text(format!("{date}#")))
-            .set_exclusive_start_key(start);
-        let answer = request.send().await.map_err(|error| AwsError::new("list a day's transactions", error))?;
-        let keys = answer.items().iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page { items: self.find_many(&keys).await?, next: last_id(answer.last_evaluated_key())? })
     }
 
     /// The copies that we have of an order: one, or two of an exchange. May lag by a moment.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use shared::domain::{ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction};
 use shared::queue::sales::TransactionEvent;
 use shared::store::transactions::{
-    Answered, Candidate, PutOutcome, Rejected, RejectedBy, Stored, TransactionKey, Transactions,
+    Answered, Candidate, PutOutcome, Rejected, RejectedBy, Stored, TransactionKey, Transactions, Wanted,
 };
 use shared::telemetry::TraceParent;
 
@@ -306,11 +306,12 @@ async fn a_day_and_an_order_are_found_and_listed_by_page() {
         let candidate = Candidate { transaction, observed_at: Some(Timestamp::UNIX_EPOCH), cause: &cause };
         table.put_if_newer(None, &scope, candidate, RESEND).await.unwrap();
     }
-    for date in [None, Some("2026-02-14".parse().unwrap())] {
+    let (date, shop, other) = ("2026-02-14".parse().unwrap(), "L1".parse().unwrap(), "L".parse().unwrap());
+    for wanted in [Wanted::All, Wanted::Day(date), Wanted::ShopDay(date, &shop)] {
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let page = table.list(&scope, configuration, date, 3, after).await.unwrap();
+            let page = table.list(&scope, configuration, wanted, 3, after).await.unwrap();
             found.extend(page.items.into_iter().map(|stored| stored.transaction.amounts.total.0));
             after = page.next;
             if after.is_none() {
@@ -318,15 +319,16 @@ async fn a_day_and_an_order_are_found_and_listed_by_page() {
             }
         }
         found.sort_unstable();
-        assert_eq!(found, [0, 1, 2, 3, 4, 5, 6], "{date:?}");
+        assert_eq!(found, [0, 1, 2, 3, 4, 5, 6], "{wanted:?}");
     }
-    let other_day = Some("2026-02-15".parse().unwrap());
-    assert!(table.list(&scope, configuration, other_day, 3, None).await.unwrap().items.is_empty());
+    for wanted in [Wanted::Day("2026-02-15".parse().unwrap()), Wanted::ShopDay(date, &other)] {
+        assert!(table.list(&scope, configuration, wanted, 3, None).await.unwrap().items.is_empty(), "{wanted:?}");
+    }
     let order = ExternalOrderId::new("ORDER3").unwrap();
     assert_eq!(table.find_by_order(&scope, configuration, &order).await.unwrap().len(), 1);
     let stranger = crate::stack::scope("t_stranger");
     assert!(table.find_by_order(&stranger, configuration, &order).await.unwrap().is_empty());
-    assert!(table.list(&stranger, configuration, None, 3, None).await.unwrap().items.is_empty());
+    assert!(table.list(&stranger, configuration, Wanted::All, 3, None).await.unwrap().items.is_empty());
 }
 
 /// Whatever the order of arrival, whatever the repeats, two writers at a time: the newest copy is what stays, and the
@@ -357,4 +359,22 @@ fn the_newest_copy_stays_whatever_the_order_of_arrival() {
             Ok(())
         })?;
     });
+}
+
+#[tokio::test]
+async fn what_earlier_revisions_said_is_kept_for_fifty_of_them() {
+    let order = Order::new();
+    for version in 1..=53 {
+        order.put(copy(version, version, 100 + version)).await;
+    }
+    let history = order.stored().await.history;
+    let totals: Vec<_> = history.iter().map(|it| it.content.as_ref().map(|content| content.amounts.total.0)).collect();
+    let expected: Vec<_> = (1..=53).map(|version| (3..53).contains(&version).then_some(100 + version)).collect();
+    assert_eq!(totals, expected, "not of the first two, and not of the latest, which is the transaction itself");
+    assert!(history.is_sorted_by_key(|revision| (revision.at, revision.revision)));
+    assert!(
+        history.iter().all(|it| it.normalizer.is_some() && it.total.0 == 100 + i64::try_from(it.revision).unwrap())
+    );
+    // Whoever shows a history shows no content with it.
+    assert!(!serde_json::to_string(&history).unwrap().contains("line_items"));
 }

@@ -12,7 +12,7 @@ use shared::domain::{Environment, LocationId, ProviderKind, RunId};
 use shared::providers::{Access, AccessToken, OrderQuery, ProviderHosts, Providers};
 use shared::queue::intake::{self, IntakeMessage, OrdersMessage};
 use shared::store::sync_logs::{PageRow, SyncLogs};
-use shared::store::transactions::{Stored, Transactions};
+use shared::store::transactions::{Stored, Transactions, Wanted};
 
 use crate::bench::{Bench, event, record};
 
@@ -80,7 +80,7 @@ impl Page {
         let OrdersMessage { scope, configuration_id, .. } = self.message();
         let client = aws_sdk_dynamodb::Client::new(&bench.bakery.stack.config());
         let table = Transactions::new(client, bench.bakery.stack.output("TransactionsTable").unwrap().to_owned());
-        let all = table.list(&scope, configuration_id, None, 1000, None).await.unwrap().items;
+        let all = table.list(&scope, configuration_id, Wanted::All, 1000, None).await.unwrap().items;
         let is_ours = |stored: &Stored| {
             self.orders.iter().any(|order| order["id"] == stored.transaction.external_order_id.as_str())
         };

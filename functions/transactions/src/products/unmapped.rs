@@ -12,6 +12,7 @@ use serde::Serialize;
 use shared::domain::{Currency, LineItemKind, Minor, Quantity, Transaction, TransactionKind, TransactionStatus};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, unavailable};
+use shared::store::transactions::Wanted;
 
 use super::configuration_id;
 use crate::App;
@@ -72,7 +73,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
         (Instant::now() + PATIENCE, Timestamp::now() - SignedDuration::from_hours(24 * i64::from(days)));
     let (mut tally, mut since, mut after, mut transactions) = (Tally::default(), wanted, None, 0);
     let complete = loop {
-        let page = app.transactions.list(&call.scope, id, None, READ, after).await;
+        let page = app.transactions.list(&call.scope, id, Wanted::All, READ, after).await;
         let page = page.map_err(|error| unavailable(&error))?;
         let mut is_past = false;
         // The newest first.

@@ -12,6 +12,8 @@ use crate::store::item::{number, refused_with, time};
 
 /// Attempts before somebody has changed the item each time is no longer bad luck.
 const MAX_ATTEMPTS: usize = 6;
+/// Earlier revisions that are kept whole; of those before, it is known when, why and what they came to.
+const WHOLE_REVISIONS: usize = 50;
 
 impl Transactions {
     /// Stores a copy if it is newer than what the table has, as the next revision, marked as unacknowledged.
@@ -170,12 +172,21 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
     let revision = known.map_or(0, |known| known.revision) + 1;
     let hash = content_hash(&candidate.transaction);
     let mut history = known.map(|known| known.history.clone()).unwrap_or_default();
+    if let (Some(last), Some(known)) = (history.last_mut(), known) {
+        last.content = Some(Box::new(known.transaction.clone()));
+    }
+    let in_short = history.len().saturating_sub(WHOLE_REVISIONS);
+    history.iter_mut().take(in_short).for_each(|old| old.content = None);
+    // The clocks of two machines may disagree, the order of revisions must not.
+    let at = history.last().map_or(Timestamp::now(), |last| last.at.max(Timestamp::now()));
     history.push(Revision {
         revision,
-        at: Timestamp::now(),
+        at,
         cause: candidate.cause.clone(),
         total: candidate.transaction.amounts.total,
         hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+        normalizer: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        content: None,
     });
     let mut transaction = candidate.transaction.clone();
     if let Some(known) = known {

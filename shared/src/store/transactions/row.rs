@@ -1,11 +1,13 @@
 //! A transaction as an item of its table, and back.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{OUTBOX_SHARDS, OutboxMark, Rejected, Revision, Stored, TABLE, TransactionKey};
-use crate::domain::{ConfigurationId, ExternalOrderId, SourceVersion, TenantScope, Transaction, TransactionId};
+use crate::domain::{ConfigurationId, ExternalOrderId, LocationId, SourceVersion, TenantScope, Transaction};
 use crate::store::item::{Attributes, Item, bytes, number, pack, shard_of, text, time};
 use crate::store::{StoreError, configuration_key, parse_configuration_key};
 
@@ -15,6 +17,9 @@ const FORMAT: u8 = 1;
 struct Body {
     transaction: Transaction,
     history: Vec<Revision>,
+    /// What earlier revisions said, by their numbers. They repeat each other, so packed they are small.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    contents: BTreeMap<u64, Box<Transaction>>,
 }
 
 impl TransactionKey {
@@ -28,9 +33,18 @@ pub(super) fn order_key(scope: &TenantScope, configuration_id: ConfigurationId, 
     format!("{}#{order}", configuration_key(scope, configuration_id))
 }
 
-/// Sorts by day and, inside a day, by time: a transaction's id begins with its time.
-pub(super) fn day_key(date: Date, id: TransactionId) -> String {
-    format!("{date}#{id}")
+/// Sorts by day, shop and time, since a transaction's id begins with its time. So a day and a shop's day are key ranges.
+fn day_key(transaction: &Transaction) -> String {
+    let Transaction { business_date, location_id, id, .. } = transaction;
+    format!("{}{id}", day_prefix(*business_date, Some(location_id)))
+}
+
+/// What the keys of a day, or of a shop's, begin with.
+pub(super) fn day_prefix(date: Date, shop: Option<&LocationId>) -> String {
+    match shop {
+        Some(shop) => format!("{date}#{shop}#"),
+        None => format!("{date}#"),
+    }
 }
 
 pub(super) fn key(at: &TransactionKey) -> Item {
@@ -45,7 +59,7 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     let mut item = key(at);
     let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
     set("format", number(FORMAT));
-    set("day_key", text(day_key(transaction.business_date, transaction.id)));
+    set("day_key", text(day_key(transaction)));
     set("order_key", text(order_key(&at.scope, at.configuration_id, &transaction.external_order_id)));
     set("source_version", number(stored.source_version.0));
     if let Some(at) = stored.observed_at {
@@ -55,7 +69,9 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     set("content_hash", bytes(stored.content_hash.clone()));
     set("outbox_shard", text(at.shard()));
     set("outbox_due_at", time(due_at));
-    set("body", pack(&Body { transaction: transaction.clone(), history: stored.history.clone() })?);
+    let history = stored.history.clone();
+    let contents = history.iter().filter_map(|it| Some((it.revision, it.content.clone()?))).collect();
+    set("body", pack(&Body { transaction: transaction.clone(), history, contents })?);
     if let Some(revision) = stored.acknowledged_revision {
         set("acknowledged_revision", number(revision));
     }
@@ -72,10 +88,6 @@ pub(super) fn read_key(item: &Item) -> Result<TransactionKey, StoreError> {
     Ok(TransactionKey { scope, configuration_id, transaction_id: item.parsed("transaction_id")? })
 }
 
-pub(super) fn last_id(key: Option<&Item>) -> Result<Option<TransactionId>, StoreError> {
-    key.map(|item| Attributes { table: TABLE, item }.parsed("transaction_id")).transpose()
-}
-
 /// What stands where a write was refused, if anything does.
 pub(super) fn read_refusal(there: &Item) -> Result<Option<Stored>, StoreError> {
     if there.is_empty() { Ok(None) } else { read(there).map(Some) }
@@ -87,7 +99,10 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
     if item.number::<u8>("format")? != FORMAT {
         return Err(item.unreadable("format"));
     }
-    let Body { mut transaction, history } = item.unpacked("body")?;
+    let Body { mut transaction, mut history, mut contents } = item.unpacked("body")?;
+    for revision in &mut history {
+        revision.content = contents.remove(&revision.revision);
+    }
     // A touched item is newer than the copy it was written from.
     transaction.source_version = SourceVersion(item.number("source_version")?);
     Ok(Stored {
