@@ -1,5 +1,7 @@
 //! What every function that deals with connections is made of, built once per execution environment.
 
+mod ask;
+
 use std::sync::Arc;
 
 use crate::access::Tokens;
@@ -14,6 +16,7 @@ use crate::store::configurations::{Changes, Configurations};
 use crate::store::coordination::Coordination;
 use crate::store::sync_logs::SyncLogs;
 use crate::vault::{Bodies, Vault};
+pub use ask::{Answer, Asked};
 
 /// What the deployment says.
 pub struct ConnectionSettings {

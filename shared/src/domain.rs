@@ -6,6 +6,7 @@ mod availability;
 mod business_day;
 mod catalog;
 mod configuration;
+mod day;
 mod delivery;
 mod ids;
 mod mapping;
@@ -22,6 +23,7 @@ pub use configuration::{
     Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,
 };
+pub use day::{Certificate, CertificateMethod, DayProduct, DayState, DayTender, Figures};
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
 pub use ids::{
     ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, RedriveId,

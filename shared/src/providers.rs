@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 #[cfg(feature = "client")]
-use crate::domain::Location;
+use crate::domain::{CertificateMethod, Location};
 use crate::domain::{Configuration, Environment, ExternalOrderId, LocationId, ProviderKind, Transaction};
 #[cfg(feature = "client")]
 pub use credentials::{Access, AccessToken};
@@ -40,7 +40,7 @@ pub use rate::{Rate, request_rate};
 #[cfg(feature = "client")]
 pub use reading::{
     Availability, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogItem, CatalogPage, DailyTotals,
-    Listing, OrderPage, OrderQuery, ShownAvailability,
+    DayPage, DayQuery, Listing, OrderPage, OrderQuery, ShownAvailability,
 };
 
 /// Everything we ask of a point-of-sale provider.
@@ -99,6 +99,15 @@ pub trait PosProvider: Send + Sync {
     /// from its start.
     #[cfg(feature = "client")]
     async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError>;
+
+    /// Which question [`list_day`](Self::list_day) asks.
+    #[cfg(feature = "client")]
+    fn day_method(&self) -> CertificateMethod;
+
+    /// Reads a page of what counts to a shop's accounting day, by another question than
+    /// [`list_orders`](Self::list_orders) asks: what one has not found, the other may. Other days' orders may stand among it.
+    #[cfg(feature = "client")]
+    async fn list_day(&self, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError>;
 
     /// Reads a page of what a shop sells: names, SKUs and categories, for lines that lack them.
     #[cfg(feature = "client")]

@@ -7,6 +7,7 @@ pub mod budget;
 pub mod configurations;
 pub mod coordination;
 pub mod counters;
+pub mod days;
 pub mod product_mappings;
 pub mod sync_logs;
 pub mod transactions;

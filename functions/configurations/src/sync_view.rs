@@ -100,6 +100,8 @@ enum TriggerView {
     Schedule,
     /// Somebody connected the merchant.
     FirstConnection,
+    /// A look at a day found it short.
+    Certificate,
     /// A caller of the API.
     Request,
 }
@@ -161,6 +163,7 @@ impl<'a> RunView<'a> {
         let (trigger, requested_by) = match &run.trigger {
             Trigger::Schedule => (TriggerView::Schedule, None),
             Trigger::FirstConnection => (TriggerView::FirstConnection, None),
+            Trigger::Certificate => (TriggerView::Certificate, None),
             Trigger::Request { subject } => (TriggerView::Request, Some(subject.as_str())),
         };
         let failed_orders = run.failed_orders.iter().chain(pages.iter().flat_map(|page| &page.failed_orders));

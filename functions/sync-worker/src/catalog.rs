@@ -1,9 +1,9 @@
 //! What is sold: names, numbers and categories, for lines that lack them.
 
 use jiff::Timestamp;
+use shared::app::Answer;
 use shared::store::sync_logs::PageRow;
 
-use crate::page::Answer;
 use crate::plan::{self, Follows};
 use crate::work::{Step, Work, WorkError};
 

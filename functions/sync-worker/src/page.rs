@@ -3,34 +3,20 @@
 use std::time::Duration;
 
 use jiff::civil::Date;
-use shared::access::{Token, TokenError};
+use shared::app::Answer;
 use shared::domain::{
-    DayCount, FailedOrder, LocationId, ReasonCode, RunState, SyncCounts, SyncKind, TransactionKind, TransactionStatus,
+    DayCount, FailedOrder, LocationId, RunState, SyncCounts, SyncKind, TransactionKind, TransactionStatus,
 };
-use shared::pace::BudgetKey;
 use shared::providers::{Access, OrderPage, OrderQuery, ProviderError, ProviderErrorKind, RawOrder};
 use shared::queue::SendError;
 use shared::queue::intake::PageRef;
 use shared::store::sync_logs::PageRow;
 
 use crate::plan::{self, Finding, Follows};
-use crate::work::{Step, Work, WorkError};
+use crate::work::{PATIENCE, Step, Work, WorkError};
 
 /// A provider that fails so often in a row for the same page is left alone until the next run.
 const MOST_ATTEMPTS: u32 = 5;
-
-/// How long to wait for somebody else's renewal of the credentials.
-const RENEWAL: Duration = Duration::from_secs(5);
-
-/// What a call to the provider led to.
-pub enum Answer<T> {
-    /// What was asked for.
-    Given(T),
-    /// Not now; the same again later.
-    Later(Duration),
-    /// This shop does not answer; others may.
-    Failed(ProviderErrorKind),
-}
 
 impl Work<'_> {
     /// Reads the next page of a shop.
@@ -88,70 +74,21 @@ impl Work<'_> {
         }
     }
 
-    /// Makes one call with the credential's token, within its budget, with a renewed token if the one that we have is
-    /// refused. When that is refused too, a person must connect again.
+    /// Makes one call. Credentials that are refused for good end the run.
     pub async fn ask<T>(
         &mut self,
         call: impl AsyncFn(&Self, Access<'_>) -> Result<T, ProviderError>,
     ) -> Result<Answer<T>, WorkError> {
-        let mut token = match self.app.tokens.current(&self.found).await {
-            Ok(token) => token,
-            Err(error) => return no_token(error),
-        };
-        let mut is_renewed = false;
-        loop {
-            if let Err(wait) = self.permit().await? {
-                return Ok(Answer::Later(wait));
-            }
-            self.run.requests += 1;
-            let environment = self.found.configuration.environment;
-            let said = call(self, Access { environment, token: &token.access }).await;
-            let key = BudgetKey::of(&self.found.configuration);
-            self.app.connections.pace.note(&key, &said).await;
-            let error = match said {
-                Ok(given) => return Ok(Answer::Given(given)),
-                Err(error) => error,
-            };
-            tracing::warn!(run.id = %self.run.id, error = %error, source = ?error.source, "a provider did not give a page");
-            match error.kind {
-                ProviderErrorKind::Unauthorized if !is_renewed => {
-                    is_renewed = true;
-                    token = match self.app.tokens.after_refusal(&self.found, &token).await {
-                        Ok(token) => token,
-                        Err(error) => return no_token(error),
-                    };
-                    self.look_again();
-                }
-                ProviderErrorKind::Unauthorized => {
-                    return self.refused(&token, ReasonCode::CredentialsRefused, error).await;
-                }
-                ProviderErrorKind::Forbidden => {
-                    return self.refused(&token, ReasonCode::PermissionMissing, error).await;
-                }
-                // The budget knows how long; whoever asks it next hears that.
-                ProviderErrorKind::RateLimited { .. } => {
-                    self.run.waits += 1;
-                    return Ok(Answer::Later(Duration::ZERO));
-                }
-                kind @ (ProviderErrorKind::NotFound
-                | ProviderErrorKind::Unavailable
-                | ProviderErrorKind::Rejected { .. }
-                | ProviderErrorKind::Malformed
-                | ProviderErrorKind::CursorExpired
-                | ProviderErrorKind::SeveralMerchants
-                | ProviderErrorKind::Unsupported) => return Ok(Answer::Failed(kind)),
-            }
+        let (connections, turn) = (&self.app.connections, (self.priority(), PATIENCE));
+        let asked = connections.ask(&self.app.tokens, &self.found, turn, async |access| call(self, access).await);
+        let asked = asked.await?;
+        self.run.requests += asked.requests;
+        self.run.waits += asked.waits;
+        self.run.waited_ms += u64::try_from(asked.waited.as_millis()).unwrap_or(0);
+        if asked.is_renewed {
+            self.look_again();
         }
-    }
-
-    async fn refused<T>(
-        &self,
-        token: &Token,
-        reason: ReasonCode,
-        error: ProviderError,
-    ) -> Result<Answer<T>, WorkError> {
-        self.app.tokens.state_refusal(&self.found, token, reason, &error.to_string()).await?;
-        Err(WorkError::End(RunState::Failed, error.kind.code()))
+        asked.answer.map_err(|code| WorkError::End(RunState::Failed, code))
     }
 
     /// Takes note of a page that the provider did not give.
@@ -276,17 +213,5 @@ impl Work<'_> {
                 None
             }
         })
-    }
-}
-
-fn no_token<T>(error: TokenError) -> Result<Answer<T>, WorkError> {
-    match error {
-        TokenError::ReauthRequired => Err(WorkError::End(RunState::Failed, "reauth_required")),
-        TokenError::BeingRenewed => Ok(Answer::Later(RENEWAL)),
-        TokenError::Provider(ProviderError { kind: ProviderErrorKind::RateLimited { retry_after }, .. }) => {
-            Ok(Answer::Later(retry_after.unwrap_or(RENEWAL)))
-        }
-        TokenError::Provider(error) => Ok(Answer::Failed(error.kind)),
-        error @ (TokenError::Vault(_) | TokenError::Aws(_) | TokenError::Store(_)) => Err(error.into()),
     }
 }

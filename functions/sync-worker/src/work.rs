@@ -26,7 +26,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(20);
 /// waits for it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is waited for here; a longer wait is another job's.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Turns in which nothing was kept, before it is the run that its workers die of. They are 75 seconds apart at least, so an
 /// outage of an hour ends nothing.
 const MOST_TURNS: u32 = 48;
@@ -238,14 +238,18 @@ impl Work<'_> {
         self.provider().listing()
     }
 
-    /// Waits for the budget of the credential, as long as that is worth it.
-    pub async fn permit(&mut self) -> Result<Result<(), Duration>, WorkError> {
-        let key = BudgetKey::of(&self.found.configuration);
-        let priority = match (&self.run.trigger, self.held.lane.kind) {
+    /// Whose turn it is before whose.
+    pub fn priority(&self) -> Priority {
+        match (&self.run.trigger, self.held.lane.kind) {
             (Trigger::Request { .. }, _) => Priority::Manual,
             (_, SyncKind::Incremental) => Priority::Incremental,
             (_, SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog) => Priority::Backfill,
-        };
+        }
+    }
+
+    /// Waits for the budget of the credential, as long as that is worth it.
+    pub async fn permit(&mut self) -> Result<Result<(), Duration>, WorkError> {
+        let (key, priority) = (BudgetKey::of(&self.found.configuration), self.priority());
         let (waited, permit) = match self.app.connections.pace.acquire_within(&key, priority, PATIENCE).await {
             Ok(waited) => (waited, Ok(())),
             Err(NotNow { retry_after, .. }) => (retry_after, Err(retry_after)),

@@ -118,6 +118,8 @@ pub enum Trigger {
     Schedule,
     /// Somebody connected the merchant.
     FirstConnection,
+    /// A look at a day found it short.
+    Certificate,
     /// A caller of the API.
     Request {
         /// Who.

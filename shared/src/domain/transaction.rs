@@ -143,6 +143,22 @@ pub struct Amounts {
     pub total: Minor,
 }
 
+impl Amounts {
+    /// Both together, amount by amount.
+    pub fn checked_add(&self, other: &Self) -> Result<Self, MoneyError> {
+        Ok(Self {
+            gross: self.gross.checked_add(other.gross)?,
+            discount: self.discount.checked_add(other.discount)?,
+            tax: self.tax.checked_add(other.tax)?,
+            tax_included: self.tax_included.checked_add(other.tax_included)?,
+            service_charge: self.service_charge.checked_add(other.service_charge)?,
+            tip: self.tip.checked_add(other.tip)?,
+            rounding: self.rounding.checked_add(other.rounding)?,
+            total: self.total.checked_add(other.total)?,
+        })
+    }
+}
+
 /// One thing sold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -272,7 +288,7 @@ pub struct Payment {
 }
 
 /// The means of a payment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Tender {

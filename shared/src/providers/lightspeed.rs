@@ -25,17 +25,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::http::Http;
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
-    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, DayPage, DayQuery,
+    Listing, MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
     ShownAvailability,
 };
 use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
     SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
-use crate::domain::{Configuration, Environment, ExternalOrderId, InvalidId, LocationId, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{Location, ProviderKind};
+use crate::domain::{CertificateMethod, Location, ProviderKind};
+use crate::domain::{Configuration, Environment, ExternalOrderId, InvalidId, LocationId, Transaction};
 
 /// Sales and businesses; names and SKUs.
 pub(super) const REQUIRED_SCOPES: [&str; 2] = ["financial-api", "items"];
@@ -154,6 +154,16 @@ impl PosProvider for Lightspeed {
     #[cfg(feature = "client")]
     async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError> {
         client::list_orders(&self.http, access, query).await
+    }
+
+    #[cfg(feature = "client")]
+    fn day_method(&self) -> CertificateMethod {
+        CertificateMethod::DailyRecord
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_day(&self, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
+        client::list_day(&self.http, access, query).await
     }
 
     #[cfg(feature = "client")]

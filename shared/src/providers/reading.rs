@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::RawOrder;
 pub use crate::domain::{Availability, CatalogItem};
-use crate::domain::{Currency, LocationId, Minor};
+use crate::domain::{Currency, Location, LocationId, Minor};
 
 /// Which orders of a shop are wanted: those that changed in a window of time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,34 @@ pub struct OrderPage {
     pub next: Option<String>,
     /// Requests that the page took: the budget is charged for those beyond the first.
     pub requests: u32,
+}
+
+/// Which accounting day of a shop is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayQuery {
+    /// The shop.
+    pub location: Location,
+    /// The day.
+    pub date: Date,
+    /// What happens after this moment is not wanted: the same for all pages.
+    pub until: Timestamp,
+    /// Where to go on, from the page before. It belongs to this query and to no other.
+    pub cursor: Option<String>,
+}
+
+/// A page of a day.
+#[derive(Debug, Clone)]
+pub struct DayPage {
+    /// Whole; some may stand on several pages, or be of another day.
+    pub orders: Vec<RawOrder>,
+    /// Where to go on. `None`: this was all.
+    pub next: Option<String>,
+    /// Requests that the page took.
+    pub requests: u32,
+    /// Whether the provider has everything of that day.
+    pub is_final: bool,
+    /// Whether it looks as if there were more that is not shown.
+    pub is_capped: bool,
 }
 
 /// How a provider lists what it has.

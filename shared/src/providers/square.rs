@@ -24,17 +24,17 @@ use jiff::{SignedDuration, Timestamp};
 use super::http::Http;
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Listing,
-    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, DayPage, DayQuery,
+    Listing, MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
     ShownAvailability,
 };
 use super::{
     Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
     SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
-use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{Location, LocationId, ProviderKind};
+use crate::domain::{CertificateMethod, Location, LocationId, ProviderKind};
+use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 
 /// Without these no sale can be read.
 pub(super) const REQUIRED_SCOPES: [&str; 4] = ["ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
@@ -160,6 +160,16 @@ impl PosProvider for Square {
     }
 
     /// One catalogue for all shops.
+    #[cfg(feature = "client")]
+    fn day_method(&self) -> CertificateMethod {
+        CertificateMethod::OrdersByClosing
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_day(&self, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
+        client::list_day(&self.http, access, query).await
+    }
+
     #[cfg(feature = "client")]
     async fn list_catalog(
         &self,

@@ -24,17 +24,17 @@ use jiff::{SignedDuration, Timestamp};
 
 #[cfg(feature = "client")]
 use super::{
-    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, Hosts, Listing,
-    MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
+    Access, AvailabilityChange, AvailabilityOutcome, AvailabilitySupport, CatalogPage, DailyTotals, DayPage, DayQuery,
+    Hosts, Listing, MerchantDescription, OrderPage, OrderQuery, OrderRef, ProviderError, ProviderErrorKind, Revocation,
     ShownAvailability, http::Http,
 };
 use super::{
     Application, Credentials, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal, SignatureMismatch,
     VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
-use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 #[cfg(feature = "client")]
-use crate::domain::{Location, LocationId, ProviderKind};
+use crate::domain::{CertificateMethod, Location, LocationId, ProviderKind};
+use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 
 /// Without these no sale can be read. `orders.channel:read` would show our own orders alone.
 pub(super) const REQUIRED_SCOPES: [&str; 3] = ["menus:read", "orders:read", "restaurants:read"];
@@ -153,6 +153,16 @@ impl PosProvider for Toast {
     #[cfg(feature = "client")]
     async fn list_orders(&self, access: &Access<'_>, query: &OrderQuery) -> Result<OrderPage, ProviderError> {
         client::list_orders(&self.http, access, query).await
+    }
+
+    #[cfg(feature = "client")]
+    fn day_method(&self) -> CertificateMethod {
+        CertificateMethod::OrdersOfDate
+    }
+
+    #[cfg(feature = "client")]
+    async fn list_day(&self, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
+        client::list_day(&self.http, access, query).await
     }
 
     /// All in one page.

@@ -21,8 +21,8 @@ use crate::telemetry::TraceParent;
 
 pub use ending::{Ending, EndingsQueue, read_ending};
 pub use event::{
-    AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, ConfigurationErased, DayEvent, DayFigures, DayProduct,
-    DayState, DayTender, ErasedEvent, Event, EventType, Phase, TransactionEvent,
+    AvailabilityAnswered, AvailabilityEvent, AvailabilityResult, ConfigurationErased, DayEvent, DayFigures,
+    ErasedEvent, Event, EventType, Phase, TransactionEvent,
 };
 pub use reply::{
     Acceptance, AcceptedReply, AvailabilityCommand, AvailabilityData, AvailabilityReply, RejectedReply, Rejection,

@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::operation::query::QueryOutput;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::days::{DayKey, Days};
 use super::item::{Attributes, Item, batch_get, is_made, number, purge, text, time};
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
@@ -25,7 +26,7 @@ use crate::domain::{
 use crate::telemetry::TraceParent;
 pub use answers::{Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition};
 pub use day::{Position, Wanted};
-pub use decide::is_news;
+pub use decide::{Agreement, is_news};
 use row::{key, order_key, read, read_key};
 
 const TABLE: &str = "transactions";
@@ -36,6 +37,8 @@ const OUTBOX_SHARDS: u8 = 8;
 pub struct Transactions {
     client: Client,
     table: String,
+    /// Where it is noted that a transaction leaves a day. Only who writes copies needs it.
+    days: Option<Days>,
 }
 
 /// Where a transaction lies.
@@ -74,6 +77,46 @@ pub struct Stored {
     pub rejected: Option<Rejected>,
     source_version: SourceVersion,
     content_hash: Vec<u8>,
+}
+
+impl Stored {
+    /// The shop's day that a copy of it counts to.
+    fn day_of(&self, copy: &Transaction) -> DayKey {
+        DayKey {
+            scope: self.key.scope.clone(),
+            configuration_id: self.key.configuration_id,
+            location_id: copy.location_id.clone(),
+            date: copy.business_date,
+        }
+    }
+
+    /// The shop's days in which something is otherwise since these revisions were written: those that they are of, and
+    /// those that the ones before them were of.
+    pub fn days_changed_by(&self, cause: &EventId) -> Vec<DayKey> {
+        let copy = |at: usize| match self.history.get(at + 1) {
+            Some(_) => self.history.get(at).and_then(|revision| revision.content.as_deref()),
+            None => Some(&self.transaction),
+        };
+        let caused = self.history.iter().enumerate().filter(|(_, revision)| revision.cause == *cause);
+        let copies = caused.flat_map(|(at, _)| [at.checked_sub(1).and_then(copy), copy(at)]).flatten();
+        let mut days = Vec::new();
+        for day in copies.map(|copy| self.day_of(copy)) {
+            if !days.contains(&day) {
+                days.push(day);
+            }
+        }
+        days
+    }
+
+    /// What was believed of it at a moment: the revision in force then, and what it said. `None`: it was not known, or that
+    /// was so many revisions ago that it is kept in short only.
+    pub fn believed_at(&self, at: Timestamp) -> Option<&Transaction> {
+        let place = self.history.iter().rposition(|revision| revision.at <= at)?;
+        match self.history.get(place + 1) {
+            Some(_) => self.history.get(place).and_then(|revision| revision.content.as_deref()),
+            None => Some(&self.transaction),
+        }
+    }
 }
 
 /// A revision in short.
@@ -160,7 +203,12 @@ pub struct KnownCopy {
 impl Transactions {
     /// `table`: its name.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self { client, table, days: None }
+    }
+
+    /// For who writes copies: where it is noted that a transaction leaves a day for another.
+    pub fn noting_moves(self, days: Days) -> Self {
+        Self { days: Some(days), ..self }
     }
 
     /// One transaction.

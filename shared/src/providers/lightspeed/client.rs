@@ -10,7 +10,8 @@ use crate::domain::{Configuration, ExternalOrderId, Location, LocationId, Minor,
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
-    Access, DailyTotals, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
+    Access, DailyTotals, DayPage, DayQuery, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError,
+    ProviderErrorKind, RawOrder,
 };
 
 /// The clocks of a till and of the Financial API need not agree.
@@ -98,6 +99,41 @@ pub(super) async fn list_orders(
     };
     let orders = page.sales.iter().map(|sale| raw(sale)).collect();
     Ok(OrderPage { orders, next: page.next_page_token.filter(|token| !token.is_empty()), requests: 1 })
+}
+
+/// Lightspeed's own record of a day, in one answer that is not paged. Where its day does not end with ours, the days before
+/// and after it have the rest; those are asked for by cursors of ours.
+pub(super) async fn list_day(http: &Http, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
+    const OPERATION: &str = "list_day";
+    let refuse = |error| http.unreadable(OPERATION, error);
+    let (date, next) = match query.cursor.as_deref() {
+        Some("before") => (query.date.yesterday().unwrap_or(query.date), Some("after")),
+        Some(_) => (query.date.tomorrow().unwrap_or(query.date), None),
+        None => (query.date, Some("before")),
+    };
+    let observed_at = Timestamp::now();
+    let path = ["f", "v2", "business-location", query.location.id.as_str(), "sales-daily"];
+    let day = date.to_string();
+    // As in a list, payments that are not asked for are missing (that this call takes the parameter is unverified).
+    let call = http.get(OPERATION, access.environment, &path, &[("date", day.as_str()), ("include", "payments")])?;
+    let answer = call.bearer(access.token).send().await?;
+    let page: SalesPage = read_json(&answer.body).map_err(refuse)?;
+    let ends = page.next_start_of_day.and_then(|at| at.parse::<Timestamp>().ok());
+    let is_ours = ends.is_none_or(|ends| ends == query.location.day_starts_at(date.tomorrow().unwrap_or(date)));
+    let raw = |sale: &RawValue| RawOrder {
+        body: sale.get().as_bytes().to_vec(),
+        location: Some(query.location.id.clone()),
+        paid_offline_at: None,
+        observed_at,
+    };
+    Ok(DayPage {
+        orders: page.sales.iter().map(|sale| raw(sale)).collect(),
+        next: next.filter(|_| query.cursor.is_some() || !is_ours).map(str::to_owned),
+        requests: 1,
+        // What our day has of the one after Lightspeed's is there before that is over.
+        is_final: query.cursor.is_some() || page.data_complete == Some(true),
+        is_capped: false,
+    })
 }
 
 /// What Lightspeed counts to a day of the shop, in one answer. Tips are left out: without its payments, which this call

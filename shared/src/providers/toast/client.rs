@@ -2,14 +2,17 @@
 
 use jiff::Timestamp;
 use reqwest::header::LINK;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::RESTAURANT;
 use super::normalize::order_id;
+use crate::domain::LocationId;
 use crate::providers::error::read_json;
 use crate::providers::http::Http;
 use crate::providers::{
-    Access, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind, RawOrder,
+    Access, DayPage, DayQuery, OrderPage, OrderQuery, OrderRef, PayloadError, ProviderError, ProviderErrorKind,
+    RawOrder,
 };
 
 /// Half of what Toast gives: its orders are large, and there is little time for an answer.
@@ -35,42 +38,118 @@ pub(super) async fn list_orders(
     access: &Access<'_>,
     query: &OrderQuery,
 ) -> Result<OrderPage, ProviderError> {
+    let wanted = [("startDate", date(query.from)), ("endDate", date(query.to))];
+    bulk(http, access, "list_orders", (&query.location, &wanted), query.cursor.as_deref()).await
+}
+
+/// What the cursor of a day begins with when its orders are read and its refunds are not.
+const REFUNDS: &str = "refunds:";
+/// Refunds that are looked up together, two requests for each: what was given back of older orders is rare.
+const REFUNDS_AT_ONCE: usize = 5;
+
+/// A day's orders by their business date, then the orders of other days of which money was given back on it.
+pub(super) async fn list_day(http: &Http, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
+    const OPERATION: &str = "list_day";
+    let (shop, day) = (&query.location.id, query.date.strftime("%Y%m%d").to_string());
+    if let Some(done) = query.cursor.as_deref().and_then(|cursor| cursor.strip_prefix(REFUNDS)) {
+        let done: usize = done.parse().map_err(|_| http.unreadable(OPERATION, PayloadError::invalid("cursor")))?;
+        let found = given_back(http, access, OPERATION, (shop, &day), done).await?;
+        return Ok(DayPage {
+            orders: found.orders,
+            next: found.next,
+            requests: found.requests,
+            is_final: true,
+            is_capped: false,
+        });
+    }
+    let wanted = [("businessDate", day)];
+    let OrderPage { orders, next, requests } =
+        bulk(http, access, OPERATION, (shop, &wanted), query.cursor.as_deref()).await?;
+    // A full page with none behind it may have been cut.
+    let is_capped = next.is_none() && orders.len() >= PAGE_SIZE;
+    let next = next.or_else(|| Some(format!("{REFUNDS}0")));
+    Ok(DayPage { orders, next, requests, is_final: true, is_capped })
+}
+
+/// The orders of a few refunds of a day. Toast lists their payments, by name only.
+async fn given_back(
+    http: &Http,
+    access: &Access<'_>,
+    operation: &'static str,
+    (shop, day): (&LocationId, &str),
+    done: usize,
+) -> Result<OrderPage, ProviderError> {
+    let refuse = |error| http.unreadable(operation, error);
+    let get = async |path: &[&str], pairs: &[(&str, &str)]| {
+        let call = http.get(operation, access.environment, path, pairs)?;
+        Ok::<_, ProviderError>(call.bearer(access.token).header(RESTAURANT, shop.as_str()).send().await?.body)
+    };
+    let listed = get(&["orders", "v2", "payments"], &[("refundBusinessDate", day)]).await?;
+    let payments: Vec<String> = read_json(&listed).map_err(refuse)?;
+    let mut page = OrderPage { orders: Vec::new(), next: None, requests: 1 };
+    for payment in payments.iter().skip(done).take(REFUNDS_AT_ONCE) {
+        let body = get(&["orders", "v2", "payments", payment], &[]).await?;
+        let PaymentOrder { order_guid } = read_json(&body).map_err(refuse)?;
+        let observed_at = Timestamp::now();
+        let body = get(&["orders", "v2", "orders", &order_guid], &[]).await?;
+        page.orders.push(RawOrder { body, location: Some(shop.clone()), paid_offline_at: None, observed_at });
+        page.requests += 2;
+    }
+    let done = done + REFUNDS_AT_ONCE;
+    page.next = (payments.len() > done).then(|| format!("{REFUNDS}{done}"));
+    Ok(page)
+}
+
+/// Whose payment it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PaymentOrder {
+    order_guid: String,
+}
+
+/// A page of a list, with what has moved up to the page before it.
+async fn bulk(
+    http: &Http,
+    access: &Access<'_>,
+    operation: &'static str,
+    (shop, wanted): (&LocationId, &[(&str, String)]),
+    cursor: Option<&str>,
+) -> Result<OrderPage, ProviderError> {
     // Only a cursor of ours comes in here: a page, and the last order of the page before.
-    let cursor = query.cursor.as_deref().unwrap_or("1");
+    let cursor = cursor.unwrap_or("1");
     let (page, last) = cursor.split_once(':').map_or((cursor, None), |(page, last)| (page, Some(last)));
-    let page: u32 = page.parse().map_err(|_| http.unreadable(LIST, PayloadError::invalid("cursor")))?;
-    let (mut orders, has_next) = page_of(http, access, query, page).await?;
+    let page: u32 = page.parse().map_err(|_| http.unreadable(operation, PayloadError::invalid("cursor")))?;
+    let (mut orders, has_next) = page_of(http, access, operation, (shop, wanted), page).await?;
     let next = orders.last().filter(|_| has_next).and_then(|last| order_id(&last.body));
     let next = next.map(|last| format!("{}:{last}", page + 1));
     let Some(last) = last else { return Ok(OrderPage { orders, next, requests: 1 }) };
-    let (mut before, _) = page_of(http, access, query, page.saturating_sub(1)).await?;
+    let (mut before, _) = page_of(http, access, operation, (shop, wanted), page.saturating_sub(1)).await?;
     let is_last = |order: &RawOrder| order_id(&order.body).is_some_and(|id| id.as_str() == last);
     let Some(place) = before.iter().position(is_last) else {
-        return Err(http.refuse(LIST, ProviderErrorKind::CursorExpired));
+        return Err(http.refuse(operation, ProviderErrorKind::CursorExpired));
     };
     orders.extend(before.drain(place + 1..));
     Ok(OrderPage { orders, next, requests: 2 })
 }
 
-const LIST: &str = "list_orders";
-
 /// One page, and whether there is another.
 async fn page_of(
     http: &Http,
     access: &Access<'_>,
-    query: &OrderQuery,
+    operation: &'static str,
+    (shop, wanted): (&LocationId, &[(&str, String)]),
     page: u32,
 ) -> Result<(Vec<RawOrder>, bool), ProviderError> {
-    let observed_at = Timestamp::now();
-    let (page_text, from, to) = (page.to_string(), date(query.from), date(query.to));
-    let pairs = [("startDate", from.as_str()), ("endDate", &to), ("pageSize", PAGE_SIZE_TEXT), ("page", &page_text)];
-    let call = http.get(LIST, access.environment, &["orders", "v2", "ordersBulk"], &pairs)?;
-    let answer = call.bearer(access.token).header(RESTAURANT, query.location.as_str()).send().await?;
-    let found: Vec<&RawValue> = read_json(&answer.body).map_err(|error| http.unreadable(LIST, error))?;
+    let (observed_at, page) = (Timestamp::now(), page.to_string());
+    let mut pairs: Vec<(&str, &str)> = wanted.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    pairs.extend([("pageSize", PAGE_SIZE_TEXT), ("page", &page)]);
+    let call = http.get(operation, access.environment, &["orders", "v2", "ordersBulk"], &pairs)?;
+    let answer = call.bearer(access.token).header(RESTAURANT, shop.as_str()).send().await?;
+    let found: Vec<&RawValue> = read_json(&answer.body).map_err(|error| http.unreadable(operation, error))?;
     let is_full = found.len() >= PAGE_SIZE;
     let raw = |order: &RawValue| RawOrder {
         body: order.get().as_bytes().to_vec(),
-        location: Some(query.location.clone()),
+        location: Some(shop.clone()),
         paid_offline_at: None,
         observed_at,
     };

@@ -8,9 +8,10 @@ use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 
 use crate::domain::{
-    Amounts, AvailabilityVerdict, ConfigurationId, Currency, LocationId, Minor, ProductId, ProviderKind, Quantity,
-    TenantId, TenantScope, Tender, Transaction, TransactionId, TransactionStatus,
+    AvailabilityVerdict, Certificate, ConfigurationId, DayState, Figures, LocationId, ProductId, ProviderKind,
+    TenantId, TenantScope, Transaction, TransactionStatus,
 };
+use crate::store::days::{Day, DayKey, Said};
 use crate::store::transactions::Stored;
 use crate::telemetry::TraceParent;
 
@@ -248,99 +249,46 @@ impl AvailabilityEvent {
 /// A shop's business day: closed, or closed once and changed since. Its id is `configuration/location/date:revision`.
 pub type DayEvent = Event<DayFigures>;
 
-/// What a shop's business day came to. All amounts are positive and in the smallest unit of `currency`.
+/// What a shop's business day came to.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DayFigures {
     /// Counts from 1, without gaps. The highest is the truth.
-    pub revision: u64,
+    revision: u64,
     /// Through which connection.
-    pub configuration_id: ConfigurationId,
+    configuration_id: ConfigurationId,
     /// The shop.
-    pub location_id: LocationId,
+    location_id: LocationId,
     /// Its accounting day.
     #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
-    pub business_date: Date,
-    /// Of every amount in here.
-    pub currency: Currency,
+    business_date: Date,
     /// How sure we are.
-    pub state: DayState,
-    /// Completed sales.
-    pub sale_count: u64,
-    /// What they came to.
-    pub sales: Amounts,
-    /// Completed refunds.
-    pub refund_count: u64,
-    /// What they gave back.
-    pub refunds: Amounts,
-    /// Sales less refunds, by means of payment.
-    pub by_tender: Vec<DayTender>,
-    /// Sales less refunds, by product.
-    pub products: Vec<DayProduct>,
+    state: DayState,
+    /// What was asked to be so sure, when, and what was compared; the first ones did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Certificate>,
+    #[serde(flatten)]
+    figures: Figures,
 }
 
-/// How sure we are that nothing is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum DayState {
-    /// Equal to what the provider says.
-    Proven,
-    /// The provider has these, and we do not.
-    Short {
-        /// They are being read again.
-        missing: Vec<TransactionId>,
-    },
-    /// We have these, and the provider does not.
-    Over {
-        /// Somebody should look at them.
-        surplus: Vec<TransactionId>,
-    },
-    /// The provider's own figures are not final.
-    Pending {
-        /// When we look again.
-        #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
-        until: Timestamp,
-    },
-    /// Nothing to compare with.
-    NotProvable {
-        /// Stable word.
-        reason: String,
-    },
-}
-
-/// What came in by one means of payment.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DayTender {
-    /// The means.
-    pub tender: Tender,
-    /// Received less given back.
-    #[serde(rename = "amount_minor")]
-    pub amount: Minor,
-}
-
-/// What was sold of one product.
-#[derive(Debug, Clone, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct DayProduct {
-    /// The tenant's own, if the till's item is mapped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub product_id: Option<ProductId>,
-    /// The till's item, unless it was typed in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub item_id: Option<String>,
-    /// As the till prints it.
-    pub name: String,
-    /// Sold less taken back.
-    pub quantity: Quantity,
-    /// Sold less taken back, discounts taken off.
-    #[serde(rename = "total_minor")]
-    pub total: Minor,
-    /// In a restatement: by how much `quantity` has changed since the revision before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub quantity_change: Option<Quantity>,
-    /// In a restatement: by how much `total_minor` has changed since the revision before.
-    #[serde(rename = "total_change_minor", skip_serializing_if = "Option::is_none")]
-    pub total_change: Option<Minor>,
+impl DayEvent {
+    /// The event of a revision. `None`: nothing has been said of the day yet.
+    pub fn of_day(day: &Day, provider: ProviderKind, trace: &TraceParent) -> Option<Self> {
+        let Said { figures, certificate, products, .. } = day.said.clone()?;
+        let event_type = if day.revision == 1 { EventType::DayClosed } else { EventType::DayRestated };
+        let DayKey { scope, configuration_id, location_id, date } = &day.key;
+        let subject = format!("{configuration_id}/{location_id}/{date}");
+        let about = About { scope, provider, configuration_id: *configuration_id, subject, sequence: day.revision };
+        let data = DayFigures {
+            revision: day.revision,
+            configuration_id: *configuration_id,
+            location_id: location_id.clone(),
+            business_date: *date,
+            state: certificate.state.clone(),
+            certificate: Some(certificate),
+            // With what has changed of each, if there was a revision before.
+            figures: Figures { products: products.unwrap_or(figures.products), ..figures },
+        };
+        Some(Self::new(event_type, about, trace, data))
+    }
 }

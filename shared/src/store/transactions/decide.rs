@@ -38,6 +38,30 @@ pub fn is_news(known: Option<&Stored>, candidate: &Candidate<'_>) -> bool {
     decide(known, candidate) == Decision::Revise
 }
 
+/// How a copy that was read just now compares with what the table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agreement {
+    /// Both say the same.
+    Same,
+    /// The table's is older: it lacks a change.
+    Outdated,
+    /// The table's is newer: it was read from a replica that lags.
+    Ahead,
+}
+
+impl Stored {
+    /// Compares with what the provider has just said.
+    pub fn agrees_with(&self, copy: &Transaction) -> Agreement {
+        if self.content_hash == content_hash(copy) {
+            Agreement::Same
+        } else if self.source_version > copy.source_version {
+            Agreement::Ahead
+        } else {
+            Agreement::Outdated
+        }
+    }
+}
+
 /// A hash over what the till says, without its version: providers count versions for changes that are none to us (a fee).
 /// What the tenant calls the things is no part of it: a copy that is read again does not bring in a new mapping.
 pub(super) fn content_hash(transaction: &Transaction) -> Vec<u8> {

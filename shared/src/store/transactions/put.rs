@@ -91,6 +91,11 @@ impl Transactions {
         seen: Option<&Stored>,
         first_resend_after: SignedDuration,
     ) -> Result<Result<(), Item>, StoreError> {
+        if let (Some(seen), Some(days)) = (seen, &self.days)
+            && seen.day_of(&seen.transaction) != seen.day_of(&next.transaction)
+        {
+            days.note_move(&seen.day_of(&seen.transaction), seen.key.transaction_id).await?;
+        }
         let due_at = Timestamp::now() + first_resend_after;
         let request = self
             .client

@@ -269,6 +269,7 @@ pub(super) static PROVIDER_REQUESTS: Metric = Metric {
                 "fetch_daily_totals",
                 "fetch_order",
                 "list_catalog",
+                "list_day",
                 "list_orders",
                 "refresh_credentials",
                 "revoke_credentials",
