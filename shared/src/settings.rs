@@ -66,6 +66,12 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("CONFIGURATIONS_TABLE", "name of the table of connections"),
     ("COORDINATION_TABLE", "name of the table of budgets, one-time words and answers to repeated requests"),
     ("CURSOR_SECRET_ID", "secret that cursors of listings and states of OAuth are signed with"),
+    ("DAYS_TABLE", "name of the table of what shops' business days came to"),
+    ("DAY_CLOSE_AFTER_MINUTES", "so long after its end a shop's business day is closed"),
+    (
+        "DAY_LOOK_AGAIN_SECONDS",
+        "so long after the first look that proved nothing a day is looked at again, then four times as long, and so on",
+    ),
     ("DEPLOYMENT_ENV", "where the stack runs, for the log"),
     ("INTAKE_ATTEMPTS", "after so many attempts a message is given up, with its reason"),
     ("INTAKE_BACKFILL_QUEUE_URL", "queue of what was sold long ago, and of jobs that may take their time"),

@@ -4,6 +4,7 @@
 //! all of them are done, and each of them does nothing the second time.
 
 mod batch;
+mod days;
 mod mapping_jobs;
 mod page;
 mod products;
@@ -25,6 +26,7 @@ use shared::queue::intake::IntakeQueue;
 use shared::queue::sales::{SalesQueue, Urgency};
 use shared::queue::{MissingMessageId, catch_panic, deliver_again};
 use shared::settings::Reader;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::{Stored, Transactions};
 use shared::store::webhook_logs::WebhookLogs;
@@ -42,6 +44,7 @@ const RESERVE: Duration = Duration::from_millis(700);
 pub struct Settings {
     connections: ConnectionSettings,
     transactions_table: String,
+    days_table: String,
     product_mappings_table: String,
     webhook_logs_table: String,
     webhook_log_retention_days: u32,
@@ -60,6 +63,7 @@ impl Settings {
         Self {
             connections: ConnectionSettings::read(r, config),
             transactions_table: r.text("TRANSACTIONS_TABLE"),
+            days_table: r.text("DAYS_TABLE"),
             product_mappings_table: r.text("PRODUCT_MAPPINGS_TABLE"),
             webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
@@ -79,6 +83,7 @@ pub struct App {
     connections: Connections,
     tokens: Tokens,
     transactions: Transactions,
+    days: Days,
     products: Products,
     logs: WebhookLogs,
     intake: IntakeQueue,
@@ -95,10 +100,12 @@ impl App {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
         let connections = Connections::new(config, settings.connections)?;
+        let days = Days::new(dynamodb.clone(), settings.days_table);
         Ok(Self {
             tokens: connections.tokens("normalizer"),
             connections,
-            transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
+            transactions: Transactions::new(dynamodb.clone(), settings.transactions_table).noting_moves(days.clone()),
+            days,
             products: Products::new(ProductMappings::new(dynamodb.clone(), settings.product_mappings_table)),
             logs: WebhookLogs::new(dynamodb, settings.webhook_logs_table, settings.webhook_log_retention_days),
             intake: IntakeQueue::new(sqs.clone(), settings.intake_queue_url),

@@ -229,6 +229,7 @@ impl Work<'_> {
             return Ok(Some(next(outcome, 0)));
         }
         let keys: Vec<TransactionKey> = concerned.into_iter().map(|concerned| concerned.key).collect();
+        let mut days = Vec::new();
         for keys in keys.chunks(READS_AT_ONCE) {
             if !self.has_time() {
                 return Ok(None);
@@ -240,6 +241,8 @@ impl Work<'_> {
             }
             let outcomes: Vec<PutOutcome> =
                 stream::iter(writes).buffer_unordered(PAST_WRITES_AT_ONCE).try_collect().await?;
+            let written = outcomes.iter().map(PutOutcome::stored);
+            app.note_days(&self.found.configuration, written, &cause, &mut days).await?;
             let to_send: Vec<&Stored> =
                 outcomes.iter().filter_map(|outcome| to_be_sent(outcome, &cause, self.attempt)).collect();
             // What the queue does not take is marked, and sent by the sweeper.

@@ -75,6 +75,8 @@ impl Batch<'_> {
             SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => (Way::Backfill, PAST_WRITES_AT_ONCE),
         };
         let outcomes = store(app, &found, reading.copies, &cause, writes_at_once).await?;
+        let written = outcomes.iter().map(|(_, outcome)| outcome.stored());
+        app.note_days(&found.configuration, written, &cause, &mut Vec::new()).await?;
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
         let refused = app.send_sales(&to_send, way, trace).await?;

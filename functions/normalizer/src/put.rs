@@ -56,7 +56,7 @@ impl Errand<'_> {
         transactions: &[Transaction],
         observed_at: Option<Timestamp>,
     ) -> Result<Put, Stop> {
-        let mut put = Put::default();
+        let (mut put, mut days) = (Put::default(), Vec::new());
         for transaction in transactions {
             let SealedConfiguration { scope, configuration, .. } = self.found;
             let mut candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
@@ -65,6 +65,7 @@ impl Errand<'_> {
                 app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
             }
             let outcome = app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await?;
+            app.note_days(configuration, [outcome.stored()], self.cause, &mut days).await?;
             metrics::transactions(configuration.provider, self.way, change(&outcome), 1);
             put.caused.push(Caused { transaction: transaction.id, revision: outcome.stored().revision });
             match outcome {

@@ -24,9 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOBODYS: &str = "#ready";
 
 /// The tables: what each is called in answers, where its name stands, and its key.
-const TABLES: [(&str, &str, &[&str]); 7] = [
+const TABLES: [(&str, &str, &[&str]); 8] = [
     ("configurations", "CONFIGURATIONS_TABLE", &["tenant_id", "configuration_id"]),
     ("transactions", "TRANSACTIONS_TABLE", &["configuration_key", "transaction_id"]),
+    ("days", "DAYS_TABLE", &["configuration_key", "entry"]),
     ("webhook-logs", "WEBHOOK_LOGS_TABLE", &["log_key", "event_id"]),
     ("sync-logs", "SYNC_LOGS_TABLE", &["configuration_key", "entry"]),
     ("product-mappings", "PRODUCT_MAPPINGS_TABLE", &["configuration_key", "item_id"]),

@@ -1,5 +1,6 @@
 //! REST: the transactions of a tenant, what its tills sell, and what has come by webhook.
 
+mod days;
 mod list;
 #[cfg(feature = "schema")]
 pub mod openapi;
@@ -18,6 +19,7 @@ use shared::secrets::Secret;
 use shared::store::audit::AuditLog;
 use shared::store::configurations::{Changes, Configurations, Filter};
 use shared::store::coordination::Coordination;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::{Stored, TransactionKey, Transactions};
@@ -73,6 +75,12 @@ pub enum Operation {
     ReplayMany,
     /// Shows how far that is.
     GetReplay,
+    /// Lists what was said of shops' business days.
+    ListDays,
+    /// Shows a business date.
+    GetDay,
+    /// Has somebody look at one soon.
+    CertifyDay,
 }
 
 /// All routes.
@@ -203,12 +211,31 @@ pub const ROUTES: &[Route<Operation>] = &[
         role: Some(Role::Read),
         operation: Operation::GetReplay,
     },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/days",
+        role: Some(Role::Read),
+        operation: Operation::ListDays,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/days/{date}",
+        role: Some(Role::Read),
+        operation: Operation::GetDay,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/days/{date}/certificates",
+        role: Some(Role::Write),
+        operation: Operation::CertifyDay,
+    },
 ];
 
 /// Everything that the work needs, made once per execution environment.
 pub struct App {
     configurations: Configurations,
     transactions: Transactions,
+    days: Days,
     product_mappings: ProductMappings,
     sync_logs: SyncLogs,
     logs: WebhookLogs,
@@ -222,12 +249,23 @@ impl App {
     /// Reads nothing yet.
     pub fn new(
         (configurations, audit, coordination): (Configurations, AuditLog, Coordination),
-        (transactions, logs, bodies): (Transactions, WebhookLogs, Bodies),
+        (transactions, days, logs, bodies): (Transactions, Days, WebhookLogs, Bodies),
         (product_mappings, sync_logs, jobs): (ProductMappings, SyncLogs, IntakeQueue),
         cursor_key: Secret<CursorKey>,
     ) -> Self {
         let changes = Changes::new(configurations.clone(), audit, coordination, sync_logs.clone());
-        Self { configurations, transactions, product_mappings, sync_logs, logs, bodies, changes, jobs, cursor_key }
+        Self {
+            configurations,
+            transactions,
+            days,
+            product_mappings,
+            sync_logs,
+            logs,
+            bodies,
+            changes,
+            jobs,
+            cursor_key,
+        }
     }
 }
 
@@ -255,6 +293,9 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::ReplayOne => webhooks::replay::one(app, &call).await,
         Operation::ReplayMany => webhooks::replay::many(app, &call).await,
         Operation::GetReplay => webhooks::replay::get(app, &call).await,
+        Operation::ListDays => days::list(app, &call).await,
+        Operation::GetDay => days::get(app, &call).await,
+        Operation::CertifyDay => days::certify(app, &call).await,
     })
     .await
 }

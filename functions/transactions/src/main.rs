@@ -10,6 +10,7 @@ use shared::settings::Reader;
 use shared::store::audit::AuditLog;
 use shared::store::configurations::Configurations;
 use shared::store::coordination::Coordination;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::Transactions;
@@ -23,12 +24,12 @@ async fn main() -> Result<(), Error> {
     let config = shared::aws::config_from_env()?;
     let (own, (past, key_id), [product_mappings, sync_logs], jobs, cursor_secret, counters) = Reader::from_env(|r| {
         let own = ["CONFIGURATIONS_TABLE", "AUDIT_LOG_TABLE", "COORDINATION_TABLE"].map(|name| r.text(name));
-        let past = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE"].map(|name| r.text(name));
+        let past = ["TRANSACTIONS_TABLE", "DAYS_TABLE", "WEBHOOK_LOGS_TABLE"].map(|name| r.text(name));
         let items = ["PRODUCT_MAPPINGS_TABLE", "SYNC_LOGS_TABLE"].map(|name| r.text(name));
         let (jobs, cursor_secret) = (r.text("INTAKE_BACKFILL_QUEUE_URL"), r.text("CURSOR_SECRET_ID"));
         (own, (past, r.text("KMS_KEY_ID")), items, jobs, cursor_secret, counters(&config, r))
     })?;
-    let ([configurations, audit, coordination], [transactions, logs]) = (own, past);
+    let ([configurations, audit, coordination], [transactions, days, logs]) = (own, past);
     let bodies = Bodies::new(Arc::new(Vault::new(aws_sdk_kms::Client::new(&config), key_id)));
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
@@ -38,7 +39,12 @@ async fn main() -> Result<(), Error> {
             Coordination::new(dynamodb.clone(), coordination),
         ),
         // It writes no delivery's row, so how long one is kept is not its business.
-        (Transactions::new(dynamodb.clone(), transactions), WebhookLogs::new(dynamodb.clone(), logs, 0), bodies),
+        (
+            Transactions::new(dynamodb.clone(), transactions),
+            Days::new(dynamodb.clone(), days),
+            WebhookLogs::new(dynamodb.clone(), logs, 0),
+            bodies,
+        ),
         (
             ProductMappings::new(dynamodb.clone(), product_mappings),
             SyncLogs::new(dynamodb, sync_logs),

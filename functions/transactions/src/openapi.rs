@@ -2,12 +2,13 @@
 
 use http::StatusCode;
 use serde_json::json;
-use shared::domain::{ConfigurationId, DeliveryOutcome, ExternalOrderId, Import, RemappedDay, Remapping};
+use shared::domain::{ConfigurationId, DeliveryOutcome, ExternalOrderId, Import, LocationId, RemappedDay, Remapping};
 use shared::problem::Kind;
 use shared::rest::openapi::{Description, Shapes};
 use shared::rest::{MAX_PAGE, Page};
 
 use crate::Operation;
+use crate::days;
 use crate::list::DEFAULT_PAGE;
 use crate::products::unmapped::{self, Unmapped};
 use crate::products::{self, ItemBody, ProductView, import, remap, suggest};
@@ -176,6 +177,28 @@ pub fn describe(operation: Operation, shapes: &mut Shapes) -> Description {
                 .with_header("Location", "Where to see how far it is")
                 .answers(StatusCode::OK, "So many match", shapes.answered::<ReplayCount>())
                 .may([Kind::Conflict, Kind::ProviderRefused])
+        }
+        Operation::ListDays => {
+            let date = || json!({ "type": "string", "format": "date" });
+            Description::new("list_days", "Lists what was said of shops' business days, in short")
+                .query("from", "From this date on; thirty days before `to` if absent", date())
+                .query("to", "Up to this date; today if absent", date())
+                .query("location_id", "Of this shop only", shapes.asked::<LocationId>())
+                .answers(StatusCode::OK, "The days", shapes.answered::<days::Calendar>())
+        }
+        Operation::GetDay => {
+            let at = json!({ "type": "string", "format": "date-time" });
+            Description::new("get_day", "Shows what a business date comes to, and how sure we are")
+                .query("location_id", "Of this shop only", shapes.asked::<LocationId>())
+                .query("as_of", "As it was believed at this moment", at)
+                .answers(StatusCode::OK, "The date, shop by shop", shapes.answered::<days::DateView>())
+        }
+        Operation::CertifyDay => {
+            Description::new("certify_day", "Has a business date compared with what the provider says, soon")
+                .query("location_id", "Of this shop only", shapes.asked::<LocationId>())
+                .answers(StatusCode::ACCEPTED, "It is looked at soon", shapes.answered::<days::CertificatesAsked>())
+                .with_header("Location", "Where to see what came of it")
+                .may([Kind::Conflict])
         }
         Operation::GetReplay => Description::new("get_webhook_replay", "Shows how far a replay is").answers(
             StatusCode::OK,

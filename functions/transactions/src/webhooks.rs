@@ -87,7 +87,7 @@ pub async fn body(app: &App, call: &Call) -> Result<Answer, Problem> {
 }
 
 /// The configuration of the path, if the caller has it.
-async fn configuration(app: &App, call: &Call) -> Result<Configuration, Problem> {
+pub(crate) async fn configuration(app: &App, call: &Call) -> Result<Configuration, Problem> {
     let id = call.path_id("configuration_id", "configuration")?;
     let found = app.configurations.find(&call.scope, id).await.map_err(|error| unavailable(&error))?;
     found.ok_or_else(|| Problem::not_found("configuration"))

@@ -18,6 +18,7 @@ use shared::queue::SendError;
 use shared::queue::sales::SalesQueue;
 use shared::store::StoreError;
 use shared::store::configurations::{CommitError, Configurations};
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
@@ -36,6 +37,7 @@ pub struct App {
     connections: Connections,
     tokens: Tokens,
     transactions: Transactions,
+    days: Days,
     logs: WebhookLogs,
     product_mappings: ProductMappings,
     sales: SalesQueue,
@@ -46,12 +48,12 @@ impl App {
     /// `settle`: how long work that has begun before a removal may still write.
     pub fn new(
         connections: Connections,
-        (transactions, logs, product_mappings): (Transactions, WebhookLogs, ProductMappings),
+        (transactions, days, logs, product_mappings): (Transactions, Days, WebhookLogs, ProductMappings),
         sales: SalesQueue,
         settle: SignedDuration,
     ) -> Self {
         let tokens = connections.tokens("upkeep");
-        Self { connections, tokens, transactions, logs, product_mappings, sales, settle }
+        Self { connections, tokens, transactions, days, logs, product_mappings, sales, settle }
     }
 }
 

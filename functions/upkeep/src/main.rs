@@ -6,6 +6,7 @@ use shared::app::{ConnectionSettings, Connections};
 use shared::invocation::{counters, run};
 use shared::queue::sales::SalesQueue;
 use shared::settings::Reader;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
@@ -15,8 +16,8 @@ use upkeep::{App, Request, handle};
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("upkeep");
     let config = shared::aws::config_from_env()?;
-    let (settings, [transactions, logs, product_mappings], sales, settle, counters) = Reader::from_env(|r| {
-        let tables = ["TRANSACTIONS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
+    let (settings, [transactions, days, logs, product_mappings], sales, settle, counters) = Reader::from_env(|r| {
+        let tables = ["TRANSACTIONS_TABLE", "DAYS_TABLE", "WEBHOOK_LOGS_TABLE", "PRODUCT_MAPPINGS_TABLE"];
         let settle = SignedDuration::from_secs(r.number("REMOVAL_SETTLE_SECONDS"));
         let tables = tables.map(|name| r.text(name));
         (ConnectionSettings::read(r, &config), tables, r.text("SALES_QUEUE_URL"), settle, counters(&config, r))
@@ -26,6 +27,7 @@ async fn main() -> Result<(), Error> {
         Connections::new(&config, settings)?,
         (
             Transactions::new(dynamodb.clone(), transactions),
+            Days::new(dynamodb.clone(), days),
             WebhookLogs::new(dynamodb.clone(), logs, 0),
             ProductMappings::new(dynamodb, product_mappings),
         ),

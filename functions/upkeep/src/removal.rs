@@ -123,6 +123,7 @@ async fn purge(
 ) -> Result<(Deletion, bool), UpkeepError> {
     let id = found.configuration.id;
     let transactions = app.transactions.purge(&found.scope, id, deadline).await?;
+    let days = app.days.purge(&found.scope, id, deadline).await?;
     let deliveries = app.logs.purge(&found.scope, id, deadline).await?;
     let products = app.product_mappings.purge(&found.scope, id, deadline).await?;
     // Which answers tell of its runs stands among what is purged next.
@@ -135,7 +136,7 @@ async fn purge(
         deliveries: mine.deliveries + deliveries.removed,
         ..mine.clone()
     };
-    let is_done = [transactions, deliveries, products, runs].iter().all(|purged| purged.is_done);
+    let is_done = [transactions, days, deliveries, products, runs].iter().all(|purged| purged.is_done);
     Ok((purged, is_done))
 }
 

@@ -75,6 +75,10 @@ struct Row {
     configuration: Configuration,
 }
 
+/// Where a listing by status goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StatusPosition(Item);
+
 impl Configurations {
     /// `table`: its name.
     pub fn new(client: Client, table: String) -> Self {
@@ -263,6 +267,34 @@ impl Configurations {
             Ok((TenantScope::new(item.parsed("tenant_id")?), item.parsed("configuration_id")?))
         });
         found.collect()
+    }
+
+    /// Configurations with this status, of all tenants: it reads nothing but the index.
+    pub async fn list_by_status(
+        &self,
+        status: ConfigurationStatus,
+        start_after: Option<StatusPosition>,
+    ) -> Result<Page<(TenantScope, ConfigurationId), StatusPosition>, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by-status")
+            .key_condition_expression("#status = :status")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":status", text(status.as_str()))
+            .set_exclusive_start_key(start_after.map(|StatusPosition(key)| key))
+            .send()
+            .await
+            .map_err(|error| AwsError::new("list configurations by status", error))?;
+        let found = answer.items().iter().map(|item| {
+            let item = Attributes { table: TABLE, item };
+            Ok((TenantScope::new(item.parsed("tenant_id")?), item.parsed("configuration_id")?))
+        });
+        Ok(Page {
+            items: found.collect::<Result<_, StoreError>>()?,
+            next: answer.last_evaluated_key().cloned().map(StatusPosition),
+        })
     }
 
     /// How many configurations have this status, by provider. Of all tenants: it reads nothing but the index.

@@ -16,10 +16,10 @@ mod catalogue;
 
 pub use catalogue::{CATALOGUE, FUNCTIONS};
 use catalogue::{
-    COLD_STARTS, COMMANDS, DELIVERIES, DENIED, FLUSHES_FAILED, OUTBOX_SWEPT, POSTPONED, PROVIDER_REQUEST,
-    PROVIDER_REQUESTS, RATE_LIMITED, REFUSED, REPLIES_PARKED, REQUEST, REQUESTS, SALES_ANSWERS, SALES_SENT,
-    SALES_TO_ACCEPTED, SYNC_RUNS, TILL_TO_SALES, TOKEN_REFRESHES, TRANSACTIONS, WEBHOOK_TO_SALES, WEBHOOK_VERIFY,
-    WEBHOOKS_RECEIVED,
+    COLD_STARTS, COMMANDS, DAYS_LOOKED_AT, DELIVERIES, DENIED, FLUSHES_FAILED, OUTBOX_SWEPT, POSTPONED,
+    PROVIDER_REQUEST, PROVIDER_REQUESTS, RATE_LIMITED, REFUSED, REPLIES_PARKED, REQUEST, REQUESTS, SALES_ANSWERS,
+    SALES_SENT, SALES_TO_ACCEPTED, SYNC_RUNS, TILL_TO_SALES, TOKEN_REFRESHES, TRANSACTIONS, WEBHOOK_TO_SALES,
+    WEBHOOK_VERIFY, WEBHOOKS_RECEIVED,
 };
 
 /// What a label is called, and everything that it can say. What is none of these is recorded as the last of them.
@@ -330,6 +330,11 @@ pub fn sync_run_ended(provider: ProviderKind, kind: SyncKind, state: RunState) {
         RunState::Queued | RunState::Reading | RunState::Settling => return,
     };
     count(&SYNC_RUNS, &[provider.as_str(), kind.as_str(), state], 1);
+}
+
+/// A day was looked at, and is `proven`, or whatever else can be said of it.
+pub fn day_looked_at(provider: ProviderKind, state: &str) {
+    count(&DAYS_LOOKED_AT, &[provider.as_str(), state], 1);
 }
 
 /// Credentials were `renewed`; or `refused`, or it has `failed` for a reason that passes.

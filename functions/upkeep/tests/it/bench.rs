@@ -14,6 +14,7 @@ use shared::app::{ConnectionSettings, Connections};
 use shared::queue::sales::SalesQueue;
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
@@ -70,10 +71,11 @@ impl Bench {
         let client = aws_sdk_dynamodb::Client::new(&config);
         let table = |name: &str| stack.variable("upkeep", name).unwrap().to_owned();
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));
+        let days = Days::new(client.clone(), table("DAYS_TABLE"));
         let logs = WebhookLogs::new(client.clone(), table("WEBHOOK_LOGS_TABLE"), 30);
         let product_mappings = ProductMappings::new(client, table("PRODUCT_MAPPINGS_TABLE"));
         let sales = SalesQueue::new(aws_sdk_sqs::Client::new(&config), table("SALES_QUEUE_URL"));
-        App::new(connections, (transactions, logs, product_mappings), sales, SignedDuration::ZERO)
+        App::new(connections, (transactions, days, logs, product_mappings), sales, SignedDuration::ZERO)
     }
 
     /// The event about a subject that waits in the sales queue.

@@ -12,9 +12,10 @@ use shared::pace::{BudgetKey, Priority};
 
 use crate::bench::{Bench, Item, bench, tick, until_crash};
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "ConfigurationsTable",
     "TransactionsTable",
+    "DaysTable",
     "WebhookLogsTable",
     "SyncLogsTable",
     "ProductMappingsTable",
@@ -28,6 +29,7 @@ async fn fill(bench: &Bench, id: &str, items: usize) {
     let owner = AttributeValue::S(format!("{TENANT}#{id}"));
     for (table, partition, sort) in [
         ("TransactionsTable", "configuration_key", "transaction_id"),
+        ("DaysTable", "configuration_key", "entry"),
         ("WebhookLogsTable", "log_key", "event_id"),
         ("SyncLogsTable", "configuration_key", "entry"),
         ("ProductMappingsTable", "configuration_key", "item_id"),
@@ -91,6 +93,7 @@ async fn nothing_is_left_but_the_tombstone_and_the_audit_rows() {
         "ConfigurationsTable merchant",
         "ConfigurationsTable webhook",
         "TransactionsTable ",
+        "DaysTable ",
         "WebhookLogsTable ",
         "SyncLogsTable ",
         "ProductMappingsTable ",

@@ -64,6 +64,8 @@ fn who_seals_who_opens_and_what_for() {
         ("ConfigurationsFunction", "seal", vec!["credentials", "webhook"]),
         ("ConnectionsFunction", "open", vec!["credentials"]),
         ("ConnectionsFunction", "seal", vec!["credentials"]),
+        ("DayCloserFunction", "open", vec!["credentials"]),
+        ("DayCloserFunction", "seal", vec!["credentials"]),
         ("DeadLettersFunction", "seal", vec!["bodies"]),
         ("NormalizerFunction", "open", vec!["credentials", "bodies"]),
         ("NormalizerFunction", "seal", vec!["credentials", "bodies"]),
@@ -88,7 +90,7 @@ fn the_audit_log_is_only_ever_appended_to_and_read() {
         assert!(is_harmless, "{} may {} the audit log", grant.function, grant.action);
         writers += u32::from(grant.action == "dynamodb:PutItem");
     }
-    assert_eq!(writers, 7);
+    assert_eq!(writers, 8);
 }
 
 #[test]
@@ -111,7 +113,7 @@ fn each_function_adds_to_its_own_counters_and_to_nobody_elses() {
             counting += counters.len();
         }
     }
-    assert_eq!(counting, 13);
+    assert_eq!(counting, 14);
 }
 
 /// Asks IAM or STS, as the account's root.

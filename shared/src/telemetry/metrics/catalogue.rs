@@ -66,6 +66,7 @@ pub const FUNCTIONS: &[&str] = &[
     "authorizer",
     "configurations",
     "connections",
+    "day-closer",
     "dead-letters",
     "normalizer",
     "operations",
@@ -99,6 +100,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &PROVIDER_REQUEST,
     &RATE_LIMITED,
     &SYNC_RUNS,
+    &DAYS_LOOKED_AT,
     &TOKEN_REFRESHES,
     &REQUESTS,
     &REQUEST,
@@ -303,6 +305,14 @@ pub(super) static SYNC_RUNS: Metric = Metric {
     kind: Kind::Counter,
     help: "Runs that have ended",
     labels: &[PROVIDER, KIND, Label { name: "state", values: &["completed", "partial", "failed", "cancelled"] }],
+    is_dated: false,
+};
+pub(super) static DAYS_LOOKED_AT: Metric = Metric {
+    name: "pos_days_looked_at_total",
+    code: "dc",
+    kind: Kind::Counter,
+    help: "Looks at shops' business days, by how sure we are that nothing is missing",
+    labels: &[PROVIDER, Label { name: "state", values: &["proven", "short", "over", "pending", "not_provable"] }],
     is_dated: false,
 };
 pub(super) static TOKEN_REFRESHES: Metric = Metric {
