@@ -1,4 +1,4 @@
-//! What both sides have of a day: our table, and the provider by its own list.
+//! What the provider has of a day, by a list of its own.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,15 +8,11 @@ use shared::app::Answer;
 use shared::domain::{Configuration, Location, Transaction, TransactionId};
 use shared::pace::{BudgetKey, Priority};
 use shared::providers::{Access, DayQuery, OrderRef, PosProvider, ProviderError, ProviderErrorKind};
-use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::days::DayKey;
-use shared::store::transactions::{Stored, Wanted};
 
 use crate::{App, CloserError};
 
-/// Keys of one query, and copies of one batched read: DynamoDB reads no more at once.
-const AT_ONCE: i32 = 100;
 /// How long a look waits for its turn at the provider.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A cursor that expires so often will do so for ever.
@@ -55,21 +51,6 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// What the table has: one pass over the shop's day.
-    pub async fn ours(&self) -> Result<Vec<Stored>, StoreError> {
-        let DayKey { scope, configuration_id, location_id, date } = self.day;
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let wanted = Wanted::ShopDay(*date, location_id);
-            let page = self.app.transactions.list(scope, *configuration_id, wanted, AT_ONCE, after).await?;
-            found.extend(page.items);
-            after = page.next;
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
     /// What the provider has.
     pub async fn theirs(&self) -> Result<Result<Theirs, Unread>, CloserError> {
         let until = Timestamp::now();

@@ -74,7 +74,7 @@ async fn look(
         return Ok("no_shop");
     };
     let look = Look { app, found, shop, day, deadline };
-    let ours = look.ours().await?;
+    let ours = app.transactions.of_shop_day(day).await?;
     let figures = Figures::of(shop.currency, ours.iter().map(|stored| &stored.transaction))?;
     let certificate = match look.certify(&ours, &figures).await? {
         Ok(certificate) => certificate,

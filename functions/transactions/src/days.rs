@@ -1,14 +1,14 @@
 //! Shops' business days: what they come to, how sure we are, and what was believed of them earlier.
 
-mod figures;
-
 use std::collections::BTreeMap;
 
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
-use shared::domain::{Certificate, Configuration, Currency, DayState, Figures, Location, LocationId, Minor};
+use shared::domain::{
+    Certificate, Configuration, Currency, DayState, Figures, Location, LocationId, Minor, Transaction,
+};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, unavailable};
 use shared::store::days::{Day, DayKey, Said};
@@ -124,9 +124,9 @@ pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
         let known = known.remove(&shop.id).and_then(|day| Some((day.revision, day.changed_at, day.said?)));
         let view = match (known, as_of) {
             (Some((revision, changed_at, said)), None) => DayView::said(shop, revision, said, changed_at),
-            (None, None) => DayView::live(shop, date, figures::now(app, &key, shop).await?, Timestamp::now()),
+            (None, None) => DayView::live(shop, date, now(app, &key, shop).await?, Timestamp::now()),
             (known, Some(at)) => {
-                let believed = figures::as_of(app, &key, shop, at).await?;
+                let believed = believed_at(app, &key, shop, at).await?;
                 let mut said = match &known {
                     Some(_) => app.days.list_revisions(&key).await.map_err(|error| unavailable(&error))?,
                     None => Vec::new(),
@@ -224,6 +224,25 @@ async fn known_days(
     };
     let found: Vec<Day> = found.map_err(|error| unavailable(&error))?;
     Ok(found.into_iter().map(|day| (day.key.location_id.clone(), day)).collect())
+}
+
+/// What the transactions of a day come to now.
+async fn now(app: &App, day: &DayKey, shop: &Location) -> Result<Figures, Problem> {
+    let stored = app.transactions.of_shop_day(day).await.map_err(|error| unavailable(&error))?;
+    add_up(shop, stored.iter().map(|stored| &stored.transaction))
+}
+
+/// What they were believed to come to at a moment.
+async fn believed_at(app: &App, day: &DayKey, shop: &Location, at: Timestamp) -> Result<Figures, Problem> {
+    let believed = app.transactions.believed(&app.days, day, at).await.map_err(|error| unavailable(&error))?;
+    add_up(shop, &believed)
+}
+
+fn add_up<'t>(shop: &Location, transactions: impl IntoIterator<Item = &'t Transaction>) -> Result<Figures, Problem> {
+    Figures::of(shop.currency, transactions).map_err(|error| {
+        tracing::error!(location.id = %shop.id, error = %error, "a day comes to no amount of money");
+        Problem::internal()
+    })
 }
 
 fn shops_of<'c>(configuration: &'c Configuration, location: Option<&LocationId>) -> Result<Vec<&'c Location>, Problem> {

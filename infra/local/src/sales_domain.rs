@@ -12,7 +12,7 @@ use std::{
 
 use contract::{
     consumer::Consumer,
-    event::{Event, Unreadable},
+    event::{DayData, Event, Unreadable},
     ledger::{Effect, Ledger, Total, TotalKey},
     reply::Reply,
 };
@@ -153,6 +153,12 @@ impl SalesDomain {
     #[must_use]
     pub fn totals(&self) -> BTreeMap<TotalKey, Total> {
         lock(&self.notes).ledger.totals()
+    }
+
+    /// The newest word on each shop's day.
+    #[must_use]
+    pub fn days(&self) -> Vec<DayData> {
+        lock(&self.notes).ledger.days().map(|(_, day)| day.clone()).collect()
     }
 
     /// Looks again and again until `is_enough`, and says whether it came to that in time.

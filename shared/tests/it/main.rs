@@ -12,6 +12,7 @@ mod accounts;
 mod catalogue;
 mod conformance;
 mod counters;
+mod days;
 mod errors;
 mod imports;
 mod orders;

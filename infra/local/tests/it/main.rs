@@ -14,6 +14,7 @@ mod api;
 mod availability;
 mod canary;
 mod control;
+mod days;
 mod documents;
 mod doorbell;
 mod doors;

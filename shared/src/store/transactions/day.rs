@@ -1,14 +1,19 @@
 //! Listings: all of a configuration, a business day of it, or a shop's.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::row::{day_prefix, key, read, read_key};
 use super::{Attributes, Item, Page, StoreError, Stored, TABLE, TransactionKey, Transactions};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, LocationId, TenantScope, TransactionId};
+use crate::domain::{ConfigurationId, LocationId, TenantScope, Transaction, TransactionId};
 use crate::store::configuration_key;
+use crate::store::days::{DayKey, Days};
 use crate::store::item::text;
+
+/// Keys of one query, and copies of one batched read: DynamoDB reads no more at once.
+const AT_ONCE: i32 = 100;
 
 /// Which transactions of a configuration are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,5 +97,38 @@ impl Transactions {
         let keys = answer.items().iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
         let next = answer.last_evaluated_key().map(Position::of).transpose()?;
         Ok(Page { items: self.find_many(&keys).await?, next })
+    }
+
+    /// All of a shop's day: one pass, a hundred in each read.
+    pub async fn of_shop_day(&self, day: &DayKey) -> Result<Vec<Stored>, StoreError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let wanted = Wanted::ShopDay(day.date, &day.location_id);
+            let page = self.list(&day.scope, day.configuration_id, wanted, AT_ONCE, after).await?;
+            found.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// What a shop's day was believed to hold at a moment: of each transaction the revision that was in force then. Those
+    /// that have left the day since are found by what was noted before they left.
+    pub async fn believed(&self, days: &Days, day: &DayKey, at: Timestamp) -> Result<Vec<Transaction>, StoreError> {
+        let mut stored = self.of_shop_day(day).await?;
+        let moved = days.list_moved(day).await?.into_iter();
+        let key = |transaction_id| {
+            let (scope, configuration_id) = (day.scope.clone(), day.configuration_id);
+            TransactionKey { scope, configuration_id, transaction_id }
+        };
+        let is_elsewhere = |id: &TransactionId| stored.iter().all(|stored| stored.transaction.id != *id);
+        let keys: Vec<TransactionKey> = moved.filter(is_elsewhere).map(key).collect();
+        for keys in keys.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
+            stored.extend(self.find_many(keys).await?);
+        }
+        let believed = stored.iter().filter_map(|stored| stored.believed_at(at));
+        let is_of_day = |it: &&Transaction| it.business_date == day.date && it.location_id == day.location_id;
+        Ok(believed.filter(is_of_day).cloned().collect())
     }
 }
