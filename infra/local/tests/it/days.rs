@@ -39,9 +39,8 @@ impl<'t> ShopDay<'t> {
     }
 
     async fn ask(&self) {
-        let answer =
-            self.till.post(&format!("/days/{}/certificates?location_id={}", self.date, self.shop.id), Value::Null);
-        let answer = answer.await;
+        let path = format!("/days/{}/certificates?location_id={}", self.date, self.shop.id);
+        let answer = self.till.post(&path, Value::Null).await;
         assert_eq!(answer.status, 202, "{answer:?}");
         assert_eq!(answer.json()["locations"], json!([self.shop.id]));
     }
