@@ -7,7 +7,7 @@ use shared::domain::DayState;
 use crate::bench::bench;
 
 /// Keys of one query, and copies of one batched read.
-const AT_ONCE: u32 = 100;
+const AT_ONCE: usize = 100;
 
 #[tokio::test]
 async fn two_thousand_transactions_are_one_pass() {
