@@ -101,7 +101,7 @@ impl Figures {
             by_tender: Vec::new(),
             products: Vec::new(),
         };
-        let (mut tenders, mut products) = (BTreeMap::new(), BTreeMap::<ProductKey, DayProduct>::new());
+        let (mut by_means, mut products) = (BTreeMap::new(), BTreeMap::<ProductKey, DayProduct>::new());
         for transaction in counted {
             let (count, sums) = match transaction.kind {
                 TransactionKind::Sale => (&mut figures.sale_count, &mut figures.sales),
@@ -114,7 +114,7 @@ impl Figures {
                 TransactionKind::Refund => sum.checked_sub(amount),
             };
             for payment in &transaction.payments {
-                let sum = tenders.entry(payment.tender).or_insert(Minor::ZERO);
+                let sum = by_means.entry(payment.tender).or_insert(Minor::ZERO);
                 *sum = signed(*sum, payment.amount)?;
             }
             for line in &transaction.line_items {
@@ -135,7 +135,7 @@ impl Figures {
                 product.total = signed(product.total, line.gross.checked_sub(line.discount)?)?;
             }
         }
-        figures.by_tender = tenders.into_iter().map(|(tender, amount)| DayTender { tender, amount }).collect();
+        figures.by_tender = by_means.into_iter().map(|(tender, amount)| DayTender { tender, amount }).collect();
         figures.products = products.into_values().collect();
         Ok(figures)
     }

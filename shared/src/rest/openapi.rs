@@ -283,6 +283,7 @@ impl Document {
             "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
             "event_id" => ("The delivery, by the provider's id", shapes.asked::<EventId>()),
             "replay_id" => ("The replay", shapes.asked::<ReplayId>()),
+            "date" => ("The business date", json!({ "type": "string", "format": "date" })),
             "queue" => ("The queue whose messages were given up", shapes.asked::<DeadLetterQueue>()),
             "redrive_id" => ("The redrive", shapes.asked::<RedriveId>()),
             "secret_id" => ("The webhook secret", shapes.asked::<uuid::Uuid>()),

@@ -59,8 +59,11 @@ async fn a_look_that_is_cut_off_anywhere_says_once_what_the_day_came_to_and_tell
 #[tokio::test]
 async fn a_day_that_is_short_is_repaired_whatever_the_closer_dies_of() {
     let bench = &*bench().await;
-    for fault in [Fault::DropBefore, Fault::DropAfter] {
-        for (operation, nth) in [("dynamodb:PutItem", 1), ("dynamodb:TransactWriteItems", 1), ("sqs:SendMessage", 1)] {
+    // The row; the repair's lane; its job, and the event.
+    for (operation, nth) in
+        [("dynamodb:PutItem", 1), ("dynamodb:TransactWriteItems", 1), ("sqs:SendMessage", 1), ("sqs:SendMessage", 2)]
+    {
+        for fault in [Fault::DropBefore, Fault::DropAfter] {
             let day = bench.fresh_day().await;
             let unheard = bench.sell(day.date, 3);
             bench.days().ask(&day, jiff::Timestamp::now()).await.unwrap();
@@ -68,6 +71,7 @@ async fn a_day_that_is_short_is_repaired_whatever_the_closer_dies_of() {
             proxy.hit_named(operation, nth, fault);
             assert!(bench.invoke_until_crash(&proxy).await, "{operation} {fault:?}");
             proxy.reset();
+            bench.let_repair_be_due().await;
             let found = bench.finish(&day).await;
             let said = found.said.unwrap();
             assert_eq!(

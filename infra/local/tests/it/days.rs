@@ -33,9 +33,10 @@ impl<'t> ShopDay<'t> {
         (0..sales).map(sell).collect()
     }
 
+    /// Toast lists an order by its last change: the closing of the tills on the next morning.
     async fn read(&self) {
-        let date = self.date.to_string();
-        self.till.sync(json!({ "kind": "backfill", "from": date, "to": date, "locations": [self.shop.id] })).await;
+        let (from, to) = (self.date, self.date.saturating_add(1.day()));
+        self.till.sync(json!({ "kind": "backfill", "from": from, "to": to, "locations": [self.shop.id] })).await;
     }
 
     async fn ask(&self) {
@@ -147,7 +148,7 @@ async fn is_short_and_repaired(town: &SilentTown, till: &Till<'_>) {
 async fn a_day_that_is_short_names_what_is_missing_is_repaired_and_then_proven() {
     let town = &*silent_town().await;
     for vendor in Vendor::ALL {
-        let till = town.connect("certified", vendor, 4, json!({ "backfill_days": 0 })).await;
+        let till = town.connect("certified", vendor, 6, json!({ "backfill_days": 0 })).await;
         till.idle().await;
         is_short_and_repaired(town, &till).await;
     }
@@ -157,7 +158,7 @@ async fn a_day_that_is_short_names_what_is_missing_is_repaired_and_then_proven()
 async fn a_list_that_is_cut_in_silence_proves_nothing() {
     let town = &*silent_town().await;
     for vendor in [Vendor::Square, Vendor::Toast] {
-        let till = town.connect("capped", vendor, 5, json!({ "backfill_days": 0 })).await;
+        let till = town.connect("capped", vendor, 7, json!({ "backfill_days": 0 })).await;
         till.idle().await;
         let day = ShopDay::new(&till, 6);
         day.sell(SaleKind::Simple, 9);
@@ -184,7 +185,7 @@ async fn a_list_that_is_cut_in_silence_proves_nothing() {
 #[tokio::test]
 async fn a_late_refund_counts_on_its_own_day_and_a_late_sale_restates_the_day_that_it_belongs_to() {
     let town = &*silent_town().await;
-    let till = town.connect("restated", Vendor::Square, 5, json!({ "backfill_days": 0 })).await;
+    let till = town.connect("restated", Vendor::Square, 8, json!({ "backfill_days": 0 })).await;
     till.idle().await;
     let day = ShopDay::new(&till, 9);
     let orders = day.sell(SaleKind::Simple, 2);

@@ -30,7 +30,7 @@ pub async fn silent_town() -> MutexGuard<'static, SilentTown> {
     static TOWN: OnceCell<Mutex<SilentTown>> = OnceCell::const_new();
     let open = || async {
         let sandbox = SandboxOptions {
-            merchants: 6,
+            merchants: 9,
             shops: 2,
             abroad: true,
             loss_percent: 100,
