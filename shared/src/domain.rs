@@ -26,8 +26,8 @@ pub use configuration::{
 pub use day::{Certificate, CertificateMethod, DayProduct, DayState, DayTender, Figures};
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
 pub use ids::{
-    ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId, RedriveId,
-    ReplayId, RunId, TenantId, TenantScope, TransactionId,
+    Cause, ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId,
+    RedriveId, ReplayId, RunId, TenantId, TenantScope, TransactionId,
 };
 pub use mapping::{Import, ProductChange, RemappedDay, RemappedDayOutcome, Remapping, RemappingState};
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};

@@ -233,12 +233,46 @@ impl EventId {
 
     /// For what a remapping has changed.
     pub fn of_remapping(remapping: MappingJobId) -> Self {
-        Self(format!("remapping:{remapping}"))
+        Self(format!("{REMAPPING}{remapping}"))
     }
 
     /// For what a sync has found: the page names the cause, so that a page can tell its own work from a neighbour's.
     pub fn of_page(run: RunId, page: u32) -> Self {
-        Self(format!("sync:{run}:{page}"))
+        Self(format!("{SYNC}{run}:{page}"))
+    }
+}
+
+/// How causes begin that are no deliveries.
+const SYNC: &str = "sync:";
+const REMAPPING: &str = "remapping:";
+
+/// What has led to a revision of a transaction, read from the id that its history keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// A delivery, when it came or when it was replayed.
+    Delivery(EventId),
+    /// A page that a sync has read.
+    Page {
+        /// Of which run.
+        run: RunId,
+        /// Its number in it, from 1.
+        page: u32,
+    },
+    /// What a tenant says of its items, brought to what was sold before.
+    Remapping(MappingJobId),
+}
+
+impl From<&EventId> for Cause {
+    fn from(id: &EventId) -> Self {
+        let page = |rest: &str| {
+            let (run, page) = rest.split_once(':')?;
+            Some(Self::Page { run: run.parse().ok()?, page: page.parse().ok()? })
+        };
+        let ours = id.0.strip_prefix(SYNC).and_then(page).or_else(|| {
+            let remapping = id.0.strip_prefix(REMAPPING)?;
+            remapping.parse().ok().map(Self::Remapping)
+        });
+        ours.unwrap_or_else(|| Self::Delivery(id.clone()))
     }
 }
 
@@ -261,6 +295,22 @@ impl TransactionId {
         let source = millis.iter().skip(2).chain(hash.finalize().as_slice()).copied().collect::<Vec<u8>>();
         bytes.iter_mut().zip(source).for_each(|(byte, from)| *byte = from);
         Self(Uuid::new_v8(bytes))
+    }
+
+    /// No id of an order that was opened in this millisecond, or later, sorts before it.
+    pub fn first_of(at: Timestamp) -> Self {
+        Self::at(at, 0)
+    }
+
+    /// No id of an order that was opened in this millisecond, or earlier, sorts after it.
+    pub fn last_of(at: Timestamp) -> Self {
+        Self::at(at, u128::MAX)
+    }
+
+    /// The bound that has this time, and these bits in the place of a hash.
+    fn at(at: Timestamp, rest: u128) -> Self {
+        let millis = u128::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(Uuid::from_u128((millis << 80) | (rest >> 48)))
     }
 }
 
@@ -301,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cause_is_read_as_it_was_written() {
+        let (run, job) = (RunId::generate(), MappingJobId::generate());
+        let cause = |id: &EventId| Cause::from(id);
+        assert_eq!(cause(&EventId::of_page(run, 7)), Cause::Page { run, page: 7 });
+        assert_eq!(cause(&EventId::of_remapping(job)), Cause::Remapping(job));
+        for text in ["6a8f5f28-54a1-4eb0-a98a-3111513fd4fc", "sha256:00", "sync:", "sync:x:1", "remapping:x"] {
+            let id = EventId::new(text).unwrap();
+            assert_eq!(cause(&id), Cause::Delivery(id.clone()));
+        }
+    }
+
+    #[test]
     fn a_transaction_id_is_decided_by_the_order_and_sorts_by_time() {
         let configuration: ConfigurationId = "01938d5e-0000-7000-8000-000000000001".parse().unwrap();
         let order = ExternalOrderId::new("ORDER1").unwrap();
@@ -314,6 +376,12 @@ mod tests {
         assert_ne!(sale, id("2026-02-14T08:00:00.120Z", &other, TransactionKind::Sale));
         let later = id("2026-02-14T08:00:00.121Z", &order, TransactionKind::Sale);
         assert!(sale.to_string() < later.to_string());
+        let of = |bound: fn(Timestamp) -> TransactionId, time: &str| bound(at(time)).to_string();
+        let (first, last) = (TransactionId::first_of, TransactionId::last_of);
+        let opened = "2026-02-14T08:00:00.120Z";
+        assert!(of(first, opened) < sale.to_string() && sale.to_string() < of(last, opened));
+        assert!(of(last, opened) < later.to_string() && sale.to_string() < of(first, "2026-02-14T08:00:00.121Z"));
+        assert!(of(last, "9999-12-30T22:00:00.999Z") > later.to_string());
         assert_eq!(sale.0.get_version_num(), 8);
     }
 }
