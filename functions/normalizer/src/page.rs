@@ -16,6 +16,7 @@ use shared::store::StoreError;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::sync_logs::PageRow;
 use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey, is_news};
+use shared::store::webhook_logs::Caused;
 use shared::telemetry::Line;
 use shared::telemetry::metrics::{self, Way};
 
@@ -80,8 +81,11 @@ impl Batch<'_> {
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
         let refused = app.send_sales(&to_send, way, trace).await?;
-        let row =
-            PageRow { counts: count(reading.orders, reading.failed, &outcomes, &cause), failed_orders: reading.named };
+        let row = PageRow {
+            counts: count(reading.orders, reading.failed, &outcomes, &cause),
+            failed_orders: reading.named,
+            caused: caused_by(&outcomes, &cause),
+        };
         let logs = &app.connections.sync_logs;
         let is_first = logs.record_page(scope, *configuration_id, page.run_id, page.number, &row).await?;
         let SyncCounts { seen, created, updated, unchanged, failed } = row.counts;
@@ -234,6 +238,18 @@ fn fate(stored: &Stored, cause: &EventId) -> Fate {
         Some(_) => Fate::Updated,
         None => Fate::Unchanged,
     }
+}
+
+/// The revisions that are this page's work, now or when it came before.
+fn caused_by(outcomes: &[(usize, PutOutcome)], cause: &EventId) -> Vec<Caused> {
+    let of_one = |(_, outcome): &(usize, PutOutcome)| {
+        let stored = outcome.stored();
+        let revision = stored.history.iter().rfind(|revision| revision.cause == *cause)?.revision;
+        Some(Caused { transaction: stored.key.transaction_id, revision })
+    };
+    let mut caused: Vec<Caused> = outcomes.iter().filter_map(of_one).collect();
+    caused.sort_unstable();
+    caused
 }
 
 /// Order by order: one that any of its transactions has changed has changed.

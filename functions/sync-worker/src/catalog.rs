@@ -27,7 +27,7 @@ impl Work<'_> {
         let (scope, id) = (&self.held.scope, self.held.configuration_id);
         let counts = self.app.product_mappings.record_catalog(scope, id, &page.items, Timestamp::now()).await?;
         let number = self.run.pages + 1;
-        let row = PageRow { counts, failed_orders: Vec::new() };
+        let row = PageRow { counts, ..PageRow::default() };
         self.app.connections.sync_logs.record_page(scope, id, self.run.id, number, &row).await?;
         self.run.pages = number;
         let Some(progress) = self.run.locations.get_mut(index) else { return Ok(Step::On) };

@@ -157,7 +157,7 @@ impl Work<'_> {
                     let detail = "one order is larger than a message".to_owned();
                     let failed = FailedOrder { order_id: None, code: "order_too_large".to_owned(), detail };
                     let counts = SyncCounts { seen: 1, failed: 1, ..SyncCounts::default() };
-                    let row = PageRow { counts, failed_orders: vec![failed] };
+                    let row = PageRow { counts, failed_orders: vec![failed], ..PageRow::default() };
                     self.app.connections.sync_logs.record_page(scope, id, self.run.id, number, &row).await?;
                 }
                 Err(error) => return Err(error.into()),

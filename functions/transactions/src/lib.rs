@@ -1,18 +1,23 @@
 //! REST: the transactions of a tenant, what its tills sell, and what has come by webhook.
 
+mod caused;
 mod days;
+mod export;
+mod lineage;
 mod list;
 #[cfg(feature = "schema")]
 pub mod openapi;
 mod products;
 mod resend;
+mod sync_page;
+mod table;
 mod view;
 mod webhooks;
 
 use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response};
-use shared::domain::{ConfigurationId, TenantScope, TransactionId};
-use shared::problem::Problem;
+use shared::domain::{ConfigurationId, ProviderKind, TenantScope, TransactionId};
+use shared::problem::{FieldError, Problem};
 use shared::queue::intake::IntakeQueue;
 use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
 use shared::secrets::Secret;
@@ -37,6 +42,8 @@ pub enum Operation {
     List,
     /// Shows one.
     Get,
+    /// Shows where one comes from, and where it went.
+    GetLineage,
     /// Sends one that was rejected again.
     ResendOne,
     /// Sends what was rejected again.
@@ -81,6 +88,8 @@ pub enum Operation {
     GetDay,
     /// Has somebody look at one soon.
     CertifyDay,
+    /// Shows what a page of a sync has led to.
+    GetSyncPage,
 }
 
 /// All routes.
@@ -96,6 +105,12 @@ pub const ROUTES: &[Route<Operation>] = &[
         path: "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}",
         role: Some(Role::Read),
         operation: Operation::Get,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}/lineage",
+        role: Some(Role::Read),
+        operation: Operation::GetLineage,
     },
     Route {
         method: "POST",
@@ -229,6 +244,12 @@ pub const ROUTES: &[Route<Operation>] = &[
         role: Some(Role::Write),
         operation: Operation::CertifyDay,
     },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/sync/runs/{run_id}/pages/{page}",
+        role: Some(Role::Read),
+        operation: Operation::GetSyncPage,
+    },
 ];
 
 /// Everything that the work needs, made once per execution environment.
@@ -274,6 +295,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
     answer(request, async |call: Call| match call.operation(ROUTES)? {
         Operation::List => list::list(app, &call).await,
         Operation::Get => get(app, &call).await,
+        Operation::GetLineage => lineage::get(app, &call).await,
         Operation::ResendOne => resend::one(app, &call).await,
         Operation::ResendMany => resend::many(app, &call).await,
         Operation::ListProductMappings => products::list(app, &call).await,
@@ -296,6 +318,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::ListDays => days::list(app, &call).await,
         Operation::GetDay => days::get(app, &call).await,
         Operation::CertifyDay => days::certify(app, &call).await,
+        Operation::GetSyncPage => sync_page::get(app, &call).await,
     })
     .await
 }
@@ -307,7 +330,7 @@ async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
 
 async fn find(app: &App, call: &Call, transaction_id: TransactionId) -> Result<Stored, Problem> {
     // The id does not say through which connection it came; a tenant has few.
-    let keys: Vec<TransactionKey> = configurations(app, &call.scope)
+    let keys: Vec<TransactionKey> = configurations(app, &call.scope, None)
         .await?
         .into_iter()
         .map(|configuration_id| TransactionKey { scope: call.scope.clone(), configuration_id, transaction_id })
@@ -321,27 +344,34 @@ async fn find(app: &App, call: &Call, transaction_id: TransactionId) -> Result<S
     Err(Problem::not_found("transaction"))
 }
 
-/// The configuration that is asked for, if it is the tenant's; or all of them, oldest first.
+/// The configuration that is asked for, if it is the tenant's and of this provider; or all of them, oldest first.
 async fn asked_configurations(
     app: &App,
     call: &Call,
     asked: Option<ConfigurationId>,
+    provider: Option<ProviderKind>,
 ) -> Result<Vec<ConfigurationId>, Problem> {
-    let mut open = configurations(app, &call.scope).await?;
-    open.retain(|id| asked.is_none_or(|asked| asked == *id));
-    if asked.is_some() && open.is_empty() { Err(Problem::not_found("configuration")) } else { Ok(open) }
+    let Some(asked) = asked else { return configurations(app, &call.scope, provider).await };
+    let found = app.configurations.find(&call.scope, asked).await.map_err(|error| unavailable(&error))?;
+    let found = found.ok_or_else(|| Problem::not_found("configuration"))?;
+    if provider.is_some_and(|provider| provider != found.provider) {
+        let error = FieldError::new("provider", "is another one than the configuration's");
+        return Err(Problem::invalid_fields(vec![error]));
+    }
+    Ok(vec![found.id])
 }
 
 /// The tenant's configurations, oldest first.
-async fn configurations(app: &App, scope: &TenantScope) -> Result<Vec<ConfigurationId>, Problem> {
-    let mut found = Vec::new();
-    let mut start_after = None;
+async fn configurations(
+    app: &App,
+    scope: &TenantScope,
+    provider: Option<ProviderKind>,
+) -> Result<Vec<ConfigurationId>, Problem> {
+    let (mut found, mut start_after) = (Vec::new(), None);
+    let filter = Filter { provider, ..Filter::default() };
     loop {
-        let page = app
-            .configurations
-            .list(scope, Filter::default(), PAGE, start_after)
-            .await
-            .map_err(|error| unavailable(&error))?;
+        let page = app.configurations.list(scope, filter, PAGE, start_after).await;
+        let page = page.map_err(|error| unavailable(&error))?;
         found.extend(page.items.into_iter().map(|configuration| configuration.id));
         start_after = page.next;
         if start_after.is_none() {

@@ -16,6 +16,8 @@ use shared::rest::{Answer, Call, Cursors, Page, unavailable};
 use shared::store::product_mappings::{MappingChange, ProductMapping, is_item_id};
 
 use crate::App;
+use crate::export::Form;
+use crate::table::{harmless, record};
 
 pub(crate) const DEFAULT_PAGE: i32 = 100;
 /// Rows that are read at once for a table.
@@ -56,7 +58,7 @@ pub struct ItemBody {
 /// A page of a till's items, by their ids; or all of them, as a table.
 pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
-    if call.header(ACCEPT).is_some_and(|accept| accept.trim_start().starts_with("text/csv")) {
+    if Form::of(call.header(ACCEPT)) == Form::Table {
         call.parameters().finish()?;
         return table(app, call, id).await;
     }
@@ -74,12 +76,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
 
 /// What `import` reads, with more for people.
 async fn table(app: &App, call: &Call, id: ConfigurationId) -> Result<Answer, Problem> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let internal = |error: csv::Error| {
-        tracing::error!(error = %error, "a table could not be written");
-        Problem::internal()
-    };
-    writer.write_record(["item_id", "name", "sku", "category", "product_id"]).map_err(internal)?;
+    let mut table = record(["item_id", "name", "sku", "category", "product_id"])?;
     let mut after = None;
     loop {
         let page = app.product_mappings.list(&call.scope, id, READ, after).await;
@@ -87,34 +84,18 @@ async fn table(app: &App, call: &Call, id: ConfigurationId) -> Result<Answer, Pr
         for row in &page.items {
             let ProductView { item_id, name, sku, category, product_id, .. } = ProductView::new(row);
             let product = product_id.map(ProductId::as_str);
-            let cells =
-                [Some(item_id), name, sku, category, product].map(|cell| cell.map(harmless).unwrap_or_default());
-            writer.write_record(cells).map_err(internal)?;
+            let cells = [Some(item_id), name, sku, category, product];
+            table.push_str(&record(cells.map(|cell| cell.map(harmless).unwrap_or_default()))?);
         }
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    let bytes = writer.into_inner().map_err(|_| Problem::internal())?;
-    if bytes.len() > import::MAX_BODY {
+    if table.len() > import::MAX_BODY {
         return Err(Problem::conflict("the table is larger than an answer can be: read it page by page, as JSON"));
     }
-    Ok(Answer::csv(String::from_utf8(bytes).map_err(|_| Problem::internal())?))
-}
-
-/// With what a formula begins.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
-/// A cell that begins like a formula would be calculated by a spreadsheet:
-/// <https://owasp.org/www-community/attacks/CSV_Injection>.
-fn harmless(cell: &str) -> String {
-    if cell.starts_with(FORMULA) { format!("'{cell}") } else { cell.to_owned() }
-}
-
-/// What a cell said before it was made harmless.
-fn as_written(cell: &str) -> &str {
-    cell.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(cell)
+    Ok(Answer::csv(table))
 }
 
 /// Shows one item.
@@ -175,19 +156,6 @@ impl<'a> ProductView<'a> {
             product_id: mapped.map(|mapped| &mapped.product_id),
             mapped_at: mapped.map(|mapped| mapped.at),
             mapped_by: mapped.map(|mapped| mapped.by.as_str()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_formula_goes_out_harmless_and_comes_back_as_it_was() {
-        for cell in ["=1+1", "@SUM(A1)", "+49", "plain", "'quoted", "-1", ""] {
-            assert_eq!(as_written(&harmless(cell)), cell);
-            assert!(!harmless(cell).starts_with(FORMULA));
         }
     }
 }

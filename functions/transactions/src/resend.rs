@@ -60,7 +60,7 @@ pub async fn many(app: &App, call: &Call) -> Result<Answer, Problem> {
     let business_date = fields.optional::<Date>("business_date");
     let expected = fields.optional::<u64>("expected");
     fields.finish()?;
-    let open = asked_configurations(app, call, configuration_id).await?;
+    let open = asked_configurations(app, call, configuration_id, None).await?;
     let matches = |entry: &RejectedEntry| {
         code.as_ref().is_none_or(|code| *code == entry.code)
             && business_date.is_none_or(|date| date == entry.business_date)

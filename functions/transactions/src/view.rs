@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::Transaction;
-use shared::store::transactions::{Revision, Stored};
+use shared::store::transactions::{Revision, SalesState, Stored};
 
 /// A transaction as the API shows it.
 #[derive(Serialize)]
@@ -30,29 +30,14 @@ pub(crate) struct SalesView<'a> {
     acknowledged: bool,
     /// The last revision that it has taken.
     acknowledged_revision: Option<u64>,
+    /// When we heard that.
+    acknowledged_at: Option<Timestamp>,
     /// Its own id of the sale.
     record_id: Option<&'a str>,
     /// How often it was sent again without an answer.
     attempts: u32,
     /// Why it has not been taken.
     rejection: Option<RejectionView<'a>>,
-}
-
-/// How far the sales domain and we have agreed.
-#[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum SalesState {
-    /// It has not answered yet.
-    Waiting,
-    /// It has not answered for so long that a person should look at it. It is still being sent.
-    Overdue,
-    /// It has it.
-    Accepted,
-    /// It cannot take it: see `rejection`.
-    Rejected,
-    /// It was sent, and nobody answers here.
-    Sent,
 }
 
 /// Why the sales domain has not taken a revision.
@@ -70,18 +55,12 @@ struct RejectionView<'a> {
 impl<'a> SalesView<'a> {
     /// Of a transaction.
     pub(crate) fn new(stored: &'a Stored) -> Self {
-        let state = match (&stored.outbox, &stored.rejected) {
-            (Some(mark), _) if mark.is_overdue() => SalesState::Overdue,
-            (Some(_), _) => SalesState::Waiting,
-            (None, Some(_)) => SalesState::Rejected,
-            (None, None) if stored.acknowledged_revision == Some(stored.revision) => SalesState::Accepted,
-            (None, None) => SalesState::Sent,
-        };
         let rejection = stored.rejected.as_ref();
         Self {
-            state,
+            state: stored.sales_state(),
             acknowledged: stored.outbox.is_none() && rejection.is_none(),
             acknowledged_revision: stored.acknowledged_revision,
+            acknowledged_at: stored.accepted.last().map(|accepted| accepted.at),
             record_id: stored.sales_record_id.as_deref(),
             attempts: stored.outbox.map_or(0, |mark| mark.attempts),
             rejection: rejection.map(|why| RejectionView { code: &why.code, reason: &why.reason, at: why.at }),
@@ -95,9 +74,9 @@ impl SalesView<'_> {
         self.rejection.is_some() || self.acknowledged_revision.is_some_and(|it| it >= revision)
     }
 
-    /// When we have heard that it cannot take it.
-    pub(crate) fn rejected_at(&self) -> Option<Timestamp> {
-        self.rejection.as_ref().map(|why| why.at)
+    /// When we have heard its last word.
+    pub(crate) fn answered_at(&self) -> Option<Timestamp> {
+        self.rejection.as_ref().map(|why| why.at).max(self.acknowledged_at)
     }
 }
 

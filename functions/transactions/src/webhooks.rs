@@ -38,7 +38,7 @@ pub struct DeliverySummary<'a> {
 }
 
 impl<'a> DeliverySummary<'a> {
-    fn new(entry: &'a LogEntry) -> Self {
+    pub(crate) fn new(entry: &'a LogEntry) -> Self {
         Self {
             event_id: &entry.event_id,
             event_type: entry.event_type.as_deref(),

@@ -1,15 +1,18 @@
 //! Where a listing goes on: opaque, signed, ending, and bound to the tenant and the filter that it was made for.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
+use lambda_http::RequestExt;
 use ring::hmac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::Question;
 use crate::domain::{TenantId, TenantScope};
 use crate::problem::{FieldError, Problem};
 
@@ -114,9 +117,41 @@ impl<'a> Cursors<'a> {
     }
 }
 
+impl Question {
+    /// The value of a `Link` header (RFC 8288) that leads to the next page: this request's query with another cursor. Its
+    /// target has no path, so whoever follows it stays where this request was sent to, whatever stands before us.
+    pub fn link_to_next(&self, cursor: &str) -> String {
+        let query = self.request.query_string_parameters();
+        let mut link = "<?".to_owned();
+        for (name, value) in query.iter().filter(|(name, _)| *name != "cursor") {
+            link = link + &percent_encoded(name) + "=" + &percent_encoded(value) + "&";
+        }
+        // What a cursor is made of needs no encoding.
+        link + "cursor=" + cursor + ">; rel=\"next\""
+    }
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc3986#section-2.1>
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a text cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_a_meaning_in_a_url_is_encoded() {
+        assert_eq!(percent_encoded("a-Z_0.~ä&=+:#>"), "a-Z_0.~%C3%A4%26%3D%2B%3A%23%3E");
+    }
 
     #[test]
     fn a_cursor_serves_only_the_listing_that_made_it() {

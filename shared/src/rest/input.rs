@@ -185,10 +185,15 @@ impl Parameters {
 
     /// How many items a page shall have.
     pub fn limit(&mut self, default: i32) -> i32 {
-        const EXPECTED: &str = "a number from 1 to 100";
-        let limit = self.get("limit", EXPECTED).unwrap_or(default);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            self.errors.push(FieldError::new("limit", format!("must be {EXPECTED}")));
+        self.limit_to(default, MAX_PAGE)
+    }
+
+    /// How many items a page shall have, where another number than [`MAX_PAGE`] is the most.
+    pub fn limit_to(&mut self, default: i32, most: i32) -> i32 {
+        let expected = format!("a number from 1 to {most}");
+        let limit = self.get("limit", &expected).unwrap_or(default);
+        if !(1..=most).contains(&limit) {
+            self.errors.push(FieldError::new("limit", format!("must be {expected}")));
         }
         limit
     }

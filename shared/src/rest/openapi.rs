@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 
 use super::{MAX_PAGE, Route};
 use crate::domain::{
-    ConfigurationId, DeadLetterQueue, EventId, MappingJobId, ProviderKind, RedriveId, ReplayId, TenantId, TransactionId,
+    ConfigurationId, DeadLetterQueue, EventId, MappingJobId, ProviderKind, RedriveId, ReplayId, RunId, TenantId,
+    TransactionId,
 };
 use crate::problem::{Body, Kind};
 
@@ -22,6 +23,9 @@ const OF_THE_GATEWAY: [Kind; 4] = [Kind::BadRequest, Kind::TooManyRequests, Kind
 const OF_A_TOKEN: [Kind; 3] = [Kind::Unauthorized, Kind::Forbidden, Kind::NotFound];
 /// What can be wrong with a body.
 const OF_A_BODY: [Kind; 4] = [Kind::MalformedJson, Kind::InvalidFields, Kind::BodyTooLarge, Kind::UnsupportedMediaType];
+
+/// What a parameter `cursor` is.
+pub const CURSOR: &str = "`next_cursor` of the page before, with the same filters";
 
 /// Something that the document cannot say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,7 +111,7 @@ impl Description {
         let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": default });
         self.query("limit", "How many items a page has at most", limit).query(
             "cursor",
-            "`next_cursor` of the page before, with the same filters",
+            CURSOR,
             json!({ "type": "string", "minLength": 1 }),
         )
     }
@@ -173,8 +177,17 @@ impl Description {
     }
 
     /// Its good answers have this header, all of those that have been described so far.
-    pub fn with_header(mut self, name: &str, description: &str) -> Self {
-        let header = json!({ "description": description, "required": true, "schema": { "type": "string" } });
+    pub fn with_header(self, name: &str, description: &str) -> Self {
+        self.header(name, description, true)
+    }
+
+    /// Its good answers may have this header, all of those that have been described so far.
+    pub fn may_have_header(self, name: &str, description: &str) -> Self {
+        self.header(name, description, false)
+    }
+
+    fn header(mut self, name: &str, description: &str, is_required: bool) -> Self {
+        let header = json!({ "description": description, "required": is_required, "schema": { "type": "string" } });
         for answer in self.answers.values_mut() {
             put(answer, &["headers", name], header.clone());
         }
@@ -282,6 +295,8 @@ impl Document {
             "remapping_id" => ("The remapping", shapes.asked::<MappingJobId>()),
             "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
             "event_id" => ("The delivery, by the provider's id", shapes.asked::<EventId>()),
+            "run_id" => ("The run of a sync", shapes.asked::<RunId>()),
+            "page" => ("The number of the page in it", json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX })),
             "replay_id" => ("The replay", shapes.asked::<ReplayId>()),
             "date" => ("The business date", json!({ "type": "string", "format": "date" })),
             "queue" => ("The queue whose messages were given up", shapes.asked::<DeadLetterQueue>()),

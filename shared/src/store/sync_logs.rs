@@ -13,6 +13,7 @@
 mod asked;
 mod lane;
 mod mapping_jobs;
+mod origins;
 mod replays;
 
 use std::time::Instant;
@@ -22,12 +23,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::item::{Attributes, Item, is_made, number, pack, purge, text};
+use super::webhook_logs::Caused;
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
 
 pub use lane::{Checkpoint, Held, Lane, Watermarks};
 pub use mapping_jobs::Seen;
+pub use origins::Origins;
 
 const TABLE: &str = "sync-logs";
 const FORMAT: u8 = 1;
@@ -51,6 +54,9 @@ pub struct PageRow {
     /// Some of those that could not be taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_orders: Vec<FailedOrder>,
+    /// The revisions that are its work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caused: Vec<Caused>,
 }
 
 impl SyncLogs {

@@ -8,6 +8,7 @@ mod day;
 mod decide;
 mod put;
 mod row;
+mod search;
 
 use std::time::Instant;
 
@@ -24,10 +25,11 @@ use crate::domain::{
     ConfigurationId, EventId, ExternalOrderId, Minor, SourceVersion, TenantScope, Transaction, TransactionId,
 };
 use crate::telemetry::TraceParent;
-pub use answers::{Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition};
+pub use answers::{Accepted, Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition, SalesState};
 pub use day::{Position, Wanted};
 pub use decide::{Agreement, is_news};
 use row::{key, order_key, read, read_key};
+pub use search::{Search, SearchPage, SearchPosition};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.
@@ -73,6 +75,8 @@ pub struct Stored {
     pub acknowledged_revision: Option<u64>,
     /// What the sales domain calls it.
     pub sales_record_id: Option<String>,
+    /// When the sales domain has taken which revision, the oldest first.
+    pub accepted: Vec<Accepted>,
     /// Why the sales domain has not taken this revision.
     pub rejected: Option<Rejected>,
     source_version: SourceVersion,
@@ -328,13 +332,16 @@ impl Transactions {
 
     /// Notes that a revision was sent again and is due again at `due_at`. Does nothing if it was answered meanwhile.
     pub async fn postpone(&self, sent: &Stored, attempts: u32, due_at: Timestamp) -> Result<(), StoreError> {
+        let set = "SET outbox_due_at = :due, outbox_attempts = :attempts";
+        let owner = OutboxMark { attempts }.is_overdue().then(|| text(sent.key.owner()));
         let request = self
             .client
             .update_item()
             .table_name(&self.table)
             .set_key(Some(key(&sent.key)))
-            .update_expression("SET outbox_due_at = :due, outbox_attempts = :attempts")
+            .update_expression(if owner.is_some() { format!("{set}, overdue_key = :owner") } else { set.to_owned() })
             .condition_expression("revision = :sent AND attribute_exists(outbox_shard)")
+            .set_expression_attribute_values(owner.map(|owner| Item::from([(":owner".into(), owner)])))
             .expression_attribute_values(":due", time(due_at))
             .expression_attribute_values(":attempts", number(attempts))
             .expression_attribute_values(":sent", number(sent.revision));

@@ -149,8 +149,8 @@ pub struct Steps {
     pub handed_over_at: Option<Timestamp>,
 }
 
-/// A transaction that a delivery led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A transaction that a delivery, or a page of a sync, led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Caused {
     /// Which.
     pub transaction: TransactionId,

@@ -256,8 +256,11 @@ async fn a_pages_row_is_written_once_and_rows_are_counted_without_gaps() {
     let logs = Logs::new();
     let run = RunId::generate();
     let failed = FailedOrder { order_id: None, code: "unreadable".into(), detail: "/total".into() };
-    let row =
-        |seen| PageRow { counts: SyncCounts { seen, ..SyncCounts::default() }, failed_orders: vec![failed.clone()] };
+    let row = |seen| PageRow {
+        counts: SyncCounts { seen, ..SyncCounts::default() },
+        failed_orders: vec![failed.clone()],
+        ..PageRow::default()
+    };
     let record = async |page, seen| logs.logs.record_page(&logs.scope, logs.id, run, page, &row(seen)).await.unwrap();
     let list = async |after, limit| {
         let rows = logs.logs.list_pages(&logs.scope, logs.id, run, after, limit).await.unwrap();

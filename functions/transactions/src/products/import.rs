@@ -14,8 +14,9 @@ use shared::queue::intake::MappingJob;
 use shared::rest::{Answer, Call, unavailable};
 use shared::store::product_mappings::{MAX_ITEM_ID, MappingChange, is_item_id};
 
-use super::{as_written, configuration_id, start};
+use super::{configuration_id, start};
 use crate::App;
+use crate::table::as_written;
 
 /// Lambda takes 6 MB, as JSON inside of JSON.
 pub(super) const MAX_BODY: usize = 4 * 1024 * 1024;

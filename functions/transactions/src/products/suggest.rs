@@ -113,7 +113,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
 /// What the tenant calls the items of all its tills.
 async fn learn(app: &App, call: &Call, index: &mut Index) -> Result<(), Problem> {
     let mut read = 0;
-    for id in configurations(app, &call.scope).await? {
+    for id in configurations(app, &call.scope, None).await? {
         let mut after = None;
         loop {
             let page = app.product_mappings.list(&call.scope, id, READ, after).await;

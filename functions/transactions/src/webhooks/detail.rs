@@ -3,15 +3,15 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::domain::{DeliveryOutcome, Replayed, TransactionId};
+use shared::domain::{DeliveryOutcome, Replayed};
 use shared::problem::Problem;
-use shared::rest::{Answer, Call, unavailable};
-use shared::store::transactions::{Revision, Stored, TransactionKey};
+use shared::rest::{Answer, Call};
+use shared::store::transactions::Stored;
 use shared::store::webhook_logs::{LoggedDelivery, OrderSource};
 
 use super::{DeliverySummary, configuration, find};
 use crate::App;
-use crate::view::SalesView;
+use crate::caused::{CausedView, find_caused};
 
 /// A delivery and all that is known of it.
 #[derive(Serialize)]
@@ -51,7 +51,7 @@ pub struct DeliveryView<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-enum Step {
+pub(crate) enum Step {
     /// It arrived.
     Received,
     /// A secret proved it.
@@ -75,7 +75,7 @@ enum Step {
 /// A step and its time.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "DeliveryStep"))]
-struct StepView {
+pub(crate) struct StepView {
     /// Which.
     step: Step,
     /// Whether it has been taken.
@@ -84,56 +84,21 @@ struct StepView {
     at: Option<Timestamp>,
 }
 
-/// A transaction that a delivery led to.
-#[derive(Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "CausedTransaction"))]
-struct CausedView<'a> {
-    /// Which.
-    transaction_id: TransactionId,
-    /// The revision that the table had after the work on the delivery.
-    revision: u64,
-    /// The revision that the delivery has caused itself; null if it told nothing new.
-    caused: Option<&'a Revision>,
-    /// The revision that the table has now.
-    current_revision: Option<u64>,
-    /// What the sales domain has said.
-    sales: Option<SalesView<'a>>,
-}
-
 /// Shows one.
 pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
     let configuration = configuration(app, call).await?;
     let found = find(app, call, &configuration).await?;
-    let key = |transaction_id| TransactionKey {
-        scope: call.scope.clone(),
-        configuration_id: configuration.id,
-        transaction_id,
-    };
-    let keys: Vec<TransactionKey> = found.caused.iter().map(|caused| key(caused.transaction)).collect();
-    let stored = match keys.as_slice() {
-        [] => Vec::new(),
-        keys => app.transactions.find_many(keys).await.map_err(|error| unavailable(&error))?,
-    };
+    let stored = find_caused(app, call, configuration.id, &found.caused).await?;
     Answer::json(StatusCode::OK, &view(&found, &stored))
 }
 
 fn view<'a>(found: &'a LoggedDelivery, stored: &'a [Stored]) -> DeliveryView<'a> {
-    let transactions = found.caused.iter().map(|caused| {
-        let stored = stored.iter().find(|stored| stored.transaction.id == caused.transaction);
-        CausedView {
-            transaction_id: caused.transaction,
-            revision: caused.revision,
-            caused: stored.and_then(|it| it.history.iter().rfind(|revision| revision.cause == found.entry.event_id)),
-            current_revision: stored.map(|stored| stored.revision),
-            sales: stored.map(SalesView::new),
-        }
-    });
-    let transactions: Vec<CausedView<'_>> = transactions.collect();
+    let transactions = CausedView::all(&found.caused, &found.entry.event_id, stored);
     DeliveryView {
         delivery: DeliverySummary::new(&found.entry),
         detail: found.detail.as_deref(),
         advice: advice(found),
-        timeline: timeline(found, &transactions),
+        timeline: timeline_of(found, &transactions),
         source: found.steps.source,
         normalizer: found.steps.normalizer.as_deref(),
         secret_id: &found.secret_id,
@@ -147,13 +112,21 @@ fn view<'a>(found: &'a LoggedDelivery, stored: &'a [Stored]) -> DeliveryView<'a>
     }
 }
 
-fn timeline(found: &LoggedDelivery, transactions: &[CausedView<'_>]) -> Vec<StepView> {
+fn timeline_of(found: &LoggedDelivery, transactions: &[CausedView<'_>]) -> Vec<StepView> {
+    let stored_at = transactions.iter().flat_map(|it| &it.caused).map(|revision| revision.at).max();
+    let is_answered = !transactions.is_empty() && transactions.iter().all(CausedView::is_answered);
+    let answered_at = transactions.iter().filter_map(|it| it.sales.as_ref()?.answered_at()).max();
+    timeline(found, stored_at, (is_answered, answered_at.filter(|_| is_answered)))
+}
+
+/// The way of a delivery to a revision that was stored then, and whether and when the sales domain has answered.
+pub(crate) fn timeline(
+    found: &LoggedDelivery,
+    stored_at: Option<Timestamp>,
+    (is_answered, answered_at): (bool, Option<Timestamp>),
+) -> Vec<StepView> {
     let (entry, steps) = (&found.entry, &found.steps);
     let known = |step, at: Option<Timestamp>| StepView { step, is_taken: at.is_some(), at };
-    let stored_at = transactions.iter().filter_map(|it| it.caused).map(|revision| revision.at).max();
-    // An acceptance leaves no time behind, a rejection does.
-    let is_answered = !transactions.is_empty() && transactions.iter().all(CausedView::is_answered);
-    let answered_at = transactions.iter().filter_map(|it| it.sales.as_ref()?.rejected_at()).max();
     vec![
         known(Step::Received, Some(entry.received_at)),
         // Nothing is queued that was not verified in the same moment.
@@ -164,15 +137,8 @@ fn timeline(found: &LoggedDelivery, transactions: &[CausedView<'_>]) -> Vec<Step
         known(Step::Normalized, steps.normalized_at),
         known(Step::Stored, stored_at),
         known(Step::HandedOver, steps.handed_over_at),
-        StepView { step: Step::Answered, is_taken: is_answered, at: answered_at.filter(|_| is_answered) },
+        StepView { step: Step::Answered, is_taken: is_answered, at: answered_at },
     ]
-}
-
-impl CausedView<'_> {
-    /// Whether the sales domain has said something to this revision or a newer one.
-    fn is_answered(&self) -> bool {
-        self.sales.as_ref().is_some_and(|sales| sales.has_answered(self.revision))
-    }
 }
 
 /// What a person can do about how a delivery ended.

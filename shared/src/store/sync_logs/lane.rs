@@ -402,7 +402,7 @@ fn kind_of(item: &Attributes<'_>) -> Result<SyncKind, StoreError> {
     kind.ok_or_else(|| item.unreadable("entry"))
 }
 
-fn read(item: &Item) -> Result<Lane, StoreError> {
+pub(super) fn read(item: &Item) -> Result<Lane, StoreError> {
     let attributes = Attributes { table: TABLE, item };
     if attributes.number::<u8>("format")? != FORMAT {
         return Err(attributes.unreadable("format"));

@@ -175,7 +175,7 @@ fn part_entry(import: MappingJobId, part: u32) -> String {
     format!("imported#{import}#{part:06}")
 }
 
-fn remapping_entry(remapping: MappingJobId) -> String {
+pub(super) fn remapping_entry(remapping: MappingJobId) -> String {
     format!("remapping#{remapping}")
 }
 

@@ -3,19 +3,21 @@
 //! Answers come late, twice and in any order. Each is one conditional write, and the newest revision's counts: an answer
 //! to an older one is noted if nothing newer has been answered, and an acceptance is never taken back.
 
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_dynamo::to_attribute_value;
 
-use super::row::{key, read, read_key, read_refusal};
+use super::row::{key, read, read_day, read_key, read_refusal};
 use super::{Item, OutboxMark, StoreError, Stored, TABLE, TransactionKey, Transactions};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, TenantScope};
-use crate::store::item::{Attributes, is_made, number, refused_with, text, time};
+use crate::store::item::{Attributes, as_kept, is_made, number, refused_with, text, time, unreadable};
 use crate::store::{Page, configuration_key};
 use crate::telemetry::TraceParent;
 
 /// What an answer clears: nothing is waited for any more.
-const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts, outbox_trace";
+const CLEAR: &str = "outbox_shard, outbox_due_at, outbox_attempts, outbox_trace, overdue_key";
 /// What an acceptance or a new attempt clears. `rejection_id` stays: a late repeat of the reply that had rejected it must
 /// not end the new attempt.
 const CLEAR_REJECTION: &str = "rejected_key, rejected_at, rejected_code, rejected_reason";
@@ -34,6 +36,32 @@ pub enum Answered {
     Superseded,
     /// We never sent such a revision.
     Unknown,
+}
+
+/// How far the sales domain and we have agreed about the latest revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SalesState {
+    /// It has not answered yet.
+    Waiting,
+    /// It has not answered for so long that a person should look at it. It is still being sent.
+    Overdue,
+    /// It has it.
+    Accepted,
+    /// It cannot take it: see `rejection`.
+    Rejected,
+    /// It was sent, and nobody answers here.
+    Sent,
+}
+
+/// That the sales domain has taken a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Which.
+    pub revision: u64,
+    /// When we heard it.
+    pub at: Timestamp,
 }
 
 /// Why the sales domain has not taken a revision.
@@ -80,6 +108,19 @@ impl OutboxMark {
     }
 }
 
+impl Stored {
+    /// How far the sales domain and we have agreed about it.
+    pub fn sales_state(&self) -> SalesState {
+        match (&self.outbox, &self.rejected) {
+            (Some(mark), _) if mark.is_overdue() => SalesState::Overdue,
+            (Some(_), _) => SalesState::Waiting,
+            (None, Some(_)) => SalesState::Rejected,
+            (None, None) if self.acknowledged_revision == Some(self.revision) => SalesState::Accepted,
+            (None, None) => SalesState::Sent,
+        }
+    }
+}
+
 impl Transactions {
     /// The sales domain has this revision. If that is news, says since when it was waited for: when it was written.
     pub async fn accept(
@@ -88,7 +129,12 @@ impl Transactions {
         revision: u64,
         record_id: &str,
     ) -> Result<(Answered, Option<Timestamp>), StoreError> {
-        let set = "SET acknowledged_revision = :revision, sales_record_id = :record";
+        // When each revision was taken is kept: the record's id is one for all of them.
+        let set = "SET acknowledged_revision = :revision, sales_record_id = :record, \
+                   accepted = list_append(if_not_exists(accepted, :none), :accepted)";
+        let accepted = Accepted { revision, at: as_kept(Timestamp::now()) };
+        let accepted = to_attribute_value(accepted).map_err(|error| unreadable(TABLE, error))?;
+        let accepted = AttributeValue::L(vec![accepted]);
         let request = self
             .client
             .update_item()
@@ -98,6 +144,8 @@ impl Transactions {
             .condition_expression(format!("revision = :revision AND {NOT_ACCEPTED}"))
             .expression_attribute_values(":revision", number(revision))
             .expression_attribute_values(":record", text(record_id))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":accepted", accepted.clone())
             // Not paid for, and the only place where the time stands.
             .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -120,7 +168,9 @@ impl Transactions {
                 .update_expression(set)
                 .condition_expression(format!("revision > :revision AND {NOT_ACCEPTED}"))
                 .expression_attribute_values(":revision", number(revision))
-                .expression_attribute_values(":record", text(record_id));
+                .expression_attribute_values(":record", text(record_id))
+                .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+                .expression_attribute_values(":accepted", accepted);
             is_made(request.send().await, "accept an older revision")?;
         }
         Ok((answered, None))
@@ -143,7 +193,7 @@ impl Transactions {
                  (attribute_not_exists(rejection_id) OR rejection_id = :nameless OR rejection_id <> :reply_id)"
             ))
             .expression_attribute_values(":revision", number(revision))
-            .expression_attribute_values(":key", text(configuration_key(&at.scope, at.configuration_id)))
+            .expression_attribute_values(":key", text(at.owner()))
             .expression_attribute_values(":at", time(why.at))
             .expression_attribute_values(":code", text(&why.code))
             .expression_attribute_values(":reason", text(&why.reason))
@@ -249,12 +299,7 @@ fn judge(there: &Item, revision: u64) -> Result<Answered, StoreError> {
 }
 
 fn entry(item: &Item) -> Result<RejectedEntry, StoreError> {
-    let key = read_key(item)?;
-    let item = Attributes { table: TABLE, item };
-    let day = item.text("day_key")?.split('#').next().and_then(|date| date.parse().ok());
-    Ok(RejectedEntry {
-        key,
-        code: item.text("rejected_code")?.to_owned(),
-        business_date: day.ok_or_else(|| item.unreadable("day_key"))?,
-    })
+    let (key, (business_date, _)) = (read_key(item)?, read_day(item)?);
+    let code = Attributes { table: TABLE, item }.text("rejected_code")?.to_owned();
+    Ok(RejectedEntry { key, code, business_date })
 }

@@ -207,6 +207,7 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         resend_trace: None,
         acknowledged_revision: known.and_then(|known| known.acknowledged_revision),
         sales_record_id: known.and_then(|known| known.sales_record_id.clone()),
+        accepted: known.map(|known| known.accepted.clone()).unwrap_or_default(),
         // Whatever was said of an earlier one: this one has not been judged.
         rejected: None,
         source_version: candidate.transaction.source_version,

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+use serde_dynamo::{from_attribute_value, to_attribute_value};
 
 use super::{OUTBOX_SHARDS, OutboxMark, Rejected, Revision, Stored, TABLE, TransactionKey};
 use crate::domain::{ConfigurationId, ExternalOrderId, LocationId, SourceVersion, TenantScope, Transaction};
-use crate::store::item::{Attributes, Item, bytes, number, pack, shard_of, text, time};
+use crate::store::item::{Attributes, Item, bytes, number, pack, shard_of, text, time, unreadable};
 use crate::store::{StoreError, configuration_key, parse_configuration_key};
 
 const FORMAT: u8 = 1;
+/// Of so many revisions it is kept when the sales domain has taken them.
+const MOST_ACCEPTED: usize = 50;
 
 #[derive(Serialize, Deserialize)]
 struct Body {
@@ -23,6 +26,11 @@ struct Body {
 }
 
 impl TransactionKey {
+    /// The partition of its configuration.
+    pub(super) fn owner(&self) -> String {
+        configuration_key(&self.scope, self.configuration_id)
+    }
+
     /// Its partition of the index of what is not acknowledged.
     pub(super) fn shard(&self) -> u8 {
         shard_of(self.transaction_id, OUTBOX_SHARDS)
@@ -47,11 +55,17 @@ pub(super) fn day_prefix(date: Date, shop: Option<&LocationId>) -> String {
     }
 }
 
+/// The day and the shop of an item, as every index has them. No shop's id holds a `#`.
+pub(super) fn read_day(item: &Item) -> Result<(Date, LocationId), StoreError> {
+    let item = Attributes { table: TABLE, item };
+    let mut parts = item.text("day_key")?.split('#');
+    let date = parts.next().and_then(|date| date.parse().ok());
+    let location = parts.next().and_then(|id| id.parse().ok());
+    date.zip(location).ok_or_else(|| item.unreadable("day_key"))
+}
+
 pub(super) fn key(at: &TransactionKey) -> Item {
-    Item::from([
-        ("configuration_key".into(), text(configuration_key(&at.scope, at.configuration_id))),
-        ("transaction_id".into(), text(at.transaction_id)),
-    ])
+    Item::from([("configuration_key".into(), text(at.owner())), ("transaction_id".into(), text(at.transaction_id))])
 }
 
 pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreError> {
@@ -77,6 +91,15 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     }
     if let Some(id) = &stored.sales_record_id {
         set("sales_record_id", text(id));
+    }
+    if !stored.accepted.is_empty() {
+        let oldest = stored.accepted.len().saturating_sub(MOST_ACCEPTED);
+        let kept = stored.accepted.iter().skip(oldest).map(to_attribute_value);
+        let kept = kept.collect::<Result<_, _>>().map_err(|error| unreadable(TABLE, error))?;
+        set("accepted", AttributeValue::L(kept));
+    }
+    if !transaction.discrepancies.is_empty() {
+        set("flagged_key", text(at.owner()));
     }
     Ok(item)
 }
@@ -117,6 +140,10 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
         resend_trace: item.optional_parsed("outbox_trace")?,
         acknowledged_revision: item.optional_number("acknowledged_revision")?,
         sales_record_id: item.optional_text("sales_record_id").map(str::to_owned),
+        accepted: match item.item.get("accepted").cloned() {
+            Some(accepted) => from_attribute_value(accepted).map_err(|error| unreadable(TABLE, error))?,
+            None => Vec::new(),
+        },
         rejected: match item.optional_parsed("rejected_at")? {
             Some(at) => {
                 let word = |name| item.text(name).map(str::to_owned);

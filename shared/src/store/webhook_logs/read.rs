@@ -1,5 +1,7 @@
 //! Deliveries, looked at afterwards: one whole, or a page of them in short, from an index.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::{Caused, LogOwner, Steps, TABLE, WebhookLogs, key, outcome_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, DeliveryOutcome, EventId, Replayed, TenantScope};
-use crate::store::item::{Attributes, Item, text, time, unreadable};
+use crate::store::item::{Attributes, Item, batch_get, text, time, unreadable};
 use crate::store::{Page, StoreError};
 
 /// Entries that one page looks at, if not all that it looks at are wanted. They have some 200 bytes each, and DynamoDB
 /// reads a megabyte at once.
 const EXAMINED: i32 = 1000;
+/// DynamoDB's own limit for one read of many items.
+const READ_AT_ONCE: usize = 100;
 
 /// A delivery in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +136,21 @@ impl WebhookLogs {
         let answer = request.consistent_read(true).send().await;
         let answer = answer.map_err(|error| AwsError::new("read a logged delivery", error))?;
         answer.item.as_ref().map(read).transpose()
+    }
+
+    /// Some deliveries, in no order; those that are gone are left out. One read for each hundred.
+    pub async fn find_many<'e>(
+        &self,
+        owner: &LogOwner,
+        events: impl IntoIterator<Item = &'e EventId>,
+    ) -> Result<Vec<LoggedDelivery>, StoreError> {
+        let (events, mut found) = (Vec::from_iter(BTreeSet::from_iter(events)), Vec::new());
+        for events in events.chunks(READ_AT_ONCE) {
+            let keys = events.iter().map(|event| key(owner, event)).collect();
+            let items = batch_get(&self.client, &self.table, keys, true, "read logged deliveries").await?;
+            found.extend(items.iter().map(read).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(found)
     }
 
     /// A configuration's deliveries, newest first, from after `start_after`; at most `limit`. One read of one index: where
