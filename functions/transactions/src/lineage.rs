@@ -69,6 +69,17 @@ enum RecordState {
     Expired,
 }
 
+impl RecordState {
+    /// Of what has led to a revision of this age.
+    fn of(is_kept: bool, age: SignedDuration) -> Self {
+        match is_kept {
+            true => Self::Kept,
+            false if age < PATIENCE => Self::UnderWay,
+            false => Self::Expired,
+        }
+    }
+}
+
 /// What has led to a revision.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Origin"))]
@@ -201,11 +212,7 @@ impl Known {
     }
 
     fn origin<'a>(&'a self, revision: &'a Revision, event: &EventView<'_>) -> OriginView<'a> {
-        let record = |is_kept: bool| match is_kept {
-            true => RecordState::Kept,
-            false if Timestamp::now().duration_since(revision.at) < PATIENCE => RecordState::UnderWay,
-            false => RecordState::Expired,
-        };
+        let record = |is_kept| RecordState::of(is_kept, Timestamp::now().duration_since(revision.at));
         match Cause::from(&revision.cause) {
             Cause::Delivery(id) => {
                 let found = self.deliveries.iter().find(|found| found.entry.event_id == id);
@@ -236,5 +243,18 @@ impl<'a> DeliveryOrigin<'a> {
             replays: &found.replays,
             has_body: found.has_body(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_under_way_at_first_and_then_expired() {
+        let hours = SignedDuration::from_hours;
+        assert_eq!(RecordState::of(true, hours(10_000)), RecordState::Kept);
+        assert_eq!(RecordState::of(false, hours(23)), RecordState::UnderWay);
+        assert_eq!(RecordState::of(false, hours(25)), RecordState::Expired);
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use shared::domain::{ConfigurationId, ExternalOrderId, LocationId, ProviderKind};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, Cursors, Parameters, unavailable};
-use shared::store::transactions::{Search, SearchPosition, Stored, TransactionKey};
+use shared::store::transactions::{Position, Search, Stored, TransactionKey};
 
 use crate::export::{Form, Sheet};
 use crate::{App, asked_configurations};
@@ -30,9 +30,9 @@ const EMPTY: usize = 25;
 
 /// After which transaction the next page starts.
 #[derive(Serialize, Deserialize)]
-struct Position {
+struct Place {
     configuration: ConfigurationId,
-    after: Option<SearchPosition>,
+    after: Option<Position>,
 }
 
 /// What is asked for.
@@ -104,7 +104,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let key = app.cursor_key.get().await.map_err(|error| unavailable(&error))?;
     let cursors = Cursors::new(key, &call.scope, format!("transactions {asked:?}"));
-    let mut position = parameters.cursor::<Position>(&cursors);
+    let mut position = parameters.cursor::<Place>(&cursors);
     parameters.finish()?;
 
     let mut open = asked_configurations(app, call, asked.configuration_id, asked.provider).await?;
@@ -125,7 +125,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
         loop {
             let wanted = limit - sheet.rows();
             if wanted == 0 || left == 0 {
-                return sheet.answer(call, Some(cursors.write(&Position { configuration, after })?));
+                return sheet.answer(call, Some(cursors.write(&Place { configuration, after })?));
             }
             let bounds = (wanted, step.min(left));
             let page = app.transactions.search(&call.scope, configuration, &asked.search, bounds, after.clone()).await;
@@ -133,7 +133,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
             (left, step) = (left.saturating_sub(page.examined.max(EMPTY)), left);
             for (place, stored) in page.found {
                 if sheet.rows() == limit || !sheet.add(&stored)? {
-                    return sheet.answer(call, Some(cursors.write(&Position { configuration, after })?));
+                    return sheet.answer(call, Some(cursors.write(&Place { configuration, after })?));
                 }
                 after = Some(place);
             }

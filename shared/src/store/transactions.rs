@@ -26,10 +26,10 @@ use crate::domain::{
 };
 use crate::telemetry::TraceParent;
 pub use answers::{Accepted, Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition, SalesState};
-pub use day::{Position, Wanted};
+pub use day::Wanted;
 pub use decide::{Agreement, is_news};
 use row::{key, order_key, read, read_key};
-pub use search::{Search, SearchPage, SearchPosition};
+pub use search::{Position, Search, SearchPage};
 
 const TABLE: &str = "transactions";
 /// Spreads the unacknowledged over the index, so that no partition of it grows hot.

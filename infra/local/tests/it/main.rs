@@ -19,6 +19,7 @@ mod documents;
 mod doorbell;
 mod doors;
 mod infrastructure;
+mod lineage;
 mod mappings;
 mod openapi;
 mod outages;

@@ -11,7 +11,7 @@ use reqwest::Method;
 use sandbox::{SaleKind, Sandbox, SandboxOptions, Vendor};
 use serde_json::{Value, json};
 
-use crate::sync_town::{PATIENCE, Till, patiently};
+use crate::sync_town::{Books, PATIENCE, Till, patiently};
 use crate::town::Answer;
 
 /// Beyond that a sale is late, on the busiest of machines.
@@ -145,6 +145,10 @@ async fn nineteen_tenants_sell_on_while_the_twentieth_reads_its_past() {
     for till in tills.iter().chain([&reader]) {
         till.assert_balanced(&sales).await;
     }
+    // And so is what a program exports, to the cent.
+    let sold = reader.sold();
+    sold.assert_same(&Books::of_table(&reader.export("text/csv", 400).await), "sold, exported as a table");
+    sold.assert_same(&Books::of_lines(&reader.export("application/x-ndjson", 1_000).await), "sold, exported as lines");
     let tenants = sales.totals().into_keys().map(|key| key.tenant).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(tenants.len(), 20);
     nobody_sees_what_is_anothers(&tills[1], &reader).await;

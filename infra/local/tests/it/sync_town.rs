@@ -246,6 +246,21 @@ impl<'b> Till<'b> {
         Books(found.iter().filter_map(transaction_of).collect())
     }
 
+    /// What our API exports in this form, part by part, as somebody does who follows its links.
+    pub async fn export(&self, accept: &str, limit: usize) -> String {
+        let (mut whole, mut next) = (String::new(), format!("?configuration_id={}&limit={limit}", self.id));
+        loop {
+            let request = self.api.request(Method::GET, &format!("/transactions{next}"));
+            let answer = Answer::to(request.header("accept", accept)).await;
+            assert_eq!((answer.status, answer.header("content-type").starts_with(accept)), (200, true), "{answer:?}");
+            whole.push_str(&answer.text);
+            match answer.header("link").strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")) {
+                Some(query) => next = query.to_owned(),
+                None => return whole,
+            }
+        }
+    }
+
     /// What the sales domain believes.
     pub fn received(&self, sales: &SalesDomain) -> Books {
         let known = sales.transactions();
@@ -287,6 +302,27 @@ fn transaction_of(transaction: &Value) -> Option<Row> {
 }
 
 impl Books {
+    /// Of transactions, one in each line.
+    pub fn of_lines(lines: &str) -> Self {
+        Self(lines.lines().filter_map(|line| transaction_of(&serde_json::from_str(line).unwrap())).collect())
+    }
+
+    /// Of a table. Only in the middle of a line there are cells that strangers have filled.
+    pub fn of_table(table: &str) -> Self {
+        let (names, rows) = table.split_once('\n').unwrap();
+        let (first, last) = (
+            |name: &str| names.split(',').position(|it| it == name).unwrap(),
+            |name: &str| names.rsplit(',').position(|it| it == name).unwrap(),
+        );
+        let row = |line: &str| {
+            let before = |name: &str| line.split(',').nth(first(name)).unwrap().to_owned();
+            let behind = |name: &str| line.rsplit(',').nth(last(name)).unwrap().to_owned();
+            let value = (behind("currency"), behind("total_minor").parse().unwrap());
+            (before("status") == "completed").then(|| ((before("external_order_id"), before("kind")), value))
+        };
+        Self(rows.lines().filter_map(row).collect())
+    }
+
     fn enter(&mut self, vendor: Vendor, entry: &LedgerEntry) {
         let kind = match entry.kind {
             EntryKind::Sale => "sale",

@@ -2,15 +2,10 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
 
-use super::row::{day_prefix, key, read, read_key};
-use super::{Attributes, Item, Page, StoreError, Stored, TABLE, TransactionKey, Transactions};
-use crate::aws::AwsError;
+use super::{Page, Position, Search, StoreError, Stored, TransactionKey, Transactions};
 use crate::domain::{ConfigurationId, LocationId, TenantScope, Transaction, TransactionId};
-use crate::store::configuration_key;
 use crate::store::days::{DayKey, Days};
-use crate::store::item::text;
 
 /// Keys of one query, and copies of one batched read: DynamoDB reads no more at once.
 const AT_ONCE: i32 = 100;
@@ -26,24 +21,19 @@ pub enum Wanted<'a> {
     ShopDay(Date, &'a LocationId),
 }
 
-/// After which transaction a listing goes on. It belongs to this listing and to no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
-    id: TransactionId,
-    /// Of a day's listing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    day_key: Option<String>,
-}
-
-impl Position {
-    fn of(last: &Item) -> Result<Self, StoreError> {
-        let last = Attributes { table: TABLE, item: last };
-        Ok(Self { id: last.parsed("transaction_id")?, day_key: last.optional_text("day_key").map(str::to_owned) })
+impl Wanted<'_> {
+    fn search(self) -> Search {
+        let (date, shop) = match self {
+            Self::All => (None, None),
+            Self::Day(date) => (Some(date), None),
+            Self::ShopDay(date, shop) => (Some(date), Some(shop.clone())),
+        };
+        Search { from_date: date, to_date: date, location_id: shop, ..Search::default() }
     }
 }
 
 impl Transactions {
-    /// A page of a configuration's transactions, from after `start_after`. At most a hundred, if they are a day's.
+    /// A page of a configuration's transactions, from after `start_after`.
     ///
     /// ```compile_fail,E0061
     /// # use shared::{domain::*, store::transactions::*};
@@ -66,37 +56,9 @@ impl Transactions {
         limit: i32,
         start_after: Option<Position>,
     ) -> Result<Page<Stored, Position>, StoreError> {
-        let start = start_after.map(|Position { id, day_key }| {
-            let mut start = key(&TransactionKey { scope: scope.clone(), configuration_id, transaction_id: id });
-            start.extend(day_key.map(|day_key| ("day_key".into(), text(day_key))));
-            start
-        });
-        let request = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .expression_attribute_values(":configuration", text(configuration_key(scope, configuration_id)))
-            .scan_index_forward(false)
-            .set_exclusive_start_key(start)
-            .limit(limit);
-        let prefix = match wanted {
-            Wanted::All => {
-                let request = request.key_condition_expression("configuration_key = :configuration");
-                let answer = request.send().await.map_err(|error| AwsError::new("list transactions", error))?;
-                let items = answer.items().iter().map(read).collect::<Result<_, _>>()?;
-                return Ok(Page { items, next: answer.last_evaluated_key().map(Position::of).transpose()? });
-            }
-            Wanted::Day(date) => day_prefix(date, None),
-            Wanted::ShopDay(date, shop) => day_prefix(date, Some(shop)),
-        };
-        let request = request
-            .index_name("by-business-date")
-            .key_condition_expression("configuration_key = :configuration AND begins_with(day_key, :day)")
-            .expression_attribute_values(":day", text(prefix));
-        let answer = request.send().await.map_err(|error| AwsError::new("list a day's transactions", error))?;
-        let keys = answer.items().iter().map(read_key).collect::<Result<Vec<_>, _>>()?;
-        let next = answer.last_evaluated_key().map(Position::of).transpose()?;
-        Ok(Page { items: self.find_many(&keys).await?, next })
+        let most = usize::try_from(limit).unwrap_or(0);
+        let page = self.search(scope, configuration_id, &wanted.search(), (most, most), start_after).await?;
+        Ok(Page { items: page.found.into_iter().map(|(_, stored)| stored).collect(), next: page.next })
     }
 
     /// All of a shop's day: one pass, a hundred in each read.

@@ -46,7 +46,7 @@ pub struct Search {
 
 /// After which transaction a search goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchPosition {
+pub struct Position {
     transaction_id: TransactionId,
     /// Where it stands in an index that is not sorted by the id.
     sort: Option<String>,
@@ -56,11 +56,11 @@ pub struct SearchPosition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SearchPage {
     /// What is wanted of it, in the range's order, and where a search that stops there goes on.
-    pub found: Vec<(SearchPosition, Stored)>,
+    pub found: Vec<(Position, Stored)>,
     /// Entries that were looked at.
     pub examined: usize,
     /// Where a search goes on that has taken all of it; none: there is no more.
-    pub next: Option<SearchPosition>,
+    pub next: Option<Position>,
 }
 
 /// A stretch of the table or of an index, newest first.
@@ -183,12 +183,12 @@ impl Transactions {
         configuration_id: ConfigurationId,
         search: &Search,
         (wanted, examined): (usize, usize),
-        start_after: Option<SearchPosition>,
+        start_after: Option<Position>,
     ) -> Result<SearchPage, StoreError> {
         let range = search.range();
         let limit = if range.is_picked_from { examined } else { wanted };
         let owner = configuration_key(scope, configuration_id);
-        let start = start_after.map(|SearchPosition { transaction_id, sort }| {
+        let start = start_after.map(|Position { transaction_id, sort }| {
             let mut start = key(&TransactionKey { scope: scope.clone(), configuration_id, transaction_id });
             start.insert(range.partition.into(), text(&owner));
             sort.map(|sort| start.insert(range.sort.into(), text(sort)));
@@ -258,9 +258,9 @@ impl Transactions {
 }
 
 impl Range {
-    fn position(&self, item: &Item) -> Result<SearchPosition, StoreError> {
+    fn position(&self, item: &Item) -> Result<Position, StoreError> {
         let item = Attributes { table: TABLE, item };
         let sort = (self.sort != "transaction_id").then(|| item.text(self.sort).map(str::to_owned));
-        Ok(SearchPosition { transaction_id: item.parsed("transaction_id")?, sort: sort.transpose()? })
+        Ok(Position { transaction_id: item.parsed("transaction_id")?, sort: sort.transpose()? })
     }
 }
