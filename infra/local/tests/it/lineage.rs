@@ -28,9 +28,10 @@ async fn a_random_sale_line_leads_to_the_vendors_bytes_and_these_lead_back_to_it
     let town = quiet_town().await;
     let _turn = town.sales_turn().await;
     let (api, configuration) = (town.bakery.api().unwrap(), &town.bakery.configuration_id);
+    let shop = town.bakery.sandbox.merchants()[0].locations[0].id.clone();
     let mut orders = Vec::new();
     for kind in [SaleKind::Simple, SaleKind::Cash, SaleKind::Everything] {
-        orders.push(town.bakery.sandbox.ring_up(kind).unwrap().order_id);
+        orders.push(town.bakery.sandbox.ring_up_at(kind, &shop).unwrap().order_id);
     }
     let mut sold = Vec::new();
     for order in &orders {
@@ -95,7 +96,7 @@ async fn a_sale_that_a_sync_has_found_leads_to_its_page_and_the_page_to_its_sale
     for vendor in Vendor::ALL {
         let till = town.till(vendor);
         till.idle().await;
-        let order = till.desk().ring_up(SaleKind::Simple, None).unwrap().order_id;
+        let order = till.desk().ring_up(SaleKind::Simple, Some(&till.merchant.locations[0].id)).unwrap().order_id;
         till.quiet().await;
         let run = till.sync(json!({ "kind": "incremental" })).await;
         let found = get(&till.api, &format!("/transactions?order_id={order}")).await["items"][0].clone();
