@@ -65,7 +65,7 @@ pub struct Connections {
     /// What is sealed.
     pub vault: Arc<Vault>,
     /// What vendors have delivered, under seal.
-    pub bodies: Bodies,
+    pub bodies: Arc<Bodies>,
     /// Who is asked.
     pub providers: Arc<Providers>,
     /// How fast they are asked.
@@ -91,7 +91,7 @@ impl Connections {
             audit,
             coordination,
             sync_logs,
-            bodies: Bodies::new(Arc::clone(&vault)),
+            bodies: Arc::new(Bodies::new(Arc::clone(&vault))),
             vault,
             providers: Arc::new(Providers::new(settings.hosts)?),
             pace: Arc::new(Pace::new(budgets, move |kind| request_rate(kind).percent(percent))),

@@ -11,7 +11,9 @@ mod delivery;
 mod ids;
 mod mapping;
 mod money;
+mod past;
 mod quantity;
+mod rebuild;
 mod redrive;
 mod sync;
 mod transaction;
@@ -26,12 +28,14 @@ pub use configuration::{
 pub use day::{Certificate, CertificateMethod, DayProduct, DayState, DayTender, Figures};
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
 pub use ids::{
-    Cause, ConfigurationId, EventId, ExternalOrderId, InvalidId, LocationId, MappingJobId, MerchantId, ProductId,
-    RedriveId, ReplayId, RunId, TenantId, TenantScope, TransactionId,
+    Cause, ConfigurationId, EventId, ExternalOrderId, InvalidId, JobId, LocationId, MerchantId, ProductId, RedriveId,
+    ReplayId, RunId, TenantId, TenantScope, TransactionId,
 };
-pub use mapping::{Import, ProductChange, RemappedDay, RemappedDayOutcome, Remapping, RemappingState};
+pub use mapping::{Import, ProductChange, RemappedDay};
 pub use money::{Currency, Minor, MoneyError, UnknownCurrency};
+pub use past::{DayOutcome, PastDay, PastJob, PastState};
 pub use quantity::{InvalidQuantity, Quantity};
+pub use rebuild::{AmountsDifference, Booked, ProductDifference, RebuiltDay, RebuiltTransaction, ShopDay};
 pub use redrive::{DeadLetterQueue, Redrive, RedriveScope, RedriveState, UnknownDeadLetterQueue};
 pub use sync::{
     DayCount, FailedOrder, LocationProgress, Run, RunNote, RunState, Span, Suspicion, SyncCounts, SyncKind, SyncRange,

@@ -8,6 +8,8 @@
 pub mod access;
 #[cfg(all(feature = "vault", feature = "store", feature = "client", feature = "secrets"))]
 pub mod app;
+#[cfg(all(feature = "vault", feature = "store"))]
+pub mod archive;
 pub mod auth;
 #[cfg(feature = "aws")]
 pub mod aws;

@@ -9,6 +9,7 @@ pub mod coordination;
 pub mod counters;
 pub mod days;
 pub mod product_mappings;
+pub mod raw_log;
 pub mod sync_logs;
 pub mod transactions;
 pub mod webhook_logs;

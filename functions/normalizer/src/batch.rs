@@ -82,7 +82,7 @@ impl<'a> Batch<'a> {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
             // Rare, and deeper than the others: they need not have room for it.
             IntakeMessage::Replay(replay) => Box::pin(self.take_replay(&replay, message)).await,
-            IntakeMessage::MappingJob(job) => self.take_mapping_job(&job, message).await,
+            IntakeMessage::Job(job) => self.take_job(&job, message).await,
             IntakeMessage::Orders(page) => self.take_page(&page, message).await,
         }
     }
@@ -264,7 +264,7 @@ impl<'a> Batch<'a> {
         if read.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        let caused = errand.put(app, &read, Some(raw.observed_at)).await?.caused;
+        let caused = errand.put(app, &raw, &read, Some(raw.observed_at)).await?.caused;
         self.orders.insert(order, (read, caused.clone()));
         work.has_caused(caused, OrderSource::Read);
         Ok(Ended::Done)

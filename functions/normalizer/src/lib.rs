@@ -5,13 +5,16 @@
 
 mod batch;
 mod days;
-mod mapping_jobs;
+mod jobs;
 mod page;
 mod products;
 mod put;
+mod raw;
+pub mod rebuild;
 mod replay;
 mod work;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -19,6 +22,7 @@ use jiff::SignedDuration;
 use lambda_runtime::LambdaEvent;
 use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
+use shared::archive::Archive;
 use shared::aws::SdkConfig;
 use shared::providers::ProviderError;
 use shared::queue::dead_letters::DeadLetters;
@@ -28,6 +32,7 @@ use shared::queue::{MissingMessageId, catch_panic, deliver_again};
 use shared::settings::Reader;
 use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
+use shared::store::raw_log::RawLog;
 use shared::store::transactions::{Stored, Transactions};
 use shared::store::webhook_logs::WebhookLogs;
 use shared::telemetry::TraceParent;
@@ -46,6 +51,8 @@ pub struct Settings {
     transactions_table: String,
     days_table: String,
     product_mappings_table: String,
+    raw_log_table: String,
+    raw_log_retention_days: u32,
     webhook_logs_table: String,
     webhook_log_retention_days: u32,
     intake_queue_url: String,
@@ -65,6 +72,8 @@ impl Settings {
             transactions_table: r.text("TRANSACTIONS_TABLE"),
             days_table: r.text("DAYS_TABLE"),
             product_mappings_table: r.text("PRODUCT_MAPPINGS_TABLE"),
+            raw_log_table: r.text("RAW_LOG_TABLE"),
+            raw_log_retention_days: r.number("RAW_LOG_RETENTION_DAYS"),
             webhook_logs_table: r.text("WEBHOOK_LOGS_TABLE"),
             webhook_log_retention_days: r.number("WEBHOOK_LOG_RETENTION_DAYS"),
             intake_queue_url: r.text("INTAKE_QUEUE_URL"),
@@ -85,6 +94,7 @@ pub struct App {
     transactions: Transactions,
     days: Days,
     products: Products,
+    archive: Archive,
     logs: WebhookLogs,
     intake: IntakeQueue,
     intake_backfill: IntakeQueue,
@@ -103,6 +113,10 @@ impl App {
         let days = Days::new(dynamodb.clone(), settings.days_table);
         Ok(Self {
             tokens: connections.tokens("normalizer"),
+            archive: Archive::new(
+                RawLog::new(dynamodb.clone(), settings.raw_log_table, settings.raw_log_retention_days),
+                Arc::clone(&connections.bodies),
+            ),
             connections,
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table).noting_moves(days.clone()),
             days,

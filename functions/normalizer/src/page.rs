@@ -22,7 +22,8 @@ use shared::telemetry::metrics::{self, Way};
 
 use crate::App;
 use crate::batch::{Batch, Lead, age_ms};
-use crate::work::{Later, attempt};
+use crate::raw::News;
+use crate::work::{Later, attempt, not_kept};
 
 /// Each write waits for the table some milliseconds, and a page has a hundred.
 const WRITES_AT_ONCE: usize = 8;
@@ -75,7 +76,7 @@ impl Batch<'_> {
             SyncKind::Incremental => (Way::Sync, WRITES_AT_ONCE),
             SyncKind::Backfill | SyncKind::Repair | SyncKind::Catalog => (Way::Backfill, PAST_WRITES_AT_ONCE),
         };
-        let outcomes = store(app, &found, reading.copies, &cause, writes_at_once).await?;
+        let outcomes = store(app, &found, (orders, reading.copies), &cause, writes_at_once).await?;
         let written = outcomes.iter().map(|(_, outcome)| outcome.stored());
         app.note_days(&found.configuration, written, &cause, &mut Vec::new()).await?;
         let to_send: Vec<&Stored> =
@@ -179,10 +180,10 @@ impl Reading {
 async fn store(
     app: &App,
     found: &SealedConfiguration,
-    copies: Vec<Copy>,
+    (orders, copies): (&[RawOrder], Vec<Copy>),
     cause: &EventId,
     writes_at_once: usize,
-) -> Result<Vec<(usize, PutOutcome)>, StoreError> {
+) -> Result<Vec<(usize, PutOutcome)>, Later> {
     let key = |copy: &Copy| TransactionKey {
         scope: found.scope.clone(),
         configuration_id: found.configuration.id,
@@ -198,17 +199,22 @@ async fn store(
         (order, Candidate { transaction, observed_at: Some(observed_at), cause })
     };
     let mut candidates: Vec<(usize, Candidate<'_>)> = copies.into_iter().map(candidate).collect();
-    let news = candidates.iter_mut().filter(|(_, it)| is_news(known.get(&it.transaction.id), it));
-    let news = news.map(|(_, candidate)| &mut candidate.transaction);
+    let is_new = |candidate: &Candidate<'_>| is_news(known.get(&candidate.transaction.id), candidate);
+    let news = candidates.iter_mut().filter(|(_, it)| is_new(it)).map(|(_, it)| &mut it.transaction);
     app.products.assign(&found.scope, found.configuration.id, news).await?;
+    let news = candidates.iter().filter(|(_, it)| is_new(it)).filter_map(|(place, it)| {
+        let (order, known) = (orders.get(*place)?, known.get(&it.transaction.id));
+        Some(News { place: *place, order, is_pushed: false, transaction: &it.transaction, known })
+    });
+    app.keep_raw(found, cause, &news.collect::<Vec<_>>()).await.map_err(not_kept)?;
     let writes = candidates.into_iter().map(|(order, candidate)| {
         let known = known.remove(&candidate.transaction.id);
         async move {
             let put = app.transactions.put_if_newer(known, &found.scope, candidate, app.first_resend_after);
-            Ok((order, put.await?))
+            Ok::<_, StoreError>((order, put.await?))
         }
     });
-    stream::iter(writes).buffer_unordered(writes_at_once).try_collect().await
+    Ok(stream::iter(writes).buffer_unordered(writes_at_once).try_collect::<Vec<_>>().await?)
 }
 
 /// What this page has written; when it comes again, also what it wrote before and may not have sent. The work of others

@@ -10,6 +10,7 @@ use shared::telemetry::TraceParent;
 use shared::telemetry::metrics::{self, Way};
 
 use crate::App;
+use crate::raw::News;
 use crate::work::Stop;
 
 /// For whom a copy is stored, and why.
@@ -49,21 +50,35 @@ fn change(outcome: &PutOutcome) -> &'static str {
 }
 
 impl Errand<'_> {
-    /// Stores what is newer than what the table has, and sends it.
+    /// Keeps the order if it is news, stores what is newer than what the table has, and sends it.
     pub async fn put(
         &self,
         app: &App,
+        order: &RawOrder,
         transactions: &[Transaction],
         observed_at: Option<Timestamp>,
     ) -> Result<Put, Stop> {
-        let (mut put, mut days) = (Put::default(), Vec::new());
+        let (mut put, mut candidates) = (Put::default(), Vec::with_capacity(transactions.len()));
+        let mut days = Vec::new();
+        let SealedConfiguration { scope, configuration, .. } = self.found;
         for transaction in transactions {
-            let SealedConfiguration { scope, configuration, .. } = self.found;
             let mut candidate = Candidate { transaction: transaction.clone(), observed_at, cause: self.cause };
             let known = app.transactions.find(&candidate.key(scope)).await?;
-            if is_news(known.as_ref(), &candidate) {
+            let is_news = is_news(known.as_ref(), &candidate);
+            if is_news {
                 app.products.assign(scope, configuration.id, [&mut candidate.transaction]).await?;
             }
+            candidates.push((candidate, known, is_news));
+        }
+        let news = candidates.iter().filter(|(_, _, is_news)| *is_news).map(|(candidate, known, _)| News {
+            place: 0,
+            order,
+            is_pushed: observed_at.is_none(),
+            transaction: &candidate.transaction,
+            known: known.as_ref(),
+        });
+        app.keep_raw(self.found, self.cause, &news.collect::<Vec<_>>()).await?;
+        for (transaction, (candidate, known, _)) in transactions.iter().zip(candidates) {
             let outcome = app.transactions.put_if_newer(known, scope, candidate, app.first_resend_after).await?;
             app.note_days(configuration, [outcome.stored()], self.cause, &mut days).await?;
             metrics::transactions(configuration.provider, self.way, change(&outcome), 1);
@@ -123,7 +138,7 @@ impl Errand<'_> {
         if pushed.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        let Put { caused, is_tied } = self.put(app, &pushed, None).await?;
+        let Put { caused, is_tied } = self.put(app, &raw, &pushed, None).await?;
         Ok((!is_tied).then_some(caused))
     }
 }

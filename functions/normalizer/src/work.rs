@@ -4,6 +4,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use shared::access::TokenError;
+use shared::archive::ArchiveError;
 use shared::pace::NotNow;
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
@@ -118,6 +119,24 @@ impl From<VaultError> for Stop {
 pub fn not_sealed(error: VaultError) -> Later {
     log(&error);
     Later::unexpected("key_service_unavailable")
+}
+
+impl From<ArchiveError> for Stop {
+    fn from(error: ArchiveError) -> Self {
+        Self::Later(not_kept(error))
+    }
+}
+
+/// A raw order could not be kept, or found.
+pub fn not_kept(error: ArchiveError) -> Later {
+    match error {
+        ArchiveError::Store(error) => error.into(),
+        ArchiveError::Vault(error) => not_sealed(error),
+        ArchiveError::NoJson(_) | ArchiveError::NotPacked(_) => {
+            log(&error);
+            Later::unexpected("order_not_kept")
+        }
+    }
 }
 
 impl From<NotNow> for Stop {

@@ -24,11 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NOBODYS: &str = "#ready";
 
 /// The tables: what each is called in answers, where its name stands, and its key.
-const TABLES: [(&str, &str, &[&str]); 8] = [
+const TABLES: [(&str, &str, &[&str]); 9] = [
     ("configurations", "CONFIGURATIONS_TABLE", &["tenant_id", "configuration_id"]),
     ("transactions", "TRANSACTIONS_TABLE", &["configuration_key", "transaction_id"]),
     ("days", "DAYS_TABLE", &["configuration_key", "entry"]),
     ("webhook-logs", "WEBHOOK_LOGS_TABLE", &["log_key", "event_id"]),
+    ("raw-log", "RAW_LOG_TABLE", &["configuration_key", "entry"]),
     ("sync-logs", "SYNC_LOGS_TABLE", &["configuration_key", "entry"]),
     ("product-mappings", "PRODUCT_MAPPINGS_TABLE", &["configuration_key", "item_id"]),
     ("audit-log", "AUDIT_LOG_TABLE", &["tenant_id", "sequence"]),

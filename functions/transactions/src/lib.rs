@@ -7,6 +7,7 @@ mod lineage;
 mod list;
 #[cfg(feature = "schema")]
 pub mod openapi;
+mod past;
 mod products;
 mod resend;
 mod sync_page;
@@ -16,7 +17,7 @@ mod webhooks;
 
 use http::StatusCode;
 use lambda_http::{Body, Error, Request, Response};
-use shared::domain::{ConfigurationId, ProviderKind, TenantScope, TransactionId};
+use shared::domain::{ConfigurationId, ProviderKind, RebuiltDay, RemappedDay, TenantScope, TransactionId};
 use shared::problem::{FieldError, Problem};
 use shared::queue::intake::IntakeQueue;
 use shared::rest::{Answer, Call, CursorKey, Role, Route, answer, unavailable};
@@ -70,6 +71,14 @@ pub enum Operation {
     ListRemappedDays,
     /// Does what was shown.
     ApplyRemapping,
+    /// Finds out what this release makes of the raw orders that are kept.
+    BeginRebuild,
+    /// Shows how far that is.
+    GetRebuild,
+    /// Shows what would change, by shop and day.
+    ListRebuiltDays,
+    /// Does what was shown.
+    ApplyRebuild,
     /// Lists what has come by webhook.
     ListDeliveries,
     /// Shows one delivery step by step.
@@ -191,6 +200,30 @@ pub const ROUTES: &[Route<Operation>] = &[
         operation: Operation::ApplyRemapping,
     },
     Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/rebuilds",
+        role: Some(Role::Write),
+        operation: Operation::BeginRebuild,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/rebuilds/{rebuild_id}",
+        role: Some(Role::Read),
+        operation: Operation::GetRebuild,
+    },
+    Route {
+        method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/rebuilds/{rebuild_id}/days",
+        role: Some(Role::Read),
+        operation: Operation::ListRebuiltDays,
+    },
+    Route {
+        method: "POST",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/rebuilds/{rebuild_id}/apply",
+        role: Some(Role::Write),
+        operation: Operation::ApplyRebuild,
+    },
+    Route {
         method: "GET",
         path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks",
         role: Some(Role::Read),
@@ -305,10 +338,14 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::PutProductMapping => products::put(app, &call).await,
         Operation::ListUnmapped => products::unmapped::list(app, &call).await,
         Operation::ListSuggestions => products::suggest::list(app, &call).await,
-        Operation::BeginRemapping => products::remap::begin(app, &call).await,
-        Operation::GetRemapping => products::remap::get(app, &call).await,
-        Operation::ListRemappedDays => products::remap::list_days(app, &call).await,
-        Operation::ApplyRemapping => products::remap::apply(app, &call).await,
+        Operation::BeginRemapping => past::begin::<RemappedDay>(app, &call).await,
+        Operation::GetRemapping => past::get::<RemappedDay>(app, &call).await,
+        Operation::ListRemappedDays => past::list_days::<RemappedDay>(app, &call).await,
+        Operation::ApplyRemapping => past::apply::<RemappedDay>(app, &call).await,
+        Operation::BeginRebuild => past::begin::<RebuiltDay>(app, &call).await,
+        Operation::GetRebuild => past::get::<RebuiltDay>(app, &call).await,
+        Operation::ListRebuiltDays => past::list_days::<RebuiltDay>(app, &call).await,
+        Operation::ApplyRebuild => past::apply::<RebuiltDay>(app, &call).await,
         Operation::ListDeliveries => webhooks::list(app, &call).await,
         Operation::GetDelivery => webhooks::detail::get(app, &call).await,
         Operation::GetDeliveryBody => webhooks::body(app, &call).await,

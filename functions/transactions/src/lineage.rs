@@ -6,8 +6,7 @@ use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::domain::{
-    Cause, ConfigurationId, ExternalOrderId, MappingJobId, ProviderKind, Remapping, Replayed, RunId, SyncCounts,
-    TransactionId,
+    Cause, ConfigurationId, ExternalOrderId, JobId, PastJob, ProviderKind, Replayed, RunId, SyncCounts, TransactionId,
 };
 use shared::problem::Problem;
 use shared::rest::{Answer, Call, unavailable};
@@ -108,11 +107,20 @@ enum OriginView<'a> {
     /// What the tenant says of its items, brought to what was sold before.
     Remapping {
         /// Which one.
-        remapping_id: MappingJobId,
+        remapping_id: JobId,
         /// Whether the log has it.
         record: RecordState,
         /// Who wanted it, and how far it is.
-        remapping: Option<&'a Remapping>,
+        remapping: Option<&'a PastJob>,
+    },
+    /// What a release of ours makes of the raw orders that are kept.
+    Rebuild {
+        /// Which one.
+        rebuild_id: JobId,
+        /// Whether the log has it.
+        record: RecordState,
+        /// Who wanted it, and how far it is.
+        rebuild: Option<&'a PastJob>,
     },
 }
 
@@ -203,7 +211,7 @@ impl Known {
         let causes: Vec<Cause> = history.iter().map(|revision| Cause::from(&revision.cause)).collect();
         let events = causes.iter().filter_map(|cause| match cause {
             Cause::Delivery(event) => Some(event),
-            Cause::Page { .. } | Cause::Remapping(_) => None,
+            Cause::Page { .. } | Cause::Remapping(_) | Cause::Rebuild(_) => None,
         });
         let owner = LogOwner::Configuration(scope.clone(), configuration);
         let deliveries = app.logs.find_many(&owner, events).await?;
@@ -225,8 +233,12 @@ impl Known {
                 OriginView::Page { run_id, page, record: record(row.is_some()), counts: row.map(|row| row.counts), run }
             }
             Cause::Remapping(remapping_id) => {
-                let remapping = self.origins.remappings.get(&remapping_id);
+                let remapping = self.origins.jobs.get(&remapping_id);
                 OriginView::Remapping { remapping_id, record: record(remapping.is_some()), remapping }
+            }
+            Cause::Rebuild(rebuild_id) => {
+                let rebuild = self.origins.jobs.get(&rebuild_id);
+                OriginView::Rebuild { rebuild_id, record: record(rebuild.is_some()), rebuild }
             }
         }
     }

@@ -1,7 +1,6 @@
 //! What a till sells: what the provider's catalogue says, and what the tenant calls it.
 
 pub(crate) mod import;
-pub(crate) mod remap;
 pub(crate) mod suggest;
 pub(crate) mod unmapped;
 
@@ -11,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::{ConfigurationId, ProductId};
 use shared::problem::Problem;
-use shared::queue::intake::MappingJob;
+use shared::queue::intake::Job;
 use shared::rest::{Answer, Call, Cursors, Page, unavailable};
 use shared::store::product_mappings::{MappingChange, ProductMapping, is_item_id};
 
@@ -132,15 +131,15 @@ fn item_id(call: &Call) -> Result<String, Problem> {
 }
 
 /// The configuration of the path, if the caller has it.
-async fn configuration_id(app: &App, call: &Call) -> Result<ConfigurationId, Problem> {
+pub(crate) async fn configuration_id(app: &App, call: &Call) -> Result<ConfigurationId, Problem> {
     let id = call.path_id("configuration_id", "configuration")?;
     let found = app.configurations.find(&call.scope, id).await.map_err(|error| unavailable(&error))?;
     found.map(|_| id).ok_or_else(|| Problem::not_found("configuration"))
 }
 
 /// Calls for the work on a job that has been written.
-async fn start(app: &App, call: &Call, id: ConfigurationId, job: MappingJob) -> Result<(), Problem> {
-    let sent = app.jobs.send_mapping_job(&call.scope, id, job, &call.trace()).await;
+pub(crate) async fn start(app: &App, call: &Call, id: ConfigurationId, job: Job) -> Result<(), Problem> {
+    let sent = app.jobs.send_job(&call.scope, id, job, &call.trace()).await;
     sent.map_err(|error| unavailable(&error))
 }
 

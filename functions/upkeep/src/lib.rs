@@ -20,6 +20,7 @@ use shared::store::StoreError;
 use shared::store::configurations::{CommitError, Configurations};
 use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
+use shared::store::raw_log::RawLog;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 use shared::telemetry::Line;
@@ -39,6 +40,7 @@ pub struct App {
     transactions: Transactions,
     days: Days,
     logs: WebhookLogs,
+    raw_log: RawLog,
     product_mappings: ProductMappings,
     sales: SalesQueue,
     settle: SignedDuration,
@@ -48,12 +50,13 @@ impl App {
     /// `settle`: how long work that has begun before a removal may still write.
     pub fn new(
         connections: Connections,
-        (transactions, days, logs, product_mappings): (Transactions, Days, WebhookLogs, ProductMappings),
+        (transactions, days, raw_log): (Transactions, Days, RawLog),
+        (logs, product_mappings): (WebhookLogs, ProductMappings),
         sales: SalesQueue,
         settle: SignedDuration,
     ) -> Self {
         let tokens = connections.tokens("upkeep");
-        Self { connections, tokens, transactions, days, logs, product_mappings, sales, settle }
+        Self { connections, tokens, transactions, days, logs, raw_log, product_mappings, sales, settle }
     }
 }
 

@@ -125,6 +125,7 @@ async fn purge(
     let transactions = app.transactions.purge(&found.scope, id, deadline).await?;
     let days = app.days.purge(&found.scope, id, deadline).await?;
     let deliveries = app.logs.purge(&found.scope, id, deadline).await?;
+    let raw = app.raw_log.purge(&found.scope, id, deadline).await?;
     let products = app.product_mappings.purge(&found.scope, id, deadline).await?;
     // Which answers tell of its runs stands among what is purged next.
     let answers = app.connections.sync_logs.list_answers(&found.scope, id).await?;
@@ -136,7 +137,7 @@ async fn purge(
         deliveries: mine.deliveries + deliveries.removed,
         ..mine.clone()
     };
-    let is_done = [transactions, days, deliveries, products, runs].iter().all(|purged| purged.is_done);
+    let is_done = [transactions, days, deliveries, raw, products, runs].iter().all(|purged| purged.is_done);
     Ok((purged, is_done))
 }
 

@@ -108,7 +108,7 @@ impl Figures {
                 TransactionKind::Refund => (&mut figures.refund_count, &mut figures.refunds),
             };
             *count += 1;
-            *sums = sums.checked_add(&transaction.amounts)?;
+            *sums = sums.checked_add(transaction.amounts)?;
             let signed = |sum: Minor, amount| match transaction.kind {
                 TransactionKind::Sale => sum.checked_add(amount),
                 TransactionKind::Refund => sum.checked_sub(amount),

@@ -153,8 +153,8 @@ uuid_id!(
 );
 
 uuid_id!(
-    /// An import of mappings, or a remapping of what was sold.
-    MappingJobId
+    /// An import of mappings, or work on the past.
+    JobId
 );
 
 uuid_id!(
@@ -183,7 +183,7 @@ macro_rules! asked_for {
     };
 }
 
-asked_for!(MappingJobId);
+asked_for!(JobId);
 asked_for!(ReplayId);
 
 impl RedriveId {
@@ -232,8 +232,13 @@ impl EventId {
     }
 
     /// For what a remapping has changed.
-    pub fn of_remapping(remapping: MappingJobId) -> Self {
+    pub fn of_remapping(remapping: JobId) -> Self {
         Self(format!("{REMAPPING}{remapping}"))
+    }
+
+    /// For what a rebuild has changed.
+    pub fn of_rebuild(rebuild: JobId) -> Self {
+        Self(format!("{REBUILD}{rebuild}"))
     }
 
     /// For what a sync has found: the page names the cause, so that a page can tell its own work from a neighbour's.
@@ -245,6 +250,7 @@ impl EventId {
 /// How causes begin that are no deliveries.
 const SYNC: &str = "sync:";
 const REMAPPING: &str = "remapping:";
+const REBUILD: &str = "rebuild:";
 
 /// What has led to a revision of a transaction, read from the id that its history keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -259,7 +265,9 @@ pub enum Cause {
         page: u32,
     },
     /// What a tenant says of its items, brought to what was sold before.
-    Remapping(MappingJobId),
+    Remapping(JobId),
+    /// What a release of ours makes of the raw orders that are kept.
+    Rebuild(JobId),
 }
 
 impl From<&EventId> for Cause {
@@ -268,10 +276,9 @@ impl From<&EventId> for Cause {
             let (run, page) = rest.split_once(':')?;
             Some(Self::Page { run: run.parse().ok()?, page: page.parse().ok()? })
         };
-        let ours = id.0.strip_prefix(SYNC).and_then(page).or_else(|| {
-            let remapping = id.0.strip_prefix(REMAPPING)?;
-            remapping.parse().ok().map(Self::Remapping)
-        });
+        let job = |kind: &str, of: fn(JobId) -> Self| id.0.strip_prefix(kind)?.parse().ok().map(of);
+        let ours = id.0.strip_prefix(SYNC).and_then(page);
+        let ours = ours.or_else(|| job(REMAPPING, Self::Remapping)).or_else(|| job(REBUILD, Self::Rebuild));
         ours.unwrap_or_else(|| Self::Delivery(id.clone()))
     }
 }
@@ -352,10 +359,11 @@ mod tests {
 
     #[test]
     fn a_cause_is_read_as_it_was_written() {
-        let (run, job) = (RunId::generate(), MappingJobId::generate());
+        let (run, job) = (RunId::generate(), JobId::generate());
         let cause = |id: &EventId| Cause::from(id);
         assert_eq!(cause(&EventId::of_page(run, 7)), Cause::Page { run, page: 7 });
         assert_eq!(cause(&EventId::of_remapping(job)), Cause::Remapping(job));
+        assert_eq!(cause(&EventId::of_rebuild(job)), Cause::Rebuild(job));
         for text in ["6a8f5f28-54a1-4eb0-a98a-3111513fd4fc", "sha256:00", "sync:", "sync:x:1", "remapping:x"] {
             let id = EventId::new(text).unwrap();
             assert_eq!(cause(&id), Cause::Delivery(id.clone()));

@@ -4,14 +4,15 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::{Currency, MappingJobId, Minor, ProductId, Quantity};
+use super::past::{DayOutcome, PastDay};
+use super::{Currency, JobId, Minor, ProductId, Quantity};
 
 /// Mappings that somebody has sent together. They are written one by one, and each is used as soon as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "MappingImport"))]
 pub struct Import {
     /// Which one.
-    pub id: MappingJobId,
+    pub id: JobId,
     /// Who has sent it.
     pub by: String,
     /// When: a newer word on an item is never undone.
@@ -36,71 +37,6 @@ impl Import {
     }
 }
 
-/// The mapping of today, brought to what was sold before: first shown, then done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Remapping {
-    /// Which one.
-    pub id: MappingJobId,
-    /// Who wants it.
-    pub by: String,
-    /// Since when.
-    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date-time")))]
-    pub at: Timestamp,
-    /// How far it is.
-    pub state: RemappingState,
-    /// The first business day.
-    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
-    pub from: Date,
-    /// The last one. Days are worked on from the last to the first.
-    #[cfg_attr(feature = "schema", schemars(with = "String", extend("format" = "date")))]
-    pub to: Date,
-    /// Days that were looked at for the preview.
-    pub days_previewed: u32,
-    /// Days that were done since somebody has agreed.
-    pub days_applied: u32,
-    /// Transactions that would change.
-    pub transactions: u64,
-    /// Transactions that have changed.
-    pub transactions_applied: u64,
-    /// Days that were left as they are, because what would change there was no longer what had been shown.
-    pub days_skipped: u32,
-}
-
-/// How far a remapping is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RemappingState {
-    /// It is being found out what would change. Nothing does.
-    Previewing,
-    /// It can be looked at and agreed to.
-    Previewed,
-    /// What was shown is being done.
-    Applying,
-    /// It is done.
-    Applied,
-}
-
-impl Remapping {
-    /// How many business days it covers.
-    pub fn days(&self) -> u32 {
-        let days = self.from.until(self.to).map_or(0, |span| span.get_days());
-        u32::try_from(days).unwrap_or(0) + 1
-    }
-
-    /// The day to be worked on next, in the state it is in.
-    pub fn next_day(&self) -> Option<Date> {
-        let done = match self.state {
-            RemappingState::Previewing => self.days_previewed,
-            RemappingState::Applying => self.days_applied,
-            RemappingState::Previewed | RemappingState::Applied => return None,
-        };
-        let day = self.to.checked_sub(jiff::Span::new().days(done)).ok()?;
-        (day >= self.from).then_some(day)
-    }
-}
-
 /// What a remapping changes on one business day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -119,7 +55,19 @@ pub struct RemappedDay {
     pub changes: Vec<ProductChange>,
     /// What became of it; absent in a preview.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<RemappedDayOutcome>,
+    pub outcome: Option<DayOutcome>,
+}
+
+impl PastDay for RemappedDay {
+    const WORDS: [&'static str; 2] = ["remapping", "remapped"];
+
+    fn place(&self) -> String {
+        self.business_date.to_string()
+    }
+
+    fn outcome(&self) -> Option<DayOutcome> {
+        self.outcome
+    }
 }
 
 /// An item that counts as another product.
@@ -143,15 +91,4 @@ pub struct ProductChange {
     pub total: Minor,
     /// Of `total_minor`.
     pub currency: Currency,
-}
-
-/// What became of a day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RemappedDayOutcome {
-    /// What was shown was done.
-    Applied,
-    /// Transactions that were shown have changed since so that others would be concerned, so none was.
-    ChangedSincePreview,
 }

@@ -143,22 +143,6 @@ pub struct Amounts {
     pub total: Minor,
 }
 
-impl Amounts {
-    /// Both together, amount by amount.
-    pub fn checked_add(&self, other: &Self) -> Result<Self, MoneyError> {
-        Ok(Self {
-            gross: self.gross.checked_add(other.gross)?,
-            discount: self.discount.checked_add(other.discount)?,
-            tax: self.tax.checked_add(other.tax)?,
-            tax_included: self.tax_included.checked_add(other.tax_included)?,
-            service_charge: self.service_charge.checked_add(other.service_charge)?,
-            tip: self.tip.checked_add(other.tip)?,
-            rounding: self.rounding.checked_add(other.rounding)?,
-            total: self.total.checked_add(other.total)?,
-        })
-    }
-}
-
 /// One thing sold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -334,6 +318,32 @@ pub enum DiscrepancyKind {
     PaymentsAndTotal,
     /// The lines' discounts = the total's
     LinesAndTotals,
+}
+
+impl Amounts {
+    /// Both together, or both less one another's, field by field.
+    fn with(self, other: Self, each: impl Fn(Minor, Minor) -> Result<Minor, MoneyError>) -> Result<Self, MoneyError> {
+        Ok(Self {
+            gross: each(self.gross, other.gross)?,
+            discount: each(self.discount, other.discount)?,
+            tax: each(self.tax, other.tax)?,
+            tax_included: each(self.tax_included, other.tax_included)?,
+            service_charge: each(self.service_charge, other.service_charge)?,
+            tip: each(self.tip, other.tip)?,
+            rounding: each(self.rounding, other.rounding)?,
+            total: each(self.total, other.total)?,
+        })
+    }
+
+    /// Adds field by field.
+    pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
+        self.with(other, Minor::checked_add)
+    }
+
+    /// Subtracts field by field.
+    pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
+        self.with(other, Minor::checked_sub)
+    }
 }
 
 impl Transaction {

@@ -4,7 +4,7 @@
 //! signature again. One that is large, or no text that SQS would carry, travels compressed. What a sync has read travels
 //! page by page; live sales and the past have queues of their own, so that the past never delays a sale.
 
-mod mapping_jobs;
+mod jobs;
 mod orders;
 #[cfg(feature = "store")]
 mod replays;
@@ -23,7 +23,7 @@ use crate::domain::{ConfigurationId, Environment, TenantScope};
 use crate::providers::VerifiedDelivery;
 use crate::telemetry::TraceParent;
 
-pub use mapping_jobs::{MappingJob, MappingJobMessage};
+pub use jobs::{Job, JobMessage};
 pub use orders::{OrdersMessage, PageRef};
 #[cfg(feature = "store")]
 pub use replays::{ReplayMessage, ReplayOrder};
@@ -33,7 +33,7 @@ const DELIVERY: &str = "delivery.v1";
 /// The kind and version of the message that carries orders which a sync has read.
 const ORDERS: &str = "orders.v1";
 /// The kind and version of the message that calls for work on mappings.
-const MAPPING_JOB: &str = "mapping-job.v1";
+const JOB: &str = "mapping-job.v1";
 /// The kind and version of the message that calls for a delivery to be worked on once more.
 #[cfg(feature = "store")]
 const REPLAY: &str = "replay.v1";
@@ -120,7 +120,7 @@ pub enum IntakeMessage {
     /// A sync has read these.
     Orders(OrdersMessage),
     /// A tenant has said what things are.
-    MappingJob(MappingJobMessage),
+    Job(JobMessage),
     /// Somebody wants a delivery to be worked on once more.
     #[cfg(feature = "store")]
     Replay(ReplayMessage),
@@ -131,7 +131,7 @@ pub fn decode(message: &SqsMessage) -> Result<IntakeMessage, UnreadableMessage> 
     match attribute_of(message, "kind")? {
         DELIVERY => decode_delivery(message).map(IntakeMessage::Delivery),
         ORDERS => orders::decode(message).map(IntakeMessage::Orders),
-        MAPPING_JOB => mapping_jobs::decode(message).map(IntakeMessage::MappingJob),
+        JOB => jobs::decode(message).map(IntakeMessage::Job),
         #[cfg(feature = "store")]
         REPLAY => replays::decode(message).map(IntakeMessage::Replay),
         other => Err(UnreadableMessage(format!("unknown kind `{other}`"))),

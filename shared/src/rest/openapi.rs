@@ -12,8 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{MAX_PAGE, Route};
 use crate::domain::{
-    ConfigurationId, DeadLetterQueue, EventId, MappingJobId, ProviderKind, RedriveId, ReplayId, RunId, TenantId,
-    TransactionId,
+    ConfigurationId, DeadLetterQueue, EventId, JobId, ProviderKind, RedriveId, ReplayId, RunId, TenantId, TransactionId,
 };
 use crate::problem::{Body, Kind};
 
@@ -291,8 +290,9 @@ impl Document {
         let (description, schema) = match name {
             "tenant_id" => ("The tenant that the token is for", shapes.asked::<TenantId>()),
             "configuration_id" => ("The configuration", shapes.asked::<ConfigurationId>()),
-            "import_id" => ("The import", shapes.asked::<MappingJobId>()),
-            "remapping_id" => ("The remapping", shapes.asked::<MappingJobId>()),
+            "import_id" => ("The import", shapes.asked::<JobId>()),
+            "remapping_id" => ("The remapping", shapes.asked::<JobId>()),
+            "rebuild_id" => ("The rebuild", shapes.asked::<JobId>()),
             "item_id" => ("The till's id of the item", json!({ "type": "string", "minLength": 1, "maxLength": 1024 })),
             "event_id" => ("The delivery, by the provider's id", shapes.asked::<EventId>()),
             "run_id" => ("The run of a sync", shapes.asked::<RunId>()),

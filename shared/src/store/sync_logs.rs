@@ -5,14 +5,15 @@
 //! - `page#{run}#{number}`: what became of a page's orders. Written once, by whoever has worked on it first.
 //! - `import#{job}`, `imported#{job}#{part}`: mappings that were sent together, and the parts of them.
 //! - `remapping#{job}`, `remapped#{job}#{date}`: what a mapping changes of the past, and day by day.
+//! - `rebuild#{job}`, `rebuilt#{job}#{date}#{location}`: what this release makes of the raw log, by shop and day.
 //! - `replay#{replay}`, `replayed#{replay}#{event}`: deliveries that are worked on once more, and what became of each.
 //! - `answer#{key}`: where the answer to a repeatable request is kept, as long as it is.
 //!
 //! The watermarks stand in the incremental lane, so that the fence that guards the run guards them in the same write.
 
 mod asked;
+mod jobs;
 mod lane;
-mod mapping_jobs;
 mod origins;
 mod replays;
 
@@ -28,8 +29,8 @@ use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
 
+pub use jobs::Seen;
 pub use lane::{Checkpoint, Held, Lane, Watermarks};
-pub use mapping_jobs::Seen;
 pub use origins::Origins;
 
 const TABLE: &str = "sync-logs";

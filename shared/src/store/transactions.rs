@@ -7,6 +7,7 @@ mod answers;
 mod day;
 mod decide;
 mod put;
+mod rebuild;
 mod row;
 mod search;
 
@@ -28,6 +29,7 @@ use crate::telemetry::TraceParent;
 pub use answers::{Accepted, Answered, Rejected, RejectedBy, RejectedEntry, RejectedPosition, SalesState};
 pub use day::Wanted;
 pub use decide::{Agreement, is_news};
+pub use rebuild::{Rebuilding, content_id, day_hash, rebuilding};
 use row::{key, order_key, read, read_key};
 pub use search::{Position, Search, SearchPage};
 
@@ -80,6 +82,8 @@ pub struct Stored {
     /// Why the sales domain has not taken this revision.
     pub rejected: Option<Rejected>,
     source_version: SourceVersion,
+    /// Of the copy that the content is of: older, where the same content came under a newer version.
+    copy_version: SourceVersion,
     content_hash: Vec<u8>,
 }
 

@@ -75,7 +75,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Begins a unit: `request`, `delivery`, `page`, `run`, `mapping_job`, `reply`, `command`, `sweep`, `tick`, `token`.
+    /// Begins a unit: `request`, `delivery`, `page`, `run`, `job`, `reply`, `command`, `sweep`, `tick`, `token`.
     pub fn begin(unit: &'static str) -> Self {
         let calls = (AWS_CALLS.load(Ordering::Relaxed), PROVIDER_CALLS.load(Ordering::Relaxed));
         Self { begun: Some((Instant::now(), calls.0, calls.1)), unit, outcome: "done", ..Self::default() }

@@ -208,6 +208,8 @@ pub enum Way {
     Backfill,
     /// A tenant has said what its items are.
     Remapping,
+    /// A release has read raw orders again.
+    Rebuild,
     /// Somebody has let a delivery be worked on once more.
     Replay,
     /// It was not acknowledged, or somebody asked for it again.
@@ -221,6 +223,7 @@ impl Way {
             Self::Sync => "sync",
             Self::Backfill => "backfill",
             Self::Remapping => "remapping",
+            Self::Rebuild => "rebuild",
             Self::Replay => "replay",
             Self::Resend => "resend",
         }
@@ -231,7 +234,7 @@ impl Way {
 pub fn handed_over(provider: ProviderKind, way: Way, changed_at: Timestamp) {
     match way {
         Way::Webhook | Way::Sync => observe(&TILL_TO_SALES, &[provider.as_str(), way.as_str()], since(changed_at)),
-        Way::Backfill | Way::Remapping | Way::Replay | Way::Resend => {}
+        Way::Backfill | Way::Remapping | Way::Rebuild | Way::Replay | Way::Resend => {}
     }
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use super::{DataKey, LAYOUT, Sealed, Vault, VaultError, framed, join, split};
 
 /// How long a data key is used. (AES-GCM with nonces by chance bears four thousand million seals.)
@@ -32,6 +34,11 @@ impl Bodies {
     /// Packs and seals a body for its place (whose log, which event): no call, except for the first in an hour.
     pub async fn seal(&self, place: [&str; 2], body: &[u8]) -> Result<Vec<u8>, VaultError> {
         let packed = zstd::bulk::compress(body, 3).map_err(|_| VaultError::NotSealed)?;
+        self.seal_packed(place, packed).await
+    }
+
+    /// Seals what is packed already.
+    pub async fn seal_packed(&self, place: [&str; 2], packed: Vec<u8>) -> Result<Vec<u8>, VaultError> {
         let key = self.key().await?;
         let (nonce, text) = self.vault.encrypt(&key.plain, &aad(place), packed)?;
         join(&Sealed { key_id: &self.vault.key_id, wrapped: &key.wrapped, nonce, text: &text })
@@ -39,6 +46,12 @@ impl Bodies {
 
     /// Opens what [`Bodies::seal`] made for the same place: a call for each key that it has not seen.
     pub async fn open(&self, place: [&str; 2], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let packed = self.open_packed(place, sealed).await?;
+        zstd::bulk::decompress(&packed, LARGEST).map_err(|_| VaultError::NotAuthentic)
+    }
+
+    /// Opens what [`Bodies::seal_packed`] made for the same place, and leaves it packed.
+    pub async fn open_packed(&self, place: [&str; 2], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
         let known = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(wrapped).cloned();
         let key = match known {
@@ -54,8 +67,7 @@ impl Bodies {
                 key
             }
         };
-        let packed = super::decrypt(&key.plain, &aad(place), nonce, text)?;
-        zstd::bulk::decompress(&packed, LARGEST).map_err(|_| VaultError::NotAuthentic)
+        super::decrypt(&key.plain, &aad(place), nonce, text)
     }
 
     async fn key(&self) -> Result<Arc<DataKey>, VaultError> {

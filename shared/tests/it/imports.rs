@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// What a room may name of the crate, besides itself.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("auth", &[]),
     ("domain", &[]),
     ("problem", &[]),
@@ -14,6 +14,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("secrets", &["aws", "domain", "providers", "settings"]),
     ("vault", &["aws", "domain"]),
     ("store", &["aws", "domain", "telemetry"]),
+    ("archive", &["domain", "providers", "store", "vault"]),
     ("pace", &["domain", "providers", "store", "telemetry"]),
     ("access", &["aws", "domain", "providers", "secrets", "store", "telemetry", "vault"]),
     ("invocation", &["aws", "settings", "store", "telemetry"]),

@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod archive;
 mod catalogue;
 mod conformance;
 mod counters;

@@ -10,6 +10,7 @@ use sandbox::SaleKind;
 use tokio::sync::Notify;
 
 use crate::bench::{Bench, PATIENCE, batch, bench, work};
+use crate::raw::assert_order_is_covered;
 
 #[tokio::test]
 async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
@@ -23,6 +24,8 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             let proxy = Proxy::start().unwrap();
             let event = batch(std::slice::from_ref(&body), 1);
             let has_crashed = cut_off(bench, &proxy, nth, fault, event).await;
+            // Raw first: what is stored at this moment has its order.
+            assert_order_is_covered(bench, &sale.order_id).await;
             proxy.reset();
             let failed = work(&bench.app(&proxy), batch(std::slice::from_ref(&body), 2)).await;
             assert_eq!(failed, Vec::<String>::new(), "call {nth} {fault:?}");
@@ -31,6 +34,7 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             assert_eq!(stored["amounts"]["total_minor"], sale.total_minor, "call {nth} {fault:?}");
             assert_eq!(stored["revision"], 1, "call {nth} {fault:?}");
             assert_eq!(bench.outcome(&body).await, Some(("done".into(), None)), "call {nth} {fault:?}");
+            assert_order_is_covered(bench, &sale.order_id).await;
             let id = stored["id"].as_str().unwrap();
             let is_received = sales_domain.wait_until(PATIENCE, |domain| domain.transactions().contains_key(id));
             assert!(is_received, "call {nth} {fault:?}");
@@ -40,8 +44,8 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             calls = nth;
         }
         // The claim, the configuration, the log, the known copies, the key, the budget, the transaction, its products, the
-        // transaction, the queue, the key of bodies, the log.
-        assert_eq!(calls, 12, "{fault:?}");
+        // key of bodies, the raw log, the transaction, the queue, the log.
+        assert_eq!(calls, 13, "{fault:?}");
     }
 }
 

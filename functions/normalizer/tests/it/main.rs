@@ -1,13 +1,21 @@
 //! The real handler with the real tables, queues and key, reading orders from Square's simulator.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what is wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test says what is wrong by failing"
+)]
 #![recursion_limit = "256"]
 
 mod batches;
 mod bench;
 mod crashes;
-mod mapping_jobs;
+mod jobs;
 mod pages;
+mod raw;
+mod rebuilds;
 mod replays;
 mod sync_page;
 mod toast;

@@ -8,9 +8,9 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use shared::domain::{Import, MappingJobId, ProductId};
+use shared::domain::{Import, JobId, ProductId};
 use shared::problem::{FieldError, Problem};
-use shared::queue::intake::MappingJob;
+use shared::queue::intake::Job;
 use shared::rest::{Answer, Call, unavailable};
 use shared::store::product_mappings::{MAX_ITEM_ID, MappingChange, is_item_id};
 
@@ -62,7 +62,7 @@ pub async fn begin(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
     let rows = read(call)?;
     let logs = &app.sync_logs;
-    let (job, parts) = (MappingJobId::generate(), rows.chunks(PART).count());
+    let (job, parts) = (JobId::generate(), rows.chunks(PART).count());
     let import = Import {
         id: job,
         by: call.subject.clone(),
@@ -80,7 +80,7 @@ pub async fn begin(app: &App, call: &Call) -> Result<Answer, Problem> {
     let written: Result<Vec<()>, _> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await;
     written.map_err(|error| unavailable(&error))?;
     logs.save_import(&call.scope, id, &import, None).await.map_err(|error| unavailable(&error))?;
-    start(app, call, id, MappingJob::Import(job)).await?;
+    start(app, call, id, Job::Import(job)).await?;
     let location = format!("{}/imports/{job}", call.path());
     Ok(Answer::json(StatusCode::ACCEPTED, &import)?.header(LOCATION, location))
 }
@@ -88,7 +88,7 @@ pub async fn begin(app: &App, call: &Call) -> Result<Answer, Problem> {
 /// Shows how far an import is.
 pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
-    let job: MappingJobId = call.path_id("import_id", "import")?;
+    let job: JobId = call.path_id("import_id", "import")?;
     let found = app.sync_logs.find_import(&call.scope, id, job).await.map_err(|error| unavailable(&error))?;
     Answer::json(StatusCode::OK, &found.ok_or_else(|| Problem::not_found("import"))?.job)
 }

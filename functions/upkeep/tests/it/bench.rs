@@ -16,6 +16,7 @@ use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
+use shared::store::raw_log::RawLog;
 use shared::store::transactions::Transactions;
 use shared::store::webhook_logs::WebhookLogs;
 use tokio::sync::{Mutex, MutexGuard};
@@ -73,9 +74,11 @@ impl Bench {
         let transactions = Transactions::new(client.clone(), table("TRANSACTIONS_TABLE"));
         let days = Days::new(client.clone(), table("DAYS_TABLE"));
         let logs = WebhookLogs::new(client.clone(), table("WEBHOOK_LOGS_TABLE"), 30);
+        let raw_log = RawLog::new(client.clone(), table("RAW_LOG_TABLE"), 0);
         let product_mappings = ProductMappings::new(client, table("PRODUCT_MAPPINGS_TABLE"));
         let sales = SalesQueue::new(aws_sdk_sqs::Client::new(&config), table("SALES_QUEUE_URL"));
-        App::new(connections, (transactions, days, logs, product_mappings), sales, SignedDuration::ZERO)
+        let kept = (transactions, days, raw_log);
+        App::new(connections, kept, (logs, product_mappings), sales, SignedDuration::ZERO)
     }
 
     /// The event about a subject that waits in the sales queue.

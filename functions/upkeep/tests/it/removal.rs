@@ -12,11 +12,12 @@ use shared::pace::{BudgetKey, Priority};
 
 use crate::bench::{Bench, Item, bench, tick, until_crash};
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "ConfigurationsTable",
     "TransactionsTable",
     "DaysTable",
     "WebhookLogsTable",
+    "RawLogTable",
     "SyncLogsTable",
     "ProductMappingsTable",
     "CoordinationTable",
@@ -31,6 +32,7 @@ async fn fill(bench: &Bench, id: &str, items: usize) {
         ("TransactionsTable", "configuration_key", "transaction_id"),
         ("DaysTable", "configuration_key", "entry"),
         ("WebhookLogsTable", "log_key", "event_id"),
+        ("RawLogTable", "configuration_key", "entry"),
         ("SyncLogsTable", "configuration_key", "entry"),
         ("ProductMappingsTable", "configuration_key", "item_id"),
     ] {
@@ -95,6 +97,7 @@ async fn nothing_is_left_but_the_tombstone_and_the_audit_rows() {
         "TransactionsTable ",
         "DaysTable ",
         "WebhookLogsTable ",
+        "RawLogTable ",
         "SyncLogsTable ",
         "ProductMappingsTable ",
         "CoordinationTable ",

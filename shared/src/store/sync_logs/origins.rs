@@ -1,10 +1,12 @@
-//! What has led to revisions of transactions, and was no delivery: pages with their runs, and remappings.
+//! What has led to revisions of transactions, and was no delivery: pages with their runs, and work on the past.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::mapping_jobs::remapping_entry;
+use super::jobs::past_entry;
 use super::{Attributes, PageRow, SyncLogs, TABLE, key, lane, lane_entry, page_entry, run_entry};
-use crate::domain::{Cause, ConfigurationId, MappingJobId, Remapping, Run, RunId, SyncKind, TenantScope};
+use crate::domain::{
+    Cause, ConfigurationId, JobId, PastJob, RebuiltDay, RemappedDay, Run, RunId, SyncKind, TenantScope,
+};
 use crate::store::StoreError;
 use crate::store::item::batch_get;
 
@@ -18,8 +20,8 @@ pub struct Origins {
     pub pages: HashMap<(RunId, u32), PageRow>,
     /// The runs that have read those, under way or ended.
     pub runs: HashMap<RunId, Run>,
-    /// Remappings, however far they are.
-    pub remappings: HashMap<MappingJobId, Remapping>,
+    /// Remappings and rebuilds, however far they are.
+    pub jobs: HashMap<JobId, PastJob>,
 }
 
 impl SyncLogs {
@@ -40,7 +42,8 @@ impl SyncLogs {
                     // It may be under way.
                     entries.extend(SyncKind::ALL.map(|kind| (lane_entry(kind), Entry::Lane)));
                 }
-                Cause::Remapping(id) => drop(entries.insert(remapping_entry(id), Entry::Remapping(id))),
+                Cause::Remapping(id) => drop(entries.insert(past_entry::<RemappedDay>(id), Entry::Job(id))),
+                Cause::Rebuild(id) => drop(entries.insert(past_entry::<RebuiltDay>(id), Entry::Job(id))),
             }
         }
         let (names, mut found) = (Vec::from_iter(entries.keys()), Origins::default());
@@ -53,8 +56,8 @@ impl SyncLogs {
                         found.pages.insert((*run, *page), attributes.unpacked("page")?);
                         None
                     }
-                    Some(Entry::Remapping(id)) => {
-                        found.remappings.insert(*id, attributes.unpacked("job")?);
+                    Some(Entry::Job(id)) => {
+                        found.jobs.insert(*id, attributes.unpacked("job")?);
                         None
                     }
                     Some(Entry::Run) => Some(attributes.unpacked::<Run>("run")?),
@@ -73,5 +76,5 @@ enum Entry {
     Page(RunId, u32),
     Run,
     Lane,
-    Remapping(MappingJobId),
+    Job(JobId),
 }

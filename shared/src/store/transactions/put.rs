@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 
 use super::decide::{Decision, content_hash, decide};
+use super::rebuild::short;
 use super::row::{key, read_refusal, to_item};
 use super::{Candidate, Item, OutboxMark, PutOutcome, Revision, StoreError, Stored, TransactionKey, Transactions};
 use crate::domain::{EventId, ProductId, TenantScope};
@@ -70,7 +71,7 @@ impl Transactions {
             }
             let candidate = Candidate { transaction, observed_at: known.observed_at, cause };
             let mut next = next_revision(known.key.clone(), Some(&known), &candidate);
-            next.transaction = candidate.transaction;
+            (next.transaction, next.copy_version) = (candidate.transaction, known.copy_version);
             let Err(there) = self.write(&next, Some(&known), first_resend_after).await? else {
                 return Ok(PutOutcome::Recorded(Box::new(next)));
             };
@@ -85,7 +86,7 @@ impl Transactions {
     }
 
     /// The next revision in one write, if the table still has what we read. Else what it has.
-    async fn write(
+    pub(super) async fn write(
         &self,
         next: &Stored,
         seen: Option<&Stored>,
@@ -158,7 +159,7 @@ impl Candidate<'_> {
     }
 }
 
-fn unchanged(stored: Stored) -> PutOutcome {
+pub(super) fn unchanged(stored: Stored) -> PutOutcome {
     if stored.outbox.is_some() {
         PutOutcome::Unanswered(Box::new(stored))
     } else {
@@ -168,12 +169,12 @@ fn unchanged(stored: Stored) -> PutOutcome {
 
 /// Whether what lies there is what we wanted to write. Somebody else who wrote the same for the same cause had the same
 /// message, and was given up.
-fn is_written_by(stored: &Stored, next: &Stored) -> bool {
+pub(super) fn is_written_by(stored: &Stored, next: &Stored) -> bool {
     let cause = |of: &Stored| of.history.last().map(|revision| revision.cause.clone());
     stored.revision == next.revision && stored.content_hash == next.content_hash && cause(stored) == cause(next)
 }
 
-fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candidate<'_>) -> Stored {
+pub(super) fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candidate<'_>) -> Stored {
     let revision = known.map_or(0, |known| known.revision) + 1;
     let hash = content_hash(&candidate.transaction);
     let mut history = known.map(|known| known.history.clone()).unwrap_or_default();
@@ -189,7 +190,7 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         at,
         cause: candidate.cause.clone(),
         total: candidate.transaction.amounts.total,
-        hash: hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+        hash: short(&hash),
         normalizer: Some(env!("CARGO_PKG_VERSION").to_owned()),
         content: None,
     });
@@ -211,6 +212,7 @@ fn next_revision(key: TransactionKey, known: Option<&Stored>, candidate: &Candid
         // Whatever was said of an earlier one: this one has not been judged.
         rejected: None,
         source_version: candidate.transaction.source_version,
+        copy_version: candidate.transaction.source_version,
         content_hash: hash,
     }
 }

@@ -85,7 +85,8 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
     set("outbox_due_at", time(due_at));
     let history = stored.history.clone();
     let contents = history.iter().filter_map(|it| Some((it.revision, it.content.clone()?))).collect();
-    set("body", pack(&Body { transaction: transaction.clone(), history, contents })?);
+    let transaction = Transaction { source_version: stored.copy_version, ..transaction.clone() };
+    set("body", pack(&Body { transaction, history, contents })?);
     if let Some(revision) = stored.acknowledged_revision {
         set("acknowledged_revision", number(revision));
     }
@@ -98,7 +99,7 @@ pub(super) fn to_item(stored: &Stored, due_at: Timestamp) -> Result<Item, StoreE
         let kept = kept.collect::<Result<_, _>>().map_err(|error| unreadable(TABLE, error))?;
         set("accepted", AttributeValue::L(kept));
     }
-    if !transaction.discrepancies.is_empty() {
+    if !stored.transaction.discrepancies.is_empty() {
         set("flagged_key", text(at.owner()));
     }
     Ok(item)
@@ -126,6 +127,7 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
     for revision in &mut history {
         revision.content = contents.remove(&revision.revision);
     }
+    let copy_version = transaction.source_version;
     // A touched item is newer than the copy it was written from.
     transaction.source_version = SourceVersion(item.number("source_version")?);
     Ok(Stored {
@@ -152,6 +154,7 @@ pub(super) fn read(item: &Item) -> Result<Stored, StoreError> {
             None => None,
         },
         source_version: transaction.source_version,
+        copy_version,
         content_hash: item.bytes("content_hash")?.to_vec(),
         transaction,
     })

@@ -14,7 +14,8 @@ const DOOR: Label = Label {
     values: &["configurations", "connections", "operations", "transactions", "webhooks", "other"],
 };
 const STATUS: Label = Label { name: "status", values: &["2xx", "3xx", "4xx", "5xx", "other"] };
-const WAY: Label = Label { name: "way", values: &["webhook", "sync", "backfill", "remapping", "replay", "resend"] };
+const WAY: Label =
+    Label { name: "way", values: &["webhook", "sync", "backfill", "remapping", "rebuild", "replay", "resend"] };
 const LIVE_WAY: Label = Label { name: "way", values: &["webhook", "sync"] };
 const KIND: Label = Label { name: "kind", values: &["incremental", "backfill", "repair", "catalog"] };
 /// Why work on a message came to another end than it should: `Later::code`, the codes of ignored and failed deliveries.

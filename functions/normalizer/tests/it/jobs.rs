@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use lambda_runtime::LambdaEvent;
 use local::{Answers, Fault, Proxy, SalesDomain};
 use serde_json::json;
-use shared::domain::{Import, MappingJobId, RemappedDayOutcome, Remapping, RemappingState};
+use shared::domain::{DayOutcome, Import, JobId, PastDay, PastJob, PastState, RemappedDay};
 use shared::queue::intake::OrdersMessage;
 use shared::store::product_mappings::{MappingChange, ProductMappings};
 use shared::store::sync_logs::SyncLogs;
@@ -17,19 +17,19 @@ use crate::sync_page::Page;
 
 const NOTHING: [String; 0] = [];
 /// Long before anything else that is sold here.
-const DAY: &str = "2025-03-05";
+pub const DAY: &str = "2025-03-05";
 
 /// A tenant's desk: what it says of its items, and what it asks for.
-struct Desk<'b> {
-    bench: &'b Bench,
-    owner: OrdersMessage,
+pub struct Desk<'b> {
+    pub bench: &'b Bench,
+    pub owner: OrdersMessage,
     owner_key: String,
-    logs: SyncLogs,
+    pub logs: SyncLogs,
     mappings: ProductMappings,
 }
 
 impl<'b> Desk<'b> {
-    fn of(bench: &'b Bench) -> Self {
+    pub fn of(bench: &'b Bench) -> Self {
         let page = Page::of(bench, Vec::new());
         let client = aws_sdk_dynamodb::Client::new(&bench.bakery.stack.config());
         let table = |name: &str| bench.bakery.stack.output(name).unwrap().to_owned();
@@ -43,7 +43,7 @@ impl<'b> Desk<'b> {
     }
 
     /// So many orders of that day, each with this item, read and stored.
-    async fn sold(&self, test: &str, count: usize, item: &str) -> Page {
+    pub async fn sold(&self, test: &str, count: usize, item: &str) -> Page {
         let mut page = Page::of(self.bench, self.bench.orders(test, count));
         for order in &mut page.orders {
             for time in ["created_at", "updated_at", "closed_at"] {
@@ -56,14 +56,14 @@ impl<'b> Desk<'b> {
         page
     }
 
-    async fn map(&self, item: &str, product: Option<&str>) {
+    pub async fn map(&self, item: &str, product: Option<&str>) {
         let product_id = product.map(|id| id.parse().unwrap());
         let change = MappingChange { item_id: item.to_owned(), product_id };
         let said = ("somebody", Timestamp::now());
         self.mappings.map(&self.owner.scope, self.owner.configuration_id, &[change], said).await.unwrap();
     }
 
-    fn job(&self, job: &str, id: MappingJobId, attempt: u32) -> LambdaEvent<SqsEvent> {
+    pub fn job(&self, job: &str, id: JobId, attempt: u32) -> LambdaEvent<SqsEvent> {
         let mut record = record(0, &json!({ "job": job, "id": id }).to_string(), attempt);
         record["messageAttributes"] = json!({
             "kind": { "stringValue": "mapping-job.v1", "dataType": "String" },
@@ -72,46 +72,35 @@ impl<'b> Desk<'b> {
         event(json!({ "Records": [record] }))
     }
 
-    async fn done(&self, job: &str, id: MappingJobId, attempt: u32) {
+    pub async fn done(&self, job: &str, id: JobId, attempt: u32) {
         let proxy = Proxy::start().unwrap();
         assert_eq!(work(&self.bench.app(&proxy), self.job(job, id, attempt)).await, NOTHING);
     }
 
-    async fn begin(&self) -> MappingJobId {
+    pub async fn begin<D: PastDay>(&self) -> JobId {
         let day: Date = DAY.parse().unwrap();
-        let remapping = Remapping {
-            id: MappingJobId::generate(),
-            by: "somebody".into(),
-            at: Timestamp::now(),
-            state: RemappingState::Previewing,
-            from: day.yesterday().unwrap(),
-            to: day.tomorrow().unwrap(),
-            days_previewed: 0,
-            days_applied: 0,
-            transactions: 0,
-            transactions_applied: 0,
-            days_skipped: 0,
-        };
+        let range = (day.yesterday().unwrap(), day.tomorrow().unwrap());
+        let job = PastJob::new(JobId::generate(), "somebody".into(), range);
         let OrdersMessage { scope, configuration_id, .. } = &self.owner;
-        assert!(self.logs.save_remapping(scope, *configuration_id, &remapping, None).await.unwrap());
-        remapping.id
+        assert!(self.logs.save_past_job::<D>(scope, *configuration_id, &job, None).await.unwrap());
+        job.id
     }
 
-    async fn agree(&self, id: MappingJobId) {
+    pub async fn agree<D: PastDay>(&self, id: JobId) {
         let OrdersMessage { scope, configuration_id, .. } = &self.owner;
-        let seen = self.logs.find_remapping(scope, *configuration_id, id).await.unwrap().unwrap();
-        assert_eq!(seen.job.state, RemappingState::Previewed);
-        let agreed = Remapping { state: RemappingState::Applying, ..seen.job.clone() };
-        assert!(self.logs.save_remapping(scope, *configuration_id, &agreed, Some(&seen)).await.unwrap());
+        let seen = self.logs.find_past_job::<D>(scope, *configuration_id, id).await.unwrap().unwrap();
+        assert_eq!(seen.job.state, PastState::Previewed);
+        let agreed = PastJob { state: PastState::Applying, ..seen.job.clone() };
+        assert!(self.logs.save_past_job::<D>(scope, *configuration_id, &agreed, Some(&seen)).await.unwrap());
     }
 
-    async fn remapping(&self, id: MappingJobId) -> Remapping {
+    pub async fn job_of<D: PastDay>(&self, id: JobId) -> PastJob {
         let OrdersMessage { scope, configuration_id, .. } = &self.owner;
-        self.logs.find_remapping(scope, *configuration_id, id).await.unwrap().unwrap().job
+        self.logs.find_past_job::<D>(scope, *configuration_id, id).await.unwrap().unwrap().job
     }
 
     /// Revisions and products of what was sold.
-    async fn counted_as(&self, page: &Page) -> Vec<(u64, Option<String>)> {
+    pub async fn counted_as(&self, page: &Page) -> Vec<(u64, Option<String>)> {
         let stored = page.stored(self.bench).await;
         let product = |line: &shared::domain::LineItem| line.product_id.clone().map(String::from);
         stored.iter().map(|it| (it.revision, product(&it.transaction.line_items[0]))).collect()
@@ -128,27 +117,27 @@ async fn a_remapping_that_is_cut_off_anywhere_does_what_was_shown_once() {
             let item = format!("ITEM-{fault:?}-{nth}");
             let page = desk.sold(&format!("remap-{fault:?}-{nth}"), 3, &item).await;
             desk.map(&item, Some("bun")).await;
-            let id = desk.begin().await;
+            let id = desk.begin::<RemappedDay>().await;
             let proxy = Proxy::start().unwrap();
             if cut_off(&bench, &proxy, nth, fault, desk.job("preview", id, 1)).await {
                 previews = nth;
             }
             desk.done("preview", id, 2).await;
-            let shown = desk.remapping(id).await;
-            assert_eq!((shown.state, shown.days_previewed, shown.transactions), (RemappingState::Previewed, 3, 3));
+            let shown = desk.job_of::<RemappedDay>(id).await;
+            assert_eq!((shown.state, shown.days_previewed, shown.transactions), (PastState::Previewed, 3, 3));
             assert_eq!(desk.counted_as(&page).await, vec![(1, None); 3], "nothing has changed yet");
 
-            desk.agree(id).await;
+            desk.agree::<RemappedDay>(id).await;
             let proxy = Proxy::start().unwrap();
             let has_crashed = cut_off(&bench, &proxy, nth, fault, desk.job("apply", id, 1)).await;
             if has_crashed {
                 applications = nth;
             }
             desk.done("apply", id, 2).await;
-            let done = desk.remapping(id).await;
+            let done = desk.job_of::<RemappedDay>(id).await;
             assert_eq!(
                 (done.state, done.days_applied, done.transactions_applied, done.days_skipped),
-                (RemappingState::Applied, 3, 3, 0),
+                (PastState::Applied, 3, 3, 0),
                 "call {nth} {fault:?}"
             );
             assert_eq!(desk.counted_as(&page).await, vec![(2, Some("bun".to_owned())); 3], "call {nth} {fault:?}");
@@ -174,37 +163,37 @@ async fn what_was_sold_since_is_left_alone_and_a_day_whose_sales_have_changed_is
     let desk = Desk::of(&bench);
     let OrdersMessage { scope, configuration_id, .. } = &desk.owner;
     let outcome = async |id| {
-        let days = desk.logs.list_remapped_days(scope, *configuration_id, id, 10, None).await.unwrap().items;
+        let days = desk.logs.list_past_days::<RemappedDay>(scope, *configuration_id, id, 10, None).await.unwrap().items;
         days[0].outcome
     };
     let page = desk.sold("shown", 2, "ITEM").await;
     desk.map("ITEM", Some("bun")).await;
-    let id = desk.begin().await;
+    let id = desk.begin::<RemappedDay>().await;
     desk.done("preview", id, 1).await;
     // One more of the same, that counts as nothing yet.
     desk.map("ITEM", None).await;
     let later = desk.sold("later", 1, "ITEM").await;
-    desk.agree(id).await;
+    desk.agree::<RemappedDay>(id).await;
     desk.done("apply", id, 1).await;
-    let done = desk.remapping(id).await;
-    assert_eq!((done.state, done.transactions_applied, done.days_skipped), (RemappingState::Applied, 2, 0));
+    let done = desk.job_of::<RemappedDay>(id).await;
+    assert_eq!((done.state, done.transactions_applied, done.days_skipped), (PastState::Applied, 2, 0));
     assert_eq!(desk.counted_as(&page).await, vec![(2, Some("bun".to_owned())); 2]);
     assert_eq!(desk.counted_as(&later).await, [(1, None)]);
-    assert_eq!(outcome(id).await, Some(RemappedDayOutcome::Applied));
+    assert_eq!(outcome(id).await, Some(DayOutcome::Applied));
 
     // The next brings them back to nothing. One of them is changed at the till before anybody has agreed.
-    let id = desk.begin().await;
+    let id = desk.begin::<RemappedDay>().await;
     desk.done("preview", id, 1).await;
     let mut edited = Page { orders: vec![page.orders[0].clone()], ..Page::of(&bench, Vec::new()) };
     edited.orders[0]["updated_at"] = format!("{DAY}T18:00:00Z").into();
     edited.orders[0]["line_items"][0]["catalog_object_id"] = "ANOTHER".into();
     let proxy = Proxy::start().unwrap();
     assert_eq!(work(&bench.app(&proxy), edited.event(1)).await, NOTHING);
-    desk.agree(id).await;
+    desk.agree::<RemappedDay>(id).await;
     desk.done("apply", id, 1).await;
-    let done = desk.remapping(id).await;
-    assert_eq!((done.state, done.transactions_applied, done.days_skipped), (RemappingState::Applied, 0, 1));
-    assert_eq!(outcome(id).await, Some(RemappedDayOutcome::ChangedSincePreview));
+    let done = desk.job_of::<RemappedDay>(id).await;
+    assert_eq!((done.state, done.transactions_applied, done.days_skipped), (PastState::Applied, 0, 1));
+    assert_eq!(outcome(id).await, Some(DayOutcome::ChangedSincePreview));
     let others = Page { orders: vec![page.orders[1].clone()], ..Page::of(&bench, Vec::new()) };
     assert_eq!(desk.counted_as(&others).await, [(2, Some("bun".to_owned()))]);
 }
@@ -216,7 +205,7 @@ async fn an_import_that_is_cut_off_anywhere_is_taken_once_and_counted() {
     let OrdersMessage { scope, configuration_id, .. } = &desk.owner;
     for fault in [Fault::DropBefore, Fault::DropAfter] {
         for nth in 1..40 {
-            let id = MappingJobId::generate();
+            let id = JobId::generate();
             let change = |part: usize, row: usize| MappingChange {
                 item_id: format!("{fault:?}-{nth}-{part}-{row}"),
                 product_id: "bun".parse().ok(),
@@ -249,15 +238,15 @@ async fn an_import_that_is_cut_off_anywhere_is_taken_once_and_counted() {
 #[tokio::test]
 async fn a_job_that_has_come_fifty_times_goes_on_in_a_new_message() {
     let desk = Desk::of(bench());
-    let id = desk.begin().await;
+    let id = desk.begin::<RemappedDay>().await;
     let mut last = desk.job("preview", id, 50);
     // Less than what one look at a day may take.
     last.context.deadline -= 26_000;
     assert_eq!(work(&desk.bench.app(&Proxy::start().unwrap()), last).await, NOTHING);
-    assert_eq!(desk.remapping(id).await.state, RemappingState::Previewing);
+    assert_eq!(desk.job_of::<RemappedDay>(id).await.state, PastState::Previewing);
     // The deployed function takes the new one.
     let mut looks = 0;
-    while desk.remapping(id).await.state != RemappingState::Previewed {
+    while desk.job_of::<RemappedDay>(id).await.state != PastState::Previewed {
         looks += 1;
         assert!(looks < 300, "nobody has gone on with it");
         tokio::time::sleep(PATIENCE / 100).await;

@@ -1,16 +1,15 @@
-//! Imports of mappings and remappings: how far each is, and its parts.
+//! Imports of mappings and work on the past: how far each is, and its parts.
 //!
 //! A job's row counts its writes, and each write is conditional on the count that was read: two workers that do the same
 //! part advance the job once.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Attributes, Item, SyncLogs, TABLE, key, row};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, Import, MappingJobId, RemappedDay, Remapping, TenantScope};
+use crate::domain::{ConfigurationId, Import, JobId, PastDay, PastJob, TenantScope};
 use crate::store::item::{is_made, number, text};
 use crate::store::product_mappings::MappingChange;
 use crate::store::{Page, StoreError, configuration_key};
@@ -29,7 +28,7 @@ impl SyncLogs {
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        (import, part): (MappingJobId, u32),
+        (import, part): (JobId, u32),
         changes: &[MappingChange],
     ) -> Result<(), StoreError> {
         let item = row(key(scope, configuration, &part_entry(import, part)), "part", &changes)?;
@@ -42,7 +41,7 @@ impl SyncLogs {
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        (import, part): (MappingJobId, u32),
+        (import, part): (JobId, u32),
     ) -> Result<Vec<MappingChange>, StoreError> {
         let item = self.get(key(scope, configuration, &part_entry(import, part))).await?;
         Ok(item.map(|item| Attributes { table: TABLE, item: &item }.unpacked("part")).transpose()?.unwrap_or_default())
@@ -53,7 +52,7 @@ impl SyncLogs {
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        id: MappingJobId,
+        id: JobId,
     ) -> Result<Option<Seen<Import>>, StoreError> {
         self.find_job(key(scope, configuration, &import_entry(id))).await
     }
@@ -70,80 +69,80 @@ impl SyncLogs {
         self.save_job(key(scope, configuration, &import_entry(import.id)), import, writes).await
     }
 
-    /// A remapping.
-    pub async fn find_remapping(
+    /// Work on the past of one kind.
+    pub async fn find_past_job<D: PastDay>(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        id: MappingJobId,
-    ) -> Result<Option<Seen<Remapping>>, StoreError> {
-        self.find_job(key(scope, configuration, &remapping_entry(id))).await
+        id: JobId,
+    ) -> Result<Option<Seen<PastJob>>, StoreError> {
+        self.find_job(key(scope, configuration, &past_entry::<D>(id))).await
     }
 
-    /// Writes how far a remapping is. `false`: somebody has written it since `seen` was read, or before a new one.
-    pub async fn save_remapping(
+    /// Writes how far it is. `false`: somebody has written it since `seen` was read, or before a new one.
+    pub async fn save_past_job<D: PastDay>(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        remapping: &Remapping,
-        seen: Option<&Seen<Remapping>>,
+        job: &PastJob,
+        seen: Option<&Seen<PastJob>>,
     ) -> Result<bool, StoreError> {
         let writes = seen.map(|seen| seen.writes);
-        self.save_job(key(scope, configuration, &remapping_entry(remapping.id)), remapping, writes).await
+        self.save_job(key(scope, configuration, &past_entry::<D>(job.id)), job, writes).await
     }
 
-    /// Writes what a remapping changes on a day. What was shown once stays until it is done: only the outcome is added.
-    pub async fn put_remapped_day(
+    /// Writes what would change on a day. What was shown once stays until it is done: only the outcome is added.
+    pub async fn put_past_day<D: PastDay>(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        remapping: MappingJobId,
-        day: &RemappedDay,
+        job: JobId,
+        day: &D,
     ) -> Result<(), StoreError> {
-        let item = row(key(scope, configuration, &day_entry(remapping, day.business_date)), "day", day)?;
+        let item = row(key(scope, configuration, &day_entry::<D>(job, &day.place())), "day", day)?;
         let mut request = self.client.put_item().table_name(&self.table).set_item(Some(item));
-        if day.outcome.is_none() {
+        if day.outcome().is_none() {
             request = request.condition_expression("attribute_not_exists(entry)");
         }
-        is_made(request.send().await, "write a remapped day").map(drop)
+        is_made(request.send().await, "write a past day").map(drop)
     }
 
-    /// What a remapping changes on a day, if it changes anything.
-    pub async fn find_remapped_day(
+    /// What would change on a day, if it was written. `place`: as [`PastDay::place`] says.
+    pub async fn find_past_day<D: PastDay>(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        remapping: MappingJobId,
-        date: Date,
-    ) -> Result<Option<RemappedDay>, StoreError> {
-        let item = self.get(key(scope, configuration, &day_entry(remapping, date))).await?;
+        job: JobId,
+        place: &str,
+    ) -> Result<Option<D>, StoreError> {
+        let item = self.get(key(scope, configuration, &day_entry::<D>(job, place))).await?;
         item.map(|item| Attributes { table: TABLE, item: &item }.unpacked("day")).transpose()
     }
 
-    /// The days that a remapping changes, the first day first, from after `start_after`.
-    pub async fn list_remapped_days(
+    /// The days of a job, the first day first, from after the place `start_after`.
+    pub async fn list_past_days<D: PastDay>(
         &self,
         scope: &TenantScope,
         configuration: ConfigurationId,
-        remapping: MappingJobId,
+        job: JobId,
         limit: i32,
-        start_after: Option<Date>,
-    ) -> Result<Page<RemappedDay, Date>, StoreError> {
+        start_after: Option<String>,
+    ) -> Result<Page<D, String>, StoreError> {
         let answer = self
             .client
             .query()
             .table_name(&self.table)
             .key_condition_expression("configuration_key = :configuration AND begins_with(entry, :days)")
             .expression_attribute_values(":configuration", text(configuration_key(scope, configuration)))
-            .expression_attribute_values(":days", text(format!("remapped#{remapping}#")))
-            .set_exclusive_start_key(start_after.map(|date| key(scope, configuration, &day_entry(remapping, date))))
+            .expression_attribute_values(":days", text(day_entry::<D>(job, "")))
+            .set_exclusive_start_key(start_after.map(|place| key(scope, configuration, &day_entry::<D>(job, &place))))
             .limit(limit)
             .send()
             .await
-            .map_err(|error| AwsError::new("list remapped days", error))?;
+            .map_err(|error| AwsError::new("list past days", error))?;
         let days = answer.items().iter().map(|item| Attributes { table: TABLE, item }.unpacked("day"));
-        let days: Vec<RemappedDay> = days.collect::<Result<_, _>>()?;
-        let next = answer.last_evaluated_key().and_then(|_| days.last()).map(|day| day.business_date);
+        let days: Vec<D> = days.collect::<Result<_, _>>()?;
+        let next = answer.last_evaluated_key().and_then(|_| days.last()).map(PastDay::place);
         Ok(Page { items: days, next })
     }
 
@@ -163,22 +162,24 @@ impl SyncLogs {
                 .expression_attribute_values(":seen", AttributeValue::N(writes.to_string())),
             None => request.condition_expression("attribute_not_exists(entry)"),
         };
-        is_made(request.send().await, "write a mapping job")
+        is_made(request.send().await, "write a job")
     }
 }
 
-fn import_entry(import: MappingJobId) -> String {
+fn import_entry(import: JobId) -> String {
     format!("import#{import}")
 }
 
-fn part_entry(import: MappingJobId, part: u32) -> String {
+fn part_entry(import: JobId, part: u32) -> String {
     format!("imported#{import}#{part:06}")
 }
 
-pub(super) fn remapping_entry(remapping: MappingJobId) -> String {
-    format!("remapping#{remapping}")
+pub(super) fn past_entry<D: PastDay>(job: JobId) -> String {
+    let [word, _] = D::WORDS;
+    format!("{word}#{job}")
 }
 
-fn day_entry(remapping: MappingJobId, date: Date) -> String {
-    format!("remapped#{remapping}#{date}")
+fn day_entry<D: PastDay>(job: JobId, place: &str) -> String {
+    let [_, word] = D::WORDS;
+    format!("{word}#{job}#{place}")
 }
