@@ -193,8 +193,9 @@ async fn a_raw_log_has_a_quarter_of_the_bytes_of_its_orders_at_most() {
         let (archive, owner) = (archive(), scope("t_1"));
         let alone = Configuration { id: ConfigurationId::generate(), ..configuration.clone() };
         let started = Instant::now();
-        for (number, record) in records.iter().enumerate() {
-            let cause = EventId::hash_of(number.to_string().as_bytes());
+        // Events are called by a UUID.
+        for record in &records {
+            let cause = ConfigurationId::generate().to_string().parse().unwrap();
             archive.keep((&owner, &alone), &day(), &cause, std::slice::from_ref(record)).await.unwrap();
         }
         let each = started.elapsed().as_micros() / 100;

@@ -16,6 +16,7 @@ mod jobs;
 mod pages;
 mod raw;
 mod rebuilds;
+mod replayed;
 mod replays;
 mod sync_page;
 mod toast;

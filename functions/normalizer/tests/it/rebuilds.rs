@@ -74,6 +74,12 @@ fn contents(stored: &[Stored]) -> Vec<String> {
     contents
 }
 
+/// The order of one transaction, to be read once more.
+fn only(bench: &Bench, page: &Page, of: &Stored) -> Page {
+    let order = page.orders.iter().find(|order| order["id"] == of.transaction.external_order_id.as_str());
+    Page::of(bench, vec![order.unwrap().clone()])
+}
+
 #[tokio::test]
 async fn a_rebuild_that_is_cut_off_anywhere_does_what_was_shown_once() {
     let bench = Bench::open("normalizer-rebuild");
@@ -164,7 +170,7 @@ async fn a_shops_day_that_has_changed_since_it_was_shown_is_left_alone() {
     // What the till changes meanwhile is news of its own, and the newer copy counts.
     let id = desk.rebuild_of(day).await;
     desk.done("preview_rebuild", id, 1).await;
-    let mut edited = Page { orders: vec![page.orders[2].clone()], ..Page::of(&bench, Vec::new()) };
+    let mut edited = only(&bench, &page, &before[2]);
     edited.orders[0]["updated_at"] = format!("{day}T18:00:00Z").into();
     edited.orders[0]["line_items"][0]["name"] = "Renamed".into();
     assert_eq!(work(&bench.app(&Proxy::start().unwrap()), edited.event(1)).await, NOTHING);
@@ -177,10 +183,10 @@ async fn a_shops_day_that_has_changed_since_it_was_shown_is_left_alone() {
     let of = |known: &Stored| after.iter().find(|it| it.key == known.key).unwrap();
     assert_eq!(of(&before[0]).content_id(), before[0].content_id());
     assert_eq!((of(&other).content_id(), of(&other).revision), (before[1].content_id(), 3));
-    assert_eq!(of(&before[2]).transaction.line_items[0].name, "Renamed");
+    assert!(of(&before[2]).transaction.line_items[0].name.starts_with("Renamed"));
 
     // A copy that is read later is judged as if nobody had rebuilt anything.
-    let mut again = Page { orders: vec![page.orders[0].clone()], ..Page::of(&bench, Vec::new()) };
+    let mut again = only(&bench, &page, &before[0]);
     again.orders[0]["updated_at"] = format!("{day}T16:00:00Z").into();
     assert_eq!(work(&bench.app(&Proxy::start().unwrap()), again.event(1)).await, NOTHING);
     assert_eq!(page.stored(&bench).await.iter().find(|it| it.key == before[0].key).unwrap().revision, 3, "older");
