@@ -14,6 +14,7 @@ use shared::secrets::Secret;
 use shared::store::audit::{Actor, AuditLog};
 use shared::store::configurations::{Change, Changes, Configurations};
 use shared::store::coordination::Coordination;
+use shared::store::days::Days;
 use shared::store::product_mappings::ProductMappings;
 use shared::store::sync_logs::SyncLogs;
 use shared::store::transactions::{Candidate, Stored, TransactionKey, Transactions};
@@ -96,6 +97,7 @@ fn app(stack: &Stack, proxy: &Proxy) -> App {
         ),
         (
             Transactions::new(dynamodb.clone(), variable("TRANSACTIONS_TABLE")),
+            Days::new(dynamodb.clone(), variable("DAYS_TABLE")),
             WebhookLogs::new(dynamodb.clone(), variable("WEBHOOK_LOGS_TABLE"), 0),
             Bodies::new(Arc::new(vault)),
         ),

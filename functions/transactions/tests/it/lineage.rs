@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::domain::{
-    EventId, MappingJobId, Minor, Remapping, RemappingState, Run, RunId, SyncCounts, SyncKind, SyncRange, SyncRequest,
-    Transaction, Trigger,
+    EventId, JobId, Minor, PastJob, RemappedDay, Run, RunId, SyncCounts, SyncKind, SyncRange, SyncRequest, Transaction,
+    Trigger,
 };
 use shared::store::sync_logs::PageRow;
 use shared::store::webhook_logs::{Caused, LogOwner, LogRow, OrderSource, Outcome, Steps};
@@ -77,21 +77,9 @@ async fn each_revision_names_what_led_to_it_and_what_the_sales_domain_said() {
     raise(&mut it);
     desk.put(&it, &EventId::of_page(run.id, 3)).await;
     desk.page(run.id, 3, &caused(&it, 2)).await;
-    let job = MappingJobId::generate();
-    let remapping = Remapping {
-        id: job,
-        by: "ann".into(),
-        at: Timestamp::now(),
-        state: RemappingState::Applied,
-        from: it.business_date,
-        to: it.business_date,
-        days_previewed: 1,
-        days_applied: 1,
-        transactions: 1,
-        transactions_applied: 1,
-        days_skipped: 0,
-    };
-    assert!(desk.sync_logs.save_remapping(&desk.scope, desk.id, &remapping, None).await.unwrap());
+    let job = JobId::generate();
+    let remapping = PastJob::new(job, "ann".into(), (it.business_date, it.business_date));
+    assert!(desk.sync_logs.save_past_job::<RemappedDay>(&desk.scope, desk.id, &remapping, None).await.unwrap());
     raise(&mut it);
     desk.put(&it, &EventId::of_remapping(job)).await;
     desk.table.accept(&desk.key(&it), 3, "S-1").await.unwrap();
