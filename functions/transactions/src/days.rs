@@ -160,7 +160,7 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let from = from.unwrap_or_else(|| to.saturating_sub(30.days()));
     let days = from.until(to).map_or(0, |span| span.get_days());
     if !(0..MOST_DAYS).contains(&days) {
-        parameters.refuse("from", &format!("not later than `to`, and less than {MOST_DAYS} days before it"));
+        parameters.refuse("from", format!("not later than `to`, and less than {MOST_DAYS} days before it"));
     }
     parameters.finish()?;
     let found = app.days.list(&call.scope, configuration.id, (from, to)).await.map_err(|error| unavailable(&error))?;

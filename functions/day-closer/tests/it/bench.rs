@@ -13,10 +13,11 @@ use local::{Answers, Bakery, Proxy, SalesDomain, StackOptions, TENANT};
 use sandbox::{Location, SaleKind, Sandbox, SandboxOptions};
 use serde_json::json;
 use shared::app::{ConnectionSettings, Connections};
-use shared::domain::{Environment, ProviderKind};
+use shared::domain::{Environment, ProviderKind, SyncKind};
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::days::{Day, DayKey, Days};
+use shared::store::sync_logs::SyncLogs;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,6 +132,14 @@ impl Bench {
         panic!("the lane stays busy");
     }
 
+    /// The merchant agrees once more.
+    pub async fn connect_again(&self) {
+        let (api, id) = (self.bakery.api().unwrap(), &self.bakery.configuration_id);
+        let (code, state) = local::consent(&api, id).await.unwrap();
+        let answer = api.come_back("square", &[("code", &code), ("state", &state)]).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+
     pub async fn day(&self, day: &DayKey) -> Option<Day> {
         self.days().find(day).await.unwrap()
     }
@@ -149,6 +158,20 @@ impl Bench {
             .send()
             .await
             .ok();
+    }
+
+    /// Waits until nobody repairs anything.
+    pub async fn until_nothing_is_repaired(&self) {
+        let (found, client) = (self.found().await, aws_sdk_dynamodb::Client::new(&self.bakery.stack.config()));
+        let logs = SyncLogs::new(client, self.bakery.stack.output("SyncLogsTable").unwrap().to_owned());
+        for _ in 0..600 {
+            let lane = logs.find_lane(&found.scope, found.configuration.id, SyncKind::Repair).await.unwrap();
+            if lane.is_none_or(|lane| lane.run.is_none()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("a repair does not end");
     }
 
     /// Lets a repair that was begun and has no worker be found, as if its minute and a half had passed.

@@ -64,6 +64,7 @@ async fn a_day_that_is_short_is_repaired_whatever_the_closer_dies_of() {
         [("dynamodb:PutItem", 1), ("dynamodb:TransactWriteItems", 1), ("sqs:SendMessage", 1), ("sqs:SendMessage", 2)]
     {
         for fault in [Fault::DropBefore, Fault::DropAfter] {
+            bench.until_nothing_is_repaired().await;
             let day = bench.fresh_day().await;
             let unheard = bench.sell(day.date, 3);
             bench.days().ask(&day, jiff::Timestamp::now()).await.unwrap();

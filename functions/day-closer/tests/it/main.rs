@@ -11,4 +11,5 @@
 mod bench;
 mod clocks;
 mod crashes;
+mod credentials;
 mod reads;

@@ -12,6 +12,7 @@
 mod batches;
 mod bench;
 mod crashes;
+mod days;
 mod jobs;
 mod pages;
 mod raw;

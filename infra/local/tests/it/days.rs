@@ -10,7 +10,7 @@ use sandbox::{Faults, Location, RefundKind, SaleKind, Vendor};
 use serde_json::{Value, json};
 
 use crate::sync_town::{SilentTown, Till, patiently, silent_town};
-use crate::town::{Answer, invoke};
+use crate::town::{Answer, invoke, rough_town};
 
 /// A shop's day of the past, in which nothing has been sold yet.
 struct ShopDay<'t> {
@@ -220,4 +220,33 @@ async fn a_late_refund_counts_on_its_own_day_and_a_late_sale_restates_the_day_th
     let calendar = Answer::to(till.api.request(Method::GET, &path)).await.json();
     assert_eq!(calendar["items"].as_array().unwrap().len(), 1, "{calendar:#}");
     assert_eq!(calendar["items"][0]["net_minor"], restated["net_minor"]);
+}
+
+#[tokio::test]
+async fn a_day_that_is_closed_costs_two_reads() {
+    let town = &*rough_town().await;
+    let (bakery, api) = (town.bakery, town.bakery.api().unwrap());
+    let shop = bakery.sandbox.merchants()[0].locations[0].clone();
+    let date = Timestamp::now().in_tz(&shop.time_zone).unwrap().date().saturating_sub(40.days());
+    let path = format!("/configurations/{}/days/{date}", bakery.configuration_id);
+    let asked = Answer::to(api.request(Method::POST, &format!("{path}/certificates"))).await;
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let look = async || {
+        invoke(bakery, "day-closer", "{}").await;
+        let day = Answer::to(api.request(Method::GET, &path)).await.json();
+        let mut shops = day["shops"].as_array().unwrap().iter();
+        shops.all(|shop| shop["state"]["kind"] == "proven").then_some(())
+    };
+    patiently("an empty day to be proven", look).await;
+    for query in [String::new(), format!("?location_id={}", shop.id)] {
+        town.proxy.reset();
+        let answer = Answer::to(api.request(Method::GET, &format!("{path}{query}"))).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let calls = town.proxy.calls();
+        // Nobody else reads days, or lists them; configurations are read by whoever works.
+        let of_day = calls.iter().filter(|call| call.resource.contains("Days")).count();
+        let of_transactions = calls.iter().filter(|call| call.resource.contains("Transactions")).count();
+        assert_eq!((of_day, of_transactions), (1, 0), "{calls:?}");
+        println!("{:?}", calls.iter().map(local::Call::name).collect::<Vec<_>>());
+    }
 }

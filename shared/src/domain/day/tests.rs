@@ -44,8 +44,10 @@ fn day() -> Vec<Transaction> {
     ]
 }
 
+type Shown<'a> = (&'a str, String, i64, Option<String>, Option<i64>);
+
 /// Name, quantity and money of each product, with what has changed.
-fn shown(products: &[DayProduct]) -> Vec<(&str, String, i64, Option<String>, Option<i64>)> {
+fn shown(products: &[DayProduct]) -> Vec<Shown<'_>> {
     let show = |it: &DayProduct| {
         let change = it.quantity_change.map(|change| change.to_string());
         (it.quantity.to_string(), it.total.0, change, it.total_change.map(|change| change.0))
