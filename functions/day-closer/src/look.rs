@@ -51,12 +51,11 @@ pub(crate) async fn at(app: &App, day: &DayKey, due_at: Timestamp, deadline: Ins
     let mut line = Line::begin("day").of(day.scope.tenant_id(), day.configuration_id);
     line.provider = Some(found.configuration.provider.as_str());
     (line.attempt, line.revision) = (Some(taken.attempts + 1), Some(taken.revision));
-    let outcome = if taken.is_unsent {
-        tell(app, &found, &taken, now).await?;
-        "sent"
-    } else {
-        look(app, &found, &taken, &mut line, deadline).await?
-    };
+    if taken.is_unsent {
+        // A closer died before it had noted this. Whatever has made the day due since is looked at all the same.
+        send(app, &found, &taken).await?;
+    }
+    let outcome = look(app, &found, &taken, &mut line, deadline).await?;
     line.ended(outcome, "").end("looked at a day");
     Ok(())
 }
@@ -73,6 +72,11 @@ async fn look(
         app.days.settle(taken, None).await?;
         return Ok("no_shop");
     };
+    let closes_at = closes_at(shop, day.date, app.close_after);
+    if now < closes_at {
+        app.days.settle(taken, Some(closes_at)).await?;
+        return Ok("under_way");
+    }
     let look = Look { app, found, shop, day, deadline };
     let ours = app.transactions.of_shop_day(day).await?;
     let figures = Figures::of(shop.currency, ours.iter().map(|stored| &stored.transaction))?;
@@ -137,21 +141,24 @@ fn look_again(state: &DayState, attempts: u32, now: Timestamp, first_wait: Signe
 
 /// Tells the sales domain, then notes that it was told: a crash between the two tells it once more.
 async fn tell(app: &App, found: &SealedConfiguration, day: &Day, now: Timestamp) -> Result<(), CloserError> {
-    let trace = TraceParent::generate();
-    if let Some(event) = DayEvent::of_day(day, found.configuration.provider, &trace) {
-        match app.sales.send_event(&event).await {
-            Ok(()) => {}
-            // A day of more products than a message has room for will not become smaller.
-            Err(error @ SendError::TooLarge) => {
-                tracing::error!(configuration.id = %found.configuration.id, date = %day.key.date, error = %error, "a day could not be sent");
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    send(app, found, day).await?;
     let state = day.said.as_ref().map(|said| &said.certificate.state);
     let next = state.and_then(|state| look_again(state, day.attempts, now, app.look_again_after));
     app.days.settle(day, next).await?;
     Ok(())
+}
+
+async fn send(app: &App, found: &SealedConfiguration, day: &Day) -> Result<(), CloserError> {
+    let event = DayEvent::of_day(day, found.configuration.provider, &TraceParent::generate());
+    let Some(event) = event else { return Ok(()) };
+    match app.sales.send_event(&event).await {
+        Err(error @ SendError::TooLarge) => {
+            // A day of more products than a message has room for will not become smaller.
+            tracing::error!(configuration.id = %found.configuration.id, date = %day.key.date, error = %error, "a day could not be sent");
+            Ok(())
+        }
+        sent => Ok(sent?),
+    }
 }
 
 /// Has the day read again, unless somebody does so already.
@@ -182,11 +189,6 @@ impl Look<'_> {
         let unproven = |reason: &str| {
             certificate(DayState::NotProvable { reason: reason.to_owned() }, CertificateMethod::Nothing, 0, None)
         };
-        let closes_at = closes_at(self.shop, self.day.date, self.app.close_after);
-        if now < closes_at {
-            let state = DayState::Pending { until: closes_at };
-            return Ok(Ok(certificate(state, CertificateMethod::Nothing, 0, None)));
-        }
         match self.found.configuration.status {
             ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
             ConfigurationStatus::Paused => return Ok(Ok(unproven("paused"))),

@@ -25,8 +25,8 @@ fn closed(order: &mut Value, at: Timestamp) {
 
 /// The till changes an order, for the `nth` time.
 fn change(order: &mut Value, nth: i64) {
-    let at: Timestamp = order["closed_at"].as_str().unwrap().parse().unwrap();
-    order["updated_at"] = (at + SignedDuration::from_secs(60 + nth)).to_string().into();
+    let at: Timestamp = order["updated_at"].as_str().unwrap().parse().unwrap();
+    order["updated_at"] = (at + SignedDuration::from_secs(1)).to_string().into();
     order["line_items"][0]["name"] = format!("Renamed {nth}").into();
 }
 
