@@ -12,19 +12,13 @@ async fn clocks(bench: &Bench) -> Vec<Clock> {
     bench.days().list_clocks(&found.scope, found.configuration.id).await.unwrap()
 }
 
-async fn clock_of(bench: &Bench, day: &DayKey) -> Clock {
-    clocks(bench).await.into_iter().find(|clock| clock.location_id == day.location_id).unwrap()
+async fn clock_of(bench: &Bench, of: &Clock) -> Clock {
+    clocks(bench).await.into_iter().find(|clock| clock.location_id == of.location_id).unwrap()
 }
 
 /// The deployed closer ticks, too, and may have moved it on a moment ago.
 async fn set(bench: &Bench, clock: &Clock) {
-    let day = DayKey {
-        scope: clock.scope.clone(),
-        configuration_id: clock.configuration_id,
-        location_id: clock.location_id.clone(),
-        date: clock.date,
-    };
-    while !bench.days().move_on(&clock_of(bench, &day).await, clock).await.unwrap() {}
+    while !bench.days().move_on(&clock_of(bench, clock).await, clock).await.unwrap() {}
 }
 
 async fn is_due(days: &Days) -> bool {
@@ -50,27 +44,36 @@ async fn a_clock_that_is_cut_off_anywhere_asks_for_the_day_that_is_over_and_move
     bench.invoke(&bench.app(None), Operation::WindUp).await;
     assert_eq!(clocks(bench).await, wound, "each shop has one");
 
+    // As if the day before had just ended: the shop's clock stands at it.
+    let today = &wound[0];
+    let over = Clock { date: today.date.yesterday().unwrap(), ..today.clone() };
+    let day = DayKey {
+        scope: over.scope.clone(),
+        configuration_id: over.configuration_id,
+        location_id: over.location_id.clone(),
+        date: over.date,
+    };
     for fault in [Fault::DropBefore, Fault::DropAfter] {
+        let mut calls = 0;
         for nth in 1..60 {
-            // As if the day before had just ended.
-            let day = bench.fresh_day().await;
-            let due_at = Timestamp::now() - 1.minute();
-            set(bench, &Clock { date: day.date, due_at, ..clock_of(bench, &day).await }).await;
+            let then = Timestamp::now();
+            set(bench, &Clock { due_at: then - 1.minute(), ..over.clone() }).await;
             let proxy = Proxy::start().unwrap();
             proxy.hit(nth, fault);
             let has_crashed = bench.invoke_until_crash(&proxy).await;
             proxy.reset();
             bench.invoke(&bench.app(None), Operation::Tick).await;
-            // Months have passed meanwhile: it strikes on until today.
-            assert!(clock_of(bench, &day).await.date > day.date, "call {nth} {fault:?}");
+            assert_eq!(clock_of(bench, today).await, *today, "call {nth} {fault:?}");
             let closed = bench.finish(&day).await;
-            assert_eq!(closed.revision, 1, "call {nth} {fault:?}");
-            let now = wound.iter().find(|clock| clock.location_id == day.location_id).unwrap();
-            set(bench, now).await;
+            let taken_at = closed.said.unwrap().certificate.taken_at;
+            assert!(closed.revision == 1 && taken_at >= then, "call {nth} {fault:?}: {taken_at}");
             if !has_crashed {
                 break;
             }
+            calls = nth;
         }
+        // Eight shards; the configuration, the day, the clock; and the look that follows.
+        assert!(calls >= 20, "{calls} calls {fault:?}");
     }
     while is_due(&bench.days()).await {
         bench.invoke(&bench.app(None), Operation::Tick).await;
