@@ -36,6 +36,9 @@ pub const MAX_PAGE: i32 = 100;
 /// The largest body that an API request may have.
 const MAX_BODY: usize = 64 * 1024;
 
+/// `lambda_http` would hand over a media type that it does not know in base64, which the gateway does not undo.
+const IS_TEXT: HeaderName = HeaderName::from_static("x-lambda-http-content-encoding");
+
 /// What is asked, whoever asks.
 pub struct Question {
     /// The id of the request, in answers and logs.
@@ -237,7 +240,8 @@ impl Answer {
 
     /// Text of any kind.
     pub fn text(media_type: &'static str, body: String) -> Self {
-        Self { status: 200, headers: Vec::new(), media_type, body }
+        let answer = Self { status: 200, headers: Vec::new(), media_type, body };
+        answer.header(IS_TEXT, "text")
     }
 
     /// JSON as somebody else has written it. What is no JSON is shown as a text, and never as a page.

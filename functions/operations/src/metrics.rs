@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::HeaderName;
 use shared::problem::Problem;
 use shared::rest::{Answer, Question, unavailable};
 use shared::telemetry::metrics::Tally;
@@ -23,9 +22,6 @@ use crate::App;
 
 /// Several Prometheus servers, or one that is impatient, cost no more than one.
 const FRESH_FOR: Duration = Duration::from_secs(10);
-
-/// `lambda_http` would hand over a media type that it does not know in base64, which the gateway does not undo.
-const IS_TEXT: HeaderName = HeaderName::from_static("x-lambda-http-content-encoding");
 
 /// What was looked at a moment ago, and when.
 pub(crate) struct Kept<T>(Mutex<Option<(Instant, Arc<T>)>>);
@@ -40,7 +36,7 @@ pub async fn scrape(app: &App, question: &Question) -> Result<Answer, Problem> {
     let is_counted = gauges::source("counters", counted.is_ok());
     let counted = counted.unwrap_or_default();
     let text = text::write(format, &counted, seen.iter().chain([&is_counted]));
-    Ok(Answer::text(format.media_type(), text).header(IS_TEXT, "text"))
+    Ok(Answer::text(format.media_type(), text))
 }
 
 /// What all functions have counted.
