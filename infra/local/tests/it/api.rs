@@ -290,7 +290,8 @@ async fn pages_of_any_size_show_every_transaction_once_and_in_order() {
     let configurations: Vec<_> = town.chain.iter().map(|(_, id)| id.as_str()).collect();
     let dates: BTreeSet<_> = all.iter().map(|sale| sale["business_date"].as_str().unwrap()).collect();
     let mut filters = vec![(String::new(), all.to_vec()), ("&business_date=2020-02-29".into(), vec![])];
-    for (name, values) in [("configuration_id", configurations.clone()), ("business_date", dates.into_iter().collect())] {
+    for (name, values) in [("configuration_id", configurations.clone()), ("business_date", dates.into_iter().collect())]
+    {
         for value in values {
             let mut wanted: Vec<Value> = all.iter().filter(|sale| sale[name] == value).cloned().collect();
             if name == "business_date" {

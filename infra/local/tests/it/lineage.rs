@@ -19,7 +19,7 @@ fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     match value {
         Value::Object(members) => members.get(name).or_else(|| members.values().find_map(|it| member(it, name))),
         Value::Array(values) => values.iter().find_map(|it| member(it, name)),
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
