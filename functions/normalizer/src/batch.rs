@@ -227,8 +227,9 @@ impl<'a> Batch<'a> {
         let (cause, attempt, changed_at) = (&notification.event_id, work.attempt, *changed_at);
         let way = if work.is_replay { Way::Replay } else { Way::Webhook };
         let errand = Errand { found, cause, attempt, trace, way, received_at: work.received_at, changed_at };
+        let takes_pushed = !(work.is_replay && can_read);
         if let Some(body) = pushed
-            && !(work.is_replay && can_read)
+            && takes_pushed
         {
             work.steps.normalized_at = Some(Timestamp::now());
             if let Some(stored) = errand.put_pushed(app, body, location.as_ref()).await? {
@@ -264,7 +265,8 @@ impl<'a> Batch<'a> {
         if read.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        let caused = errand.put(app, &raw, &read, Some(raw.observed_at)).await?.caused;
+        let caused =
+            errand.put(app, &raw, &read, Some(raw.observed_at), pushed.is_some() && takes_pushed).await?.caused;
         self.orders.insert(order, (read, caused.clone()));
         work.has_caused(caused, OrderSource::Read);
         Ok(Ended::Done)

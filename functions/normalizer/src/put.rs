@@ -51,12 +51,16 @@ fn change(outcome: &PutOutcome) -> &'static str {
 
 impl Errand<'_> {
     /// Keeps the order if it is news, stores what is newer than what the table has, and sends it.
+    ///
+    /// `settles`: pushed copies have disagreed, and this one was read to decide. Then it is kept in any case: of two that were
+    /// pushed at once both may have been kept, and nothing but this says which of them is stored.
     pub async fn put(
         &self,
         app: &App,
         order: &RawOrder,
         transactions: &[Transaction],
         observed_at: Option<Timestamp>,
+        settles: bool,
     ) -> Result<Put, Stop> {
         let (mut put, mut candidates) = (Put::default(), Vec::with_capacity(transactions.len()));
         let mut days = Vec::new();
@@ -70,7 +74,7 @@ impl Errand<'_> {
             }
             candidates.push((candidate, known, is_news));
         }
-        let news = candidates.iter().filter(|(_, _, is_news)| *is_news).map(|(candidate, known, _)| News {
+        let news = candidates.iter().filter(|(_, _, is_news)| *is_news || settles).map(|(candidate, known, _)| News {
             place: 0,
             order,
             is_pushed: observed_at.is_none(),
@@ -138,7 +142,7 @@ impl Errand<'_> {
         if pushed.is_empty() {
             return Err(Stop::Final(Outcome::Ignored("draft")));
         }
-        let Put { caused, is_tied } = self.put(app, &raw, &pushed, None).await?;
+        let Put { caused, is_tied } = self.put(app, &raw, &pushed, None, false).await?;
         Ok((!is_tied).then_some(caused))
     }
 }

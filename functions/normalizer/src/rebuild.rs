@@ -8,13 +8,17 @@ use sha2::{Digest, Sha256};
 use shared::archive::RawRecord;
 use shared::domain::{
     Amounts, AmountsDifference, Booked, Currency, EventId, LineItem, Minor, ProductDifference, ProductId, Quantity,
-    RebuiltDay, RebuiltTransaction, ShopDay, Transaction, TransactionId, TransactionKind, TransactionStatus,
+    RebuiltDay, RebuiltTransaction, ShopDay, SourceVersion, Transaction, TransactionId, TransactionKind,
+    TransactionStatus,
 };
 use shared::providers::RawOrder;
 use shared::store::transactions::{Candidate, Rebuilding, Stored, content_id, day_hash, rebuilding};
 
 /// All transactions that change are counted, and so many are named.
 const NAMED: usize = 100;
+
+/// How new a copy is: the larger is the newer.
+type Age = (SourceVersion, Option<Timestamp>);
 
 /// The newest copy of a transaction that was kept, as a release reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +27,16 @@ pub struct Copy {
     pub transaction: Transaction,
     /// When we began to read it; never, if it was pushed.
     pub observed_at: Option<Timestamp>,
-    /// Whether it is kept because the transaction is of this day, and not because it has left it.
+    /// Whether the transaction is of this day, and has not left it: as the newest copy says that was news of it. A newer
+    /// copy of its order may have been news of a neighbour only, of a refund.
     pub is_of_day: bool,
+    said: Option<Age>,
+}
+
+impl Copy {
+    fn age(&self) -> Age {
+        (self.transaction.source_version, self.observed_at)
+    }
 }
 
 /// What raw orders come to.
@@ -50,30 +62,33 @@ impl Replayed {
             };
             for transaction in transactions {
                 let is_of_day = record.of.contains(&transaction.id);
-                replayed.keep_newer(Copy { transaction, observed_at: record.observed_at(), is_of_day });
+                let age = (transaction.source_version, record.observed_at());
+                let said = (is_of_day || record.left.contains(&transaction.id)).then_some(age);
+                replayed.add(Copy { transaction, observed_at: record.observed_at(), is_of_day, said });
             }
         }
         replayed
     }
 
-    fn keep_newer(&mut self, copy: Copy) {
-        let age = |copy: &Copy| (copy.transaction.source_version, copy.observed_at);
+    fn add(&mut self, copy: Copy) {
         let Some(known) = self.copies.get_mut(&copy.transaction.id) else {
             self.copies.insert(copy.transaction.id, copy);
             return;
         };
-        let content = |copy: &Copy| content_id(&copy.transaction);
-        match age(&copy).cmp(&age(known)) {
-            std::cmp::Ordering::Less => {}
-            std::cmp::Ordering::Greater => *known = copy,
-            std::cmp::Ordering::Equal => {
-                let is_of_day = known.is_of_day || copy.is_of_day;
-                if content(&copy) > content(known) {
-                    *known = copy;
-                }
-                known.is_of_day = is_of_day;
-            }
+        let (is_of_day, said) = match copy.said.cmp(&known.said) {
+            std::cmp::Ordering::Less => (known.is_of_day, known.said),
+            std::cmp::Ordering::Equal => (known.is_of_day || copy.is_of_day, known.said),
+            std::cmp::Ordering::Greater => (copy.is_of_day, copy.said),
+        };
+        let is_newer = match copy.age().cmp(&known.age()) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => content_id(&copy.transaction) > content_id(&known.transaction),
+            std::cmp::Ordering::Greater => true,
+        };
+        if is_newer {
+            *known = copy;
         }
+        (known.is_of_day, known.said) = (is_of_day, said);
     }
 
     /// A hash over the transactions of the day, as [`day_hash`] makes it of stored ones.
@@ -114,7 +129,7 @@ impl Plan {
     pub fn new(day: &ShopDay, stored: Vec<Stored>, replayed: Replayed, cause: &EventId) -> Self {
         let mut plan = Self::default();
         let mut stored: HashMap<TransactionId, Stored> = stored.into_iter().map(|it| (it.transaction.id, it)).collect();
-        for (id, Copy { transaction, observed_at, is_of_day }) in replayed.copies {
+        for (id, Copy { transaction, observed_at, is_of_day, .. }) in replayed.copies {
             let known = stored.remove(&id);
             if !known.as_ref().map_or(is_of_day, |known| ShopDay::of(&known.transaction) == *day) {
                 continue;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use local::{Bakery, StackOptions};
-use normalizer::rebuild::{Plan, Replayed};
+use normalizer::rebuild::{Copy, Plan, Replayed};
 use reqwest::{Method, RequestBuilder};
 use sandbox::{SaleKind, Sandbox, SandboxOptions};
 use serde_json::{Value, json};
@@ -180,6 +180,12 @@ async fn a_day_of_three_vendors_is_rebuilt_as_it_was_and_a_changed_rule_is_named
         for (day, of_day) in &days {
             witness.assert_is_covered(of_day).await;
             let records = witness.records(day).await;
+            let once = Replayed::of(&records, |order| witness.normalize(order));
+            let said = |of: &Copy| of.is_of_day.then(|| content_id(&of.transaction));
+            let made: BTreeMap<TransactionId, String> =
+                once.copies.iter().filter_map(|(id, copy)| Some((*id, said(copy)?))).collect();
+            let known = of_day.iter().map(|it| (it.transaction.id, it.content_id())).collect();
+            assert_eq!(made, known, "{provider} {day:?}");
             for seed in 0..5 {
                 let replayed = Replayed::of(&shuffled(&records, seed), |order| witness.normalize(order));
                 assert_eq!(
