@@ -268,3 +268,81 @@ impl Difference {
         some.map(|(currency, amounts)| AmountsDifference { currency: *currency, amounts: *amounts }).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+    use shared::domain::{Configuration, ExternalOrderId};
+    use shared::providers::{ProviderHosts, Providers};
+
+    /// A copy of one of a few orders: version, whether its guest has left a tip, and when it was read, if it was.
+    fn record((order, version, tip, read): (u8, u8, u8, Option<u8>)) -> RawRecord {
+        let money = |cents: u64| json!({ "amount": cents, "currency": "USD" });
+        let body = json!({
+            "id": format!("ORDER-{order}"), "location_id": "SHOP1", "version": version, "state": "COMPLETED",
+            "created_at": "2026-02-14T12:00:00Z", "updated_at": "2026-02-14T12:00:00Z",
+            "closed_at": "2026-02-14T12:00:00Z",
+            "total_money": money(300 + u64::from(tip)), "total_tip_money": money(tip.into()),
+        });
+        let observed_at = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_secs(read.unwrap_or_default().into());
+        let body = serde_json::to_vec(&body).unwrap();
+        let order = RawOrder { body, location: None, paid_offline_at: None, observed_at };
+        let of = normalize(&order).unwrap().iter().map(|it| it.id).collect();
+        RawRecord { order, is_pushed: read.is_none(), of, left: Vec::new() }
+    }
+
+    fn normalize(order: &RawOrder) -> Option<Vec<Transaction>> {
+        let configuration: Configuration = serde_json::from_value(json!({
+            "id": "01938d5e-0000-7000-8000-000000000001", "provider": "square", "environment": "sandbox",
+            "name": "Bakery", "merchant": null, "status": "active", "credentials_expire_at": null, "version": 1,
+            "locations": [{ "id": "SHOP1", "name": "One", "time_zone": "America/New_York", "currency": "USD", "day_start": "04:00" }],
+            "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let providers = Providers::new(ProviderHosts::default()).unwrap();
+        providers.get(configuration.provider).normalize_order(order, &configuration).ok()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_order_of_copies_and_their_repeats_make_no_difference(
+            copies in prop::collection::vec((0..4_u8, 1..4_u8, 0..3_u8, prop::option::of(0..3_u8)), 1..10),
+            order in any::<prop::sample::Index>(),
+        ) {
+            let records: Vec<RawRecord> = copies.iter().map(|copy| record(*copy)).collect();
+            let once = Replayed::of(&records, normalize);
+            let mut shuffled = [records.clone(), records].concat();
+            shuffled.rotate_left(order.index(copies.len()));
+            shuffled.reverse();
+            let again = Replayed::of(&shuffled, normalize);
+            prop_assert_eq!(once.day_hash(), again.day_hash());
+            prop_assert_eq!(&once, &again);
+            // The naive way: of each order the newest copy, and of equals the larger content.
+            for copy in once.copies.values() {
+                let of_order = copies.iter().filter(|(order, ..)| {
+                    ExternalOrderId::new(format!("ORDER-{order}")).unwrap() == copy.transaction.external_order_id
+                });
+                let newest = of_order.map(|(_, version, _, read)| (*version, *read)).max().unwrap();
+                prop_assert_eq!(copy.transaction.source_version, SourceVersion(newest.0.into()));
+                prop_assert_eq!(copy.observed_at.is_none(), newest.1.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_sale_stays_of_its_day_when_a_newer_copy_of_its_order_was_news_of_a_refund_only() {
+        let first = record((1, 1, 0, Some(1)));
+        let later = RawRecord { of: Vec::new(), ..record((1, 2, 0, Some(2))) };
+        let id = first.of[0];
+        let replayed = Replayed::of(&[later.clone(), first.clone()], normalize);
+        assert!(replayed.copies[&id].is_of_day);
+        assert_eq!(replayed.copies[&id].transaction.source_version, SourceVersion(2));
+        // It has left for another day; a copy that says so may come first.
+        let left = RawRecord { of: Vec::new(), left: vec![id], ..record((1, 3, 0, Some(3))) };
+        assert!(!Replayed::of(&[left, later, first], normalize).copies[&id].is_of_day);
+    }
+}

@@ -147,6 +147,10 @@ fn report(
     plan.report(day, &cause, (0, 0))
 }
 
+fn count(number: usize) -> u64 {
+    number.try_into().unwrap()
+}
+
 /// Sales less refunds.
 fn sum(of: &[Stored], each: fn(&Transaction) -> Amounts) -> Amounts {
     let completed = of.iter().map(|it| &it.transaction).filter(|it| it.status == TransactionStatus::Completed);
@@ -197,7 +201,7 @@ async fn a_day_of_three_vendors_is_rebuilt_as_it_was_and_a_changed_rule_is_named
             let at = (&witness, day, of_day.as_slice());
             let truth = report(at, &records, |_| ());
             let counts = (truth.created, truth.changed, truth.same, truth.uncovered);
-            assert_eq!(counts, (0, 0, of_day.len() as u64, 0), "{provider} {day:?}");
+            assert_eq!(counts, (0, 0, count(of_day.len()), 0), "{provider} {day:?}");
             assert_eq!((&truth.hash_now, &truth.hash_then), (&before[day], &before[day]));
             for Mutant { name, rule, difference } in &MUTANTS {
                 let said = report(at, &records, *rule);
@@ -212,7 +216,7 @@ async fn a_day_of_three_vendors_is_rebuilt_as_it_was_and_a_changed_rule_is_named
                 assert_eq!(found, expected, "{provider} {day:?} {name}");
                 let money = said.amounts.first().map_or(Amounts::default(), |it| it.amounts);
                 assert_eq!(money, sum(of_day, *difference), "{provider} {day:?} {name}");
-                assert_eq!((said.changed, said.products), (expected.len() as u64, vec![]), "{provider} {day:?} {name}");
+                assert_eq!((said.changed, said.products), (count(expected.len()), vec![]), "{provider} {day:?} {name}");
                 *named.entry(name).or_default() += found.len();
             }
         }
@@ -220,7 +224,7 @@ async fn a_day_of_three_vendors_is_rebuilt_as_it_was_and_a_changed_rule_is_named
         // All of it is lost, and comes back from what was kept.
         let deadline = std::time::Instant::now() + PATIENCE;
         let purged = table.purge(&scope, witness.found.configuration.id, deadline).await.unwrap();
-        assert_eq!((purged.removed as usize, purged.is_done), (all, true));
+        assert_eq!((purged.removed, purged.is_done), (count(all), true));
         let (first, last) = (days.keys().next().unwrap(), days.keys().next_back().unwrap());
         let rebuilds = format!("/configurations/{id}/rebuilds");
         let range = json!({ "from": first.business_date, "to": last.business_date });

@@ -13,6 +13,8 @@ use local::{Bakery, StackOptions};
 use reqwest::Method;
 use sandbox::{Faults, PERSONAL, RandomFailure, SECRET, SaleKind, Sandbox, SandboxOptions, Vendor};
 use serde_json::json;
+use shared::domain::ProviderKind;
+use shared::providers::{DICTIONARY, dictionary};
 
 use crate::sync_town::{PATIENCE, idle, patiently};
 use crate::town::Answer;
@@ -22,6 +24,7 @@ struct Marks {
     texts: Vec<(&'static str, String)>,
     looked_at: BTreeMap<&'static str, usize>,
     found: BTreeSet<String>,
+    raw_orders: usize,
 }
 
 impl Marks {
@@ -44,6 +47,13 @@ impl Marks {
                 if let Ok(unpacked) = zstd::bulk::decompress(bytes.as_ref(), 16 << 20) {
                     self.look("item", place, &unpacked);
                 }
+                for kind in ProviderKind::ALL {
+                    let dictionary = dictionary(kind, DICTIONARY).unwrap();
+                    let mut unpacking = zstd::bulk::Decompressor::with_dictionary(dictionary).unwrap();
+                    if let Ok(unpacked) = unpacking.decompress(bytes.as_ref(), 16 << 20) {
+                        self.look("item", place, &unpacked);
+                    }
+                }
             }
             AttributeValue::Ss(texts) => texts.iter().for_each(|text| self.look("item", place, text.as_bytes())),
             AttributeValue::L(values) => values.iter().for_each(|value| self.look_at_value(place, value)),
@@ -61,6 +71,9 @@ impl Marks {
             let mut pages = client.scan().table_name(table).into_paginator().send();
             while let Some(page) = pages.next().await {
                 for (name, value) in page.unwrap().items().iter().flatten() {
+                    if bakery.stack.output("RawLogTable") == Some(table.as_str()) && name == "body" {
+                        self.raw_orders += 1;
+                    }
                     self.look_at_value(&format!("{table}.{name}"), value);
                 }
             }
@@ -172,7 +185,7 @@ async fn no_secret_and_nothing_about_a_person_is_where_it_does_not_belong() {
     assert!(seeded > 100, "{seeded}: nothing to find");
     let token = api.token().rsplit('.').next().unwrap().to_owned();
     let texts = vec![("a person", PERSONAL.to_owned()), ("a secret", SECRET.to_owned()), ("a bearer token", token)];
-    let mut marks = Marks { texts, looked_at: BTreeMap::new(), found: BTreeSet::new() };
+    let mut marks = Marks { texts, looked_at: BTreeMap::new(), found: BTreeSet::new(), raw_orders: 0 };
     let ids: Vec<String> = connections.iter().map(|(_, id)| id.clone()).collect();
     marks.look_at_answers(&bakery, &ids).await;
     marks.look_at_queues(&bakery).await;
@@ -186,6 +199,7 @@ async fn no_secret_and_nothing_about_a_person_is_where_it_does_not_belong() {
     for kind in ["item", "message", "line of", "answer of"] {
         assert!(marks.looked_at.get(kind).is_some_and(|looks| *looks > 10), "{kind}: {:?}", marks.looked_at);
     }
+    assert!(marks.raw_orders > 30, "{} raw orders", marks.raw_orders);
     assert!(marks.found.is_empty(), "{:#?}", marks.found);
 }
 
@@ -193,9 +207,13 @@ async fn no_secret_and_nothing_about_a_person_is_where_it_does_not_belong() {
 #[test]
 fn a_mark_is_found_wherever_it_is() {
     let texts = vec![("a person", PERSONAL.to_owned())];
-    let mut marks = Marks { texts, looked_at: BTreeMap::new(), found: BTreeSet::new() };
+    let mut marks = Marks { texts, looked_at: BTreeMap::new(), found: BTreeSet::new(), raw_orders: 0 };
     let packed = zstd::bulk::compress(format!("to {PERSONAL}-name").as_bytes(), 3).unwrap();
+    let dictionary = dictionary(ProviderKind::Toast, DICTIONARY).unwrap();
+    let mut small = zstd::bulk::Compressor::with_dictionary(3, dictionary).unwrap();
+    let small = small.compress(format!(r#"{{"firstName":"{PERSONAL}-name"}}"#).as_bytes()).unwrap();
     for (place, value) in [
+        ("small", AttributeValue::B(small.into())),
         ("text", AttributeValue::S(format!("for {PERSONAL}"))),
         ("packed", AttributeValue::B(packed.into())),
         (
@@ -207,5 +225,5 @@ fn a_mark_is_found_wherever_it_is() {
         marks.look_at_value(place, &value);
     }
     let found: Vec<_> = marks.found.iter().map(|found| found.rsplit(' ').next().unwrap()).collect();
-    assert_eq!(found, ["inside.of", "packed", "text"]);
+    assert_eq!(found, ["inside.of", "packed", "small", "text"]);
 }

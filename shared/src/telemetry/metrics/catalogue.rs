@@ -37,6 +37,7 @@ const REASON: Label = Label {
         "mixed_currencies",
         "no_order",
         "order_not_found",
+        "order_not_kept",
         "other_merchant",
         "out_of_time",
         "paced",
