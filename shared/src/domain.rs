@@ -8,6 +8,7 @@ mod catalog;
 mod configuration;
 mod day;
 mod delivery;
+mod doorbell;
 mod ids;
 mod mapping;
 mod money;
@@ -27,6 +28,7 @@ pub use configuration::{
 };
 pub use day::{Certificate, CertificateMethod, DayProduct, DayState, DayTender, Figures};
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
+pub use doorbell::{Delays, Doorbell, FirstSeen, Sighting, doorbell_of, permille};
 pub use ids::{
     Cause, ConfigurationId, EventId, ExternalOrderId, InvalidId, JobId, LocationId, MerchantId, ProductId, RedriveId,
     ReplayId, RunId, TenantId, TenantScope, TransactionId,
