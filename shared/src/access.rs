@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::aws::AwsError;
-use crate::domain::{Configuration, ConfigurationId, CredentialsSummary, ReasonCode, TenantScope};
+use crate::domain::{Code, Configuration, ConfigurationId, CredentialsSummary, ReasonCode, TenantScope};
 use crate::providers::{AccessToken, Application, Credentials, Disposition, ProviderError, Providers};
 use crate::secrets::Applications;
 use crate::store::StoreError;
@@ -92,15 +92,15 @@ pub enum TokenError {
 
 impl TokenError {
     /// Stable word.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::ReauthRequired => "reauth_required",
-            Self::BeingRenewed => "credentials_being_renewed",
+            Self::ReauthRequired => Code::ReauthRequired,
+            Self::BeingRenewed => Code::CredentialsBeingRenewed,
             Self::Provider(error) => error.kind.code(),
-            Self::Vault(VaultError::NotAuthentic) => "credentials_not_authentic",
-            Self::Vault(VaultError::Kms(_) | VaultError::NotSealed) => "key_service_unavailable",
-            Self::Aws(_) => "secrets_unavailable",
-            Self::Store(_) => "store_unavailable",
+            Self::Vault(VaultError::NotAuthentic) => Code::CredentialsNotAuthentic,
+            Self::Vault(VaultError::Kms(_) | VaultError::NotSealed) => Code::KeyServiceUnavailable,
+            Self::Aws(_) => Code::SecretsUnavailable,
+            Self::Store(_) => Code::StoreUnavailable,
         }
     }
 }

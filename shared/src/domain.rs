@@ -5,6 +5,7 @@
 mod availability;
 mod business_day;
 mod catalog;
+mod code;
 mod configuration;
 mod day;
 mod delivery;
@@ -22,6 +23,9 @@ mod transaction;
 pub use availability::{Availability, AvailabilityVerdict, Intent, ItemPlace, Said, Standing};
 pub use business_day::{DayStart, InvalidDayStart, Location, TimeZoneName, UnknownTimeZone};
 pub use catalog::CatalogItem;
+pub use code::{Code, Place};
+#[cfg(feature = "schema")]
+pub use code::{delivery_code, note_code, order_code, run_code};
 pub use configuration::{
     Configuration, ConfigurationStatus, CredentialsSummary, Deletion, DeletionStep, Environment, Health, Merchant,
     ProviderKind, ReasonCode, StatusReason, UnknownProvider, UnknownStatus, WebhookSecretSummary,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::domain::{Environment, ProviderKind};
+use crate::domain::{Code, Environment, ProviderKind};
 use crate::providers::{ProviderError, ProviderErrorKind, Rate};
 use crate::store::StoreError;
 pub use crate::store::budget::BudgetKey;
@@ -76,10 +76,10 @@ pub struct NotNow {
 
 impl NotNow {
     /// Stable word.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self.why {
-            Why::Budget | Why::RetryAfter => "paced",
-            Why::BreakerOpen => "provider_breaker_open",
+            Why::Budget | Why::RetryAfter => Code::Paced,
+            Why::BreakerOpen => Code::ProviderBreakerOpen,
         }
     }
 

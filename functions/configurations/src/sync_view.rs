@@ -73,7 +73,8 @@ pub struct RunView<'a> {
     /// Who asked for it, if anybody did.
     requested_by: Option<&'a str>,
     state: RunState,
-    /// Why, if it failed or was cancelled: a stable word.
+    /// Why, if it failed or was cancelled.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "shared::domain::run_code"))]
     code: Option<&'a str>,
     /// Whether somebody does not want it any more.
     cancel_requested: bool,
@@ -149,6 +150,7 @@ struct LocationProgressView<'a> {
     /// Whether there is nothing more to be read here.
     done: bool,
     /// Why it is read no further.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "shared::domain::run_code"))]
     failed: Option<&'a str>,
 }
 

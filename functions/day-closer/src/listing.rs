@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use shared::app::Answer;
-use shared::domain::{Configuration, Location, Transaction, TransactionId};
+use shared::domain::{Code, Configuration, Location, Transaction, TransactionId};
 use shared::pace::{BudgetKey, Priority};
 use shared::providers::{Access, DayQuery, OrderRef, PosProvider, ProviderError, ProviderErrorKind};
 use shared::store::configurations::SealedConfiguration;
@@ -26,7 +26,7 @@ pub enum Unread {
     /// Not now; the same again later.
     Later(Duration),
     /// It cannot be read; a stable word says why.
-    Because(&'static str),
+    Because(Code),
 }
 
 /// What the provider has of a day.
@@ -84,8 +84,8 @@ impl Look<'_> {
             self.charge(page.requests).await;
             match page.next {
                 None => return Ok(Ok(theirs)),
-                Some(next) if query.cursor.as_ref() == Some(&next) => return Ok(Err(Unread::Because("cursor_loop"))),
-                Some(_) if pages >= MOST_PAGES => return Ok(Err(Unread::Because("page_cap"))),
+                Some(next) if query.cursor.as_ref() == Some(&next) => return Ok(Err(Unread::Because(Code::CursorLoop))),
+                Some(_) if pages >= MOST_PAGES => return Ok(Err(Unread::Because(Code::PageCap))),
                 Some(_) if Instant::now() >= self.deadline => return Ok(Err(Unread::Later(Duration::ZERO))),
                 next => query.cursor = next,
             }
@@ -148,7 +148,7 @@ impl Look<'_> {
             Ok(Answer::Given(given)) => Ok(given),
             Ok(Answer::Later(wait)) => Err(Failure::Unread(Unread::Later(wait))),
             Ok(Answer::Failed(kind)) => Err(Failure::Provider(kind)),
-            Err("reauth_required") => Err(Failure::Unread(Unread::Because("credentials_refused"))),
+            Err(Code::ReauthRequired) => Err(Failure::Unread(Unread::Because(Code::CredentialsRefused))),
             Err(code) => Err(Failure::Unread(Unread::Because(code))),
         })
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
-    Certificate, CertificateMethod, ConfigurationStatus, DayState, Figures, Run, SyncRange, SyncRequest, Transaction,
+    Certificate, CertificateMethod, Code, ConfigurationStatus, DayState, Figures, Run, SyncRange, SyncRequest, Transaction,
     TransactionStatus, Trigger,
 };
 use shared::queue::SendError;
@@ -186,20 +186,20 @@ impl Look<'_> {
             ours: figures.count(),
             theirs: theirs.map(Figures::count),
         };
-        let unproven = |reason: &str| {
-            certificate(DayState::NotProvable { reason: reason.to_owned() }, CertificateMethod::Nothing, 0, None)
+        let unproven = |reason: Code| {
+            certificate(DayState::NotProvable { reason: reason.into() }, CertificateMethod::Nothing, 0, None)
         };
         match self.found.configuration.status {
             ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
-            ConfigurationStatus::Paused => return Ok(Ok(unproven("paused"))),
+            ConfigurationStatus::Paused => return Ok(Ok(unproven(Code::Paused))),
             ConfigurationStatus::ReauthRequired | ConfigurationStatus::Deleting => {
-                return Ok(Ok(unproven("credentials_refused")));
+                return Ok(Ok(unproven(Code::CredentialsRefused)));
             }
         }
         let is_foreign =
             |it: &Transaction| it.status == TransactionStatus::Completed && it.currency != self.shop.currency;
         if ours.iter().any(|stored| is_foreign(&stored.transaction)) {
-            return Ok(Ok(unproven("mixed_currencies")));
+            return Ok(Ok(unproven(Code::MixedCurrencies)));
         }
         let theirs = match self.theirs().await? {
             Ok(theirs) => theirs,

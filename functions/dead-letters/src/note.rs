@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use shared::domain::{ConfigurationStatus, EventId};
+use shared::domain::{Code, ConfigurationStatus, EventId};
 use shared::providers::Origin;
 use shared::queue::dead_letters::{DeadLetter, DeadLetters};
 use shared::queue::intake::{self, IntakeMessage};
@@ -66,7 +66,7 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, TickError> {
         (_, None) | (None, Some(Origin::Url)) => unmatched,
     };
     let event_id = parsed.as_ref().map_or_else(|| EventId::hash_of(delivery.body()), |read| read.event_id.clone());
-    let outcome = Outcome::Dead { code: "given_up", detail: letter.reason.clone() };
+    let outcome = Outcome::Dead { code: Code::GivenUp, detail: letter.reason.clone() };
     let sealed = app.bodies.seal([&owner.key(), event_id.as_str()], delivery.body()).await?;
     let row = LogRow {
         owner: &owner,

@@ -10,7 +10,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use jiff::{SignedDuration, Timestamp};
 use shared::access::{Token, TokenError};
 use shared::domain::{
-    Configuration, ConfigurationId, ConfigurationStatus, Environment, EventId, ExternalOrderId, ProviderKind,
+    Code, Configuration, ConfigurationId, ConfigurationStatus, Environment, EventId, ExternalOrderId, ProviderKind,
     ReasonCode, StatusReason, TenantScope, Transaction, TransactionStatus,
 };
 use shared::pace::{BudgetKey, NotNow, Priority};
@@ -76,7 +76,7 @@ impl<'a> Batch<'a> {
         let decoded = intake::decode(message).map_err(|error| {
             // Nobody but us writes to this queue. It comes again until the dead-letter queue keeps it.
             tracing::error!(message.id = message.message_id, error = %error, "a message of the intake queue is unreadable");
-            Later::unexpected("unreadable_message")
+            Later::unexpected(Code::UnreadableMessage)
         })?;
         match decoded {
             IntakeMessage::Delivery(delivery) => self.take_delivery(delivery, message).await,
@@ -114,7 +114,7 @@ impl<'a> Batch<'a> {
                         line = line.of(found.scope.tenant_id(), found.configuration.id);
                         self.follow(&found, &owner, notification, &trace, &mut work).await
                     }
-                    Ok(None) => Err(Stop::Final(Outcome::Ignored("unknown_merchant"))),
+                    Ok(None) => Err(Stop::Final(Outcome::Ignored(Code::UnknownMerchant))),
                     Err(stop) => Err(stop),
                 }
             }
@@ -125,7 +125,7 @@ impl<'a> Batch<'a> {
             Ok(Ended::Done) => Some(Outcome::Done),
             Err(Stop::Final(outcome)) => Some(outcome),
             Err(Stop::Later(later)) => {
-                line.ended("later", later.code).end("a delivery must come again");
+                line.ended("later", later.code.as_str()).end("a delivery must come again");
                 return Err(later);
             }
         };
@@ -151,7 +151,7 @@ impl<'a> Batch<'a> {
             }
             .await;
             if let Err(later) = recorded {
-                line.ended("later", later.code).end("a delivery must come again");
+                line.ended("later", later.code.as_str()).end("a delivery must come again");
                 return Err(later);
             }
         }
@@ -159,7 +159,7 @@ impl<'a> Batch<'a> {
             let (outcome, code) = outcome.words();
             (outcome.as_str(), code)
         });
-        let code = code.unwrap_or_default();
+        let code = code.map_or("", Code::as_str);
         metrics::delivery_ended(delivery.provider(), outcome, code);
         line.age_ms = Some(age_ms(delivery.received_at()));
         line.transaction_id = work.caused.first().map(|caused| caused.transaction.to_string());
@@ -199,15 +199,15 @@ impl<'a> Batch<'a> {
             return self.try_credentials(found).await;
         }
         let Subject::Order { id, location, changed_at, expects, pushed } = &notification.subject else {
-            return Err(Stop::Final(Outcome::Ignored("no_order")));
+            return Err(Stop::Final(Outcome::Ignored(Code::NoOrder)));
         };
         if !is_about(&notification.origin, &found.configuration) {
-            return Err(Stop::Final(Outcome::Ignored("other_merchant")));
+            return Err(Stop::Final(Outcome::Ignored(Code::OtherMerchant)));
         }
         let can_read = match found.configuration.status {
             ConfigurationStatus::Active | ConfigurationStatus::Degraded => true,
-            ConfigurationStatus::Paused => return Err(Stop::Final(Outcome::Ignored("paused"))),
-            ConfigurationStatus::Deleting => return Err(Stop::Final(Outcome::Ignored("deleting"))),
+            ConfigurationStatus::Paused => return Err(Stop::Final(Outcome::Ignored(Code::Paused))),
+            ConfigurationStatus::Deleting => return Err(Stop::Final(Outcome::Ignored(Code::Deleting))),
             ConfigurationStatus::ReauthRequired => false,
         };
         if !can_read && pushed.is_none() {
@@ -260,10 +260,10 @@ impl<'a> Batch<'a> {
             app.connections.providers.get(found.configuration.provider).normalize_order(&raw, &found.configuration)?;
         work.steps.normalized_at = Some(Timestamp::now());
         if !is_shown(expects, &read) && (work.attempt < PATIENCE || matches!(expects, Expectation::Version(_))) {
-            return Err(Stop::Later(Later::unexpected("provider_lags")));
+            return Err(Stop::Later(Later::unexpected(Code::ProviderLags)));
         }
         if read.is_empty() {
-            return Err(Stop::Final(Outcome::Ignored("draft")));
+            return Err(Stop::Final(Outcome::Ignored(Code::Draft)));
         }
         let caused =
             errand.put(app, &raw, &read, Some(raw.observed_at), pushed.is_some() && takes_pushed).await?.caused;
@@ -395,7 +395,7 @@ fn lead(
 
 fn must_connect() -> Stop {
     let detail = "the configuration must be connected again".to_owned();
-    Stop::Final(Outcome::Failed { code: "reauth_required", detail })
+    Stop::Final(Outcome::Failed { code: Code::ReauthRequired, detail })
 }
 
 fn is_refused(fetched: &Result<RawOrder, ProviderError>, kind: ProviderErrorKind) -> bool {

@@ -9,7 +9,7 @@ mod remap;
 use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
-use shared::domain::{ConfigurationStatus, Import, JobId, PastDay, PastJob, PastState};
+use shared::domain::{Code, ConfigurationStatus, Import, JobId, PastDay, PastJob, PastState};
 use shared::queue::SqsMessage;
 use shared::queue::intake::{Job, JobMessage};
 use shared::store::configurations::SealedConfiguration;
@@ -59,17 +59,17 @@ impl Batch<'_> {
         let (outcome, reason) = match ended {
             Ended::Done => ("done", ""),
             Ended::Gone => ("dropped", ""),
-            Ended::OutOfTime => ("later", "out_of_time"),
+            Ended::OutOfTime => ("later", Code::OutOfTime.as_str()),
         };
         line.ended(outcome, reason).end("worked on a job");
         match ended {
             Ended::Done | Ended::Gone => Ok(()),
-            Ended::OutOfTime if attempt < MOST_ATTEMPTS => Err(Later::at_once("out_of_time")),
+            Ended::OutOfTime if attempt < MOST_ATTEMPTS => Err(Later::at_once(Code::OutOfTime)),
             Ended::OutOfTime => {
                 let sent = self.app.intake_backfill.send_job(scope, *configuration_id, *job, trace).await;
                 sent.map_err(|error| {
                     tracing::error!(error = ?error, "a job could not be sent on");
-                    Later::unexpected("queue_unavailable")
+                    Later::unexpected(Code::QueueUnavailable)
                 })
             }
         }

@@ -24,6 +24,7 @@ use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::archive::Archive;
 use shared::aws::SdkConfig;
+use shared::domain::Code;
 use shared::providers::ProviderError;
 use shared::queue::dead_letters::DeadLetters;
 use shared::queue::intake::IntakeQueue;
@@ -183,7 +184,7 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
             if give_up(app, message, &later).await {
                 continue;
             }
-            metrics::postponed(later.code);
+            metrics::postponed(later.code.as_str());
             postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
         }
@@ -197,11 +198,11 @@ async fn work_until(deadline: Instant, batch: &mut Batch<'_>, message: &SqsMessa
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => {
             tracing::error!(message.id = message.message_id, error = %panicked, "a message made us panic");
-            Err(Later::unexpected("panicked"))
+            Err(Later::unexpected(Code::Panicked))
         }
         Err(_elapsed) => {
             tracing::warn!(message.id = message.message_id, "no time was left for a message");
-            Err(Later::unexpected("out_of_time"))
+            Err(Later::unexpected(Code::OutOfTime))
         }
     }
 }
@@ -212,8 +213,8 @@ async fn give_up(app: &App, message: &SqsMessage, later: &Later) -> bool {
     if work::attempt(message) < app.attempts {
         return false;
     }
-    let parked = app.given_up.park(message, later.code).await;
-    tracing::error!(message.id = message.message_id, code = later.code, error = ?parked.as_ref().err(), "gave a message up");
+    let parked = app.given_up.park(message, later.code.as_str()).await;
+    tracing::error!(message.id = message.message_id, code = %later.code, error = ?parked.as_ref().err(), "gave a message up");
     parked.is_ok()
 }
 

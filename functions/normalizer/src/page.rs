@@ -8,7 +8,9 @@ use std::collections::HashMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use shared::domain::{ConfigurationStatus, EventId, FailedOrder, SyncCounts, SyncKind, Transaction, TransactionId};
+use shared::domain::{
+    Code, ConfigurationStatus, EventId, FailedOrder, SyncCounts, SyncKind, Transaction, TransactionId,
+};
 use shared::providers::{PayloadError, RawOrder};
 use shared::queue::intake::OrdersMessage;
 use shared::queue::{Panicked, SqsMessage, catch_panic};
@@ -46,7 +48,7 @@ impl Batch<'_> {
         match taken {
             Ok(outcome) => line.ended(outcome, "").end("worked on a page"),
             Err(later) => {
-                line.ended("later", later.code).end("a page must come again");
+                line.ended("later", later.code.as_str()).end("a page must come again");
                 return Err(later);
             }
         }
@@ -154,12 +156,12 @@ impl Reading {
             Ok(Err(error)) => (error.problem.code(), error.to_string()),
             Err(panicked) => {
                 tracing::error!(error = %panicked, "an order made us panic");
-                ("panicked", "a bug of ours; it is in our log".to_owned())
+                (Code::Panicked, "a bug of ours; it is in our log".to_owned())
             }
         };
         self.failed += 1;
         if self.named.len() < NAMED_FAILURES {
-            self.named.push(FailedOrder { order_id: name(), code: code.to_owned(), detail });
+            self.named.push(FailedOrder { order_id: name(), code: code.into(), detail });
         }
     }
 

@@ -1,7 +1,7 @@
 //! From a copy of an order, read or pushed, to the table and the sales queue.
 
 use jiff::Timestamp;
-use shared::domain::{EventId, LocationId, Transaction};
+use shared::domain::{Code, EventId, LocationId, Transaction};
 use shared::providers::RawOrder;
 use shared::store::configurations::SealedConfiguration;
 use shared::store::transactions::{Candidate, PutOutcome, Stored, is_news};
@@ -135,12 +135,12 @@ impl Errand<'_> {
         let pushed = match app.connections.providers.get(configuration.provider).normalize_order(&raw, configuration) {
             Ok(pushed) => pushed,
             Err(error) => {
-                tracing::warn!(event.id = %self.cause, code = error.problem.code(), error = %error, "a pushed order cannot be taken, and is read");
+                tracing::warn!(event.id = %self.cause, code = %error.problem.code(), error = %error, "a pushed order cannot be taken, and is read");
                 return Ok(None);
             }
         };
         if pushed.is_empty() {
-            return Err(Stop::Final(Outcome::Ignored("draft")));
+            return Err(Stop::Final(Outcome::Ignored(Code::Draft)));
         }
         let Put { caused, is_tied } = self.put(app, &raw, &pushed, None, false).await?;
         Ok((!is_tied).then_some(caused))

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use shared::domain::{ConfigurationStatus, Replayed};
+use shared::domain::{Code, ConfigurationStatus, Replayed};
 use shared::queue::SqsMessage;
 use shared::queue::intake::ReplayMessage;
 use shared::store::configurations::SealedConfiguration;
@@ -38,7 +38,7 @@ impl Batch<'_> {
         let replayed = match self.replay_once(message, &found, attempt).await {
             Ok(replayed) => replayed,
             Err(later) => {
-                line.ended("later", later.code).end("a replay must come again");
+                line.ended("later", later.code.as_str()).end("a replay must come again");
                 return Err(later);
             }
         };
@@ -58,12 +58,12 @@ impl Batch<'_> {
         let (started, order) = (Instant::now(), &message.order);
         let replayed = |outcome: &Outcome| {
             let (outcome, code) = outcome.words();
-            let (replay_id, by, code) = (order.replay_id, order.by.clone(), code.map(str::to_owned));
+            let (replay_id, by, code) = (order.replay_id, order.by.clone(), code.map(String::from));
             Replayed { replay_id, by, at: Timestamp::now(), outcome, code }
         };
         let owner = LogOwner::Configuration(message.scope.clone(), message.configuration_id);
         let Some(logged) = self.app.logs.find(&owner, &order.event_id).await? else {
-            return Ok(replayed(&Outcome::Failed { code: "expired", detail: String::new() }));
+            return Ok(replayed(&Outcome::Failed { code: Code::Expired, detail: String::new() }));
         };
         if let Some(done) = logged.replays.iter().find(|done| done.replay_id == order.replay_id) {
             return Ok(done.clone());
@@ -93,7 +93,7 @@ impl Batch<'_> {
     ) -> Result<Ended, Stop> {
         let Some(sealed) = logged.sealed_body() else {
             let detail = "the body was too large to be kept: let its day be read again by a repair".to_owned();
-            return Err(Stop::Final(Outcome::Failed { code: "body_not_kept", detail }));
+            return Err(Stop::Final(Outcome::Failed { code: Code::BodyNotKept, detail }));
         };
         let place = LogOwner::Configuration(message.scope.clone(), message.configuration_id).key();
         let body = self.app.connections.bodies.open([&place, message.order.event_id.as_str()], sealed).await?;

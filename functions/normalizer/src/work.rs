@@ -5,6 +5,7 @@ use std::error::Error;
 use jiff::Timestamp;
 use shared::access::TokenError;
 use shared::archive::ArchiveError;
+use shared::domain::Code;
 use shared::pace::NotNow;
 use shared::providers::{Disposition, PayloadError, ProviderError};
 use shared::queue::SendError;
@@ -85,7 +86,7 @@ impl From<SendError> for Stop {
             // Stored and marked, so it stays visible as unacknowledged.
             SendError::TooLarge => {
                 log(&error);
-                Self::Final(failed("event_too_large", &error))
+                Self::Final(failed(Code::EventTooLarge, &error))
             }
         }
     }
@@ -109,7 +110,7 @@ impl From<TokenError> for Stop {
 impl From<VaultError> for Stop {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::NotAuthentic => Self::Final(failed("body_not_authentic", &error)),
+            VaultError::NotAuthentic => Self::Final(failed(Code::BodyNotAuthentic, &error)),
             VaultError::Kms(_) | VaultError::NotSealed => Self::Later(not_sealed(error)),
         }
     }
@@ -118,7 +119,7 @@ impl From<VaultError> for Stop {
 /// A delivery's body could not be sealed, or opened.
 pub fn not_sealed(error: VaultError) -> Later {
     log(&error);
-    Later::unexpected("key_service_unavailable")
+    Later::unexpected(Code::KeyServiceUnavailable)
 }
 
 impl From<ArchiveError> for Stop {
@@ -134,7 +135,7 @@ pub fn not_kept(error: ArchiveError) -> Later {
         ArchiveError::Vault(error) => not_sealed(error),
         ArchiveError::NoJson(_) | ArchiveError::NotPacked(_) => {
             log(&error);
-            Later::unexpected("order_not_kept")
+            Later::unexpected(Code::OrderNotKept)
         }
     }
 }
@@ -162,7 +163,7 @@ impl From<ProviderError> for Stop {
     }
 }
 
-fn failed(code: &'static str, error: &dyn Error) -> Outcome {
+fn failed(code: Code, error: &dyn Error) -> Outcome {
     Outcome::Failed { code, detail: error.to_string() }
 }
 

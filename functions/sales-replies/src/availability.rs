@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
-    AvailabilityVerdict, ConfigurationId, ConfigurationStatus, Intent, ItemPlace, LocationId, ProductId, Said,
+    AvailabilityVerdict, Code, ConfigurationId, ConfigurationStatus, Intent, ItemPlace, LocationId, ProductId, Said,
     Standing, TenantScope,
 };
 use shared::providers::{AvailabilityOutcome, AvailabilitySupport, ShownAvailability};
@@ -27,7 +27,7 @@ use crate::rule::{Decision, Turn, Wish, decide, left_behind, settled, turn};
 use crate::till::{Stop, Till};
 
 /// Somebody else has noted something at an item at the same moment.
-const CONTENDED: Later = Later::unexpected("contended");
+const CONTENDED: Later = Later::unexpected(Code::Contended);
 
 /// By so much two clocks may differ. A command of the future would keep all that follow from counting.
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
@@ -200,7 +200,7 @@ impl Errand<'_> {
             let settled = match found.configuration.location(&place.location_id) {
                 None => Ok(AvailabilityVerdict::UnknownLocation),
                 Some(_) if has_time => self.settle(&mut till, (app, support), &place, &known).await,
-                Some(_) => Err(Stop::Later(Later::at_once("out_of_time"))),
+                Some(_) => Err(Stop::Later(Later::at_once(Code::OutOfTime))),
             };
             let verdict = match settled {
                 Ok(verdict) | Err(Stop::Refused(verdict)) => verdict,
@@ -210,7 +210,7 @@ impl Errand<'_> {
                 }
                 // What is not done by now is said to have failed, rather than to nobody in the dead-letter queue.
                 Err(Stop::Later(later)) if attempt.number >= app.attempts => {
-                    tracing::error!(tenant.id = %self.scope.tenant_id(), command.id = self.id, code = later.code, "gave a command up");
+                    tracing::error!(tenant.id = %self.scope.tenant_id(), command.id = self.id, code = %later.code, "gave a command up");
                     AvailabilityVerdict::Failed
                 }
                 // One shop that does not answer holds up no other.
@@ -390,7 +390,7 @@ impl Errand<'_> {
 }
 
 fn busy(left: Duration) -> Later {
-    Later::after("another_command", Some(left))
+    Later::after(Code::AnotherCommand, Some(left))
 }
 
 /// Why nothing is tried at a till.

@@ -16,6 +16,7 @@ use lambda_runtime::LambdaEvent;
 use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::SdkConfig;
+use shared::domain::Code;
 use shared::providers::ProviderError;
 use shared::queue::dead_letters::DeadLetters;
 use shared::queue::sales::{
@@ -132,10 +133,10 @@ pub async fn handle_batch(app: &App, event: LambdaEvent<SqsEvent>) -> Result<Sqs
     replies.sort_by_key(|(_, reply)| matches!(reply, Ok(Message::Reply(Reply::Availability(_)) | Message::Ending(_))));
     for (message, reply) in replies {
         if let Err(later) = take_until(app, deadline, (message, &reply)).await {
-            metrics::postponed(later.code);
+            metrics::postponed(later.code.as_str());
             let mut line = Line::begin("reply");
             (line.message_id, line.attempt) = (message.message_id.clone(), Some(attempt(message)));
-            line.ended("later", later.code).end("a reply must come again");
+            line.ended("later", later.code.as_str()).end("a reply must come again");
             postpone(app, message, &later).await;
             deliver_again(&mut response, message.message_id.as_deref().unwrap_or_default());
         }
@@ -165,9 +166,9 @@ async fn take_until(app: &App, deadline: Instant, (message, reply): Read<'_>) ->
         Ok(Ok(result)) => result,
         Ok(Err(panicked)) => {
             tracing::error!(message.id = message.message_id, error = %panicked, "a reply made us panic");
-            Err(Later::unexpected("panicked"))
+            Err(Later::unexpected(Code::Panicked))
         }
-        Err(_elapsed) => Err(Later::at_once("out_of_time")),
+        Err(_elapsed) => Err(Later::at_once(Code::OutOfTime)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use shared::app::Answer;
+use shared::domain::Code;
 use shared::store::sync_logs::PageRow;
 
 use crate::plan::{self, Follows};
@@ -13,7 +14,7 @@ impl Work<'_> {
         let (range, listing) = (self.run.request.range, self.listing());
         let Some(progress) = self.run.locations.get_mut(index) else { return Ok(Step::On) };
         let Some(shop) = self.found.configuration.location(&progress.location_id).cloned() else {
-            self.fail(index, "unknown_location");
+            self.fail(index, Code::UnknownLocation);
             return Ok(Step::On);
         };
         let cursor = plan::open(progress, &range, &shop, &listing).cursor.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use shared::app::Answer;
 use shared::domain::{
-    DayCount, FailedOrder, LocationId, RunState, SyncCounts, SyncKind, TransactionKind, TransactionStatus,
+    Code, DayCount, FailedOrder, LocationId, RunState, SyncCounts, SyncKind, TransactionKind, TransactionStatus,
 };
 use shared::providers::{Access, OrderPage, OrderQuery, ProviderError, ProviderErrorKind, RawOrder};
 use shared::queue::SendError;
@@ -24,7 +24,7 @@ impl Work<'_> {
         let (range, listing) = (self.run.request.range, self.listing());
         let Some(progress) = self.run.locations.get_mut(index) else { return Ok(Step::On) };
         let Some(shop) = self.found.configuration.location(&progress.location_id).cloned() else {
-            self.fail(index, "unknown_location");
+            self.fail(index, Code::UnknownLocation);
             return Ok(Step::On);
         };
         let window = plan::open(progress, &range, &shop, &listing);
@@ -69,7 +69,7 @@ impl Work<'_> {
         let Some(progress) = self.run.locations.get_mut(index) else { return };
         let (location, findings) = (progress.location_id.clone(), plan::close(progress, last_page, &listing, theirs));
         for Finding { code, detail } in findings {
-            tracing::warn!(run.id = %self.run.id, location.id = %location, code, detail, "a window looks wrong");
+            tracing::warn!(run.id = %self.run.id, location.id = %location, %code, detail, "a window looks wrong");
             self.run.note(Some(&location), code, detail);
         }
     }
@@ -113,12 +113,12 @@ impl Work<'_> {
     }
 
     /// Reads a shop no further: its watermark stays where it is, and the other shops go on.
-    pub fn fail(&mut self, index: usize, code: &str) {
+    pub fn fail(&mut self, index: usize, code: Code) {
         let Some(progress) = self.run.locations.get_mut(index) else { return };
-        progress.failed = Some(code.to_owned());
+        progress.failed = Some(code.into());
         (progress.window, progress.halves) = (None, Vec::new());
         let location = progress.location_id.clone();
-        tracing::warn!(run.id = %self.run.id, location.id = %location, code, "a shop cannot be read on");
+        tracing::warn!(run.id = %self.run.id, location.id = %location, %code, "a shop cannot be read on");
         self.run.note(Some(&location), code, "not read to the end");
     }
 
@@ -155,7 +155,7 @@ impl Work<'_> {
                 }
                 Err(SendError::TooLarge) => {
                     let detail = "one order is larger than a message".to_owned();
-                    let failed = FailedOrder { order_id: None, code: "order_too_large".to_owned(), detail };
+                    let failed = FailedOrder { order_id: None, code: Code::OrderTooLarge.into(), detail };
                     let counts = SyncCounts { seen: 1, failed: 1, ..SyncCounts::default() };
                     let row = PageRow { counts, failed_orders: vec![failed], ..PageRow::default() };
                     self.app.connections.sync_logs.record_page(scope, id, self.run.id, number, &row).await?;
@@ -207,7 +207,7 @@ impl Work<'_> {
             Answer::Later(_) | Answer::Failed(_) => {
                 self.run.note(
                     Some(location),
-                    "totals_not_read",
+                    Code::TotalsNotRead,
                     format!("the provider did not tell its count of {day}"),
                 );
                 None

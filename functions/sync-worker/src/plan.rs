@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use shared::domain::{
-    Configuration, DayCount, Location, LocationProgress, Run, RunState, Span, Suspicion, SyncRange, Window,
+    Code, Configuration, DayCount, Location, LocationProgress, Run, RunState, Span, Suspicion, SyncRange, Window,
 };
 use shared::providers::Listing;
 use shared::store::sync_logs::Watermarks;
@@ -21,7 +21,7 @@ const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
 const EQUAL_WINDOWS: usize = 3;
 const EQUAL_FROM: u64 = 10;
 /// The last page of a window is full and no other follows: what a silent limit looks like.
-const CAPPED: &str = "full_page_without_next";
+const CAPPED: Code = Code::FullPageWithoutNext;
 
 /// The edges of windows, as the deployment says.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +130,7 @@ pub enum Follows {
     /// The window has been read to its end.
     End,
     /// The shop cannot be read on.
-    Failed(&'static str),
+    Failed(Code),
 }
 
 /// Takes note of a page of so many orders.
@@ -140,8 +140,8 @@ pub fn page_read(window: &mut Window, orders: usize, next: Option<String>) -> Fo
     window.orders += u64::try_from(orders).unwrap_or(u64::MAX);
     match next {
         None => Follows::End,
-        Some(cursor) if window.cursor.as_ref() == Some(&cursor) => Follows::Failed("cursor_loop"),
-        Some(_) if window.pages >= PAGE_CAP => Follows::Failed("page_cap"),
+        Some(cursor) if window.cursor.as_ref() == Some(&cursor) => Follows::Failed(Code::CursorLoop),
+        Some(_) if window.pages >= PAGE_CAP => Follows::Failed(Code::PageCap),
         Some(cursor) => {
             window.cursor = Some(cursor);
             Follows::More
@@ -152,7 +152,7 @@ pub fn page_read(window: &mut Window, orders: usize, next: Option<String>) -> Fo
 /// Takes note of a cursor that is no longer good: the window is read from its start.
 pub fn restart(window: &mut Window) -> Follows {
     if window.restarts == MOST_RESTARTS {
-        return Follows::Failed("cursor_expired");
+        return Follows::Failed(Code::CursorExpired);
     }
     *window = Window {
         restarts: window.restarts + 1,
@@ -169,8 +169,8 @@ pub type Counted = Option<DayCount>;
 /// What was found out at a window's end, for the run's notes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable word.
-    pub code: &'static str,
+    /// Which.
+    pub code: Code,
     /// In words.
     pub detail: String,
 }
@@ -193,9 +193,9 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
     } else if is_half {
         None
     } else if is_one_of_equals(progress, window.orders) {
-        Some(("equal_counts", format!("{EQUAL_WINDOWS} windows in a row show {} orders each", window.orders)))
+        Some((Code::EqualCounts, format!("{EQUAL_WINDOWS} windows in a row show {} orders each", window.orders)))
     } else if theirs.is_some_and(|theirs| theirs != day) {
-        Some(("totals_disagree", difference(day, theirs.unwrap_or_default())))
+        Some((Code::TotalsDisagree, difference(day, theirs.unwrap_or_default())))
     } else {
         None
     };
@@ -208,7 +208,7 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
             return findings;
         }
         if code == CAPPED {
-            progress.failed = Some(code.to_owned());
+            progress.failed = Some(code.into());
         }
     }
     progress.windows += 1;
@@ -218,11 +218,11 @@ pub fn close(progress: &mut LocationProgress, last_page: usize, listing: &Listin
         let read = suspicion.read + window.orders;
         if read > suspicion.orders {
             let detail = format!("{}: {read} orders, not {}", shown(suspicion.span), suspicion.orders);
-            findings.push(Finding { code: "silent_cap", detail });
+            findings.push(Finding { code: Code::SilentCap, detail });
         }
         if let Some(theirs) = theirs.filter(|theirs| *theirs != day) {
             let detail = format!("{}: {}, read twice", shown(suspicion.span), difference(day, theirs));
-            findings.push(Finding { code: "totals_still_disagree", detail });
+            findings.push(Finding { code: Code::TotalsStillDisagree, detail });
             progress.disagrees = true;
         }
         carry(progress, suspicion.span, (read, day));

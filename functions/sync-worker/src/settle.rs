@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use shared::domain::{LocationProgress, Run, RunState, SyncKind};
+use shared::domain::{Code, LocationProgress, Run, RunState, SyncKind};
 use shared::store::sync_logs::Watermarks;
 use shared::telemetry::metrics;
 
@@ -35,7 +35,7 @@ impl Work<'_> {
         }
         if missing > 0 {
             let detail = format!("{missing} of {} pages were not worked on in time", self.run.pages);
-            self.run.note(None, "pages_missing", detail);
+            self.run.note(None, Code::PagesMissing, detail);
         }
         let (state, code) = outcome(&self.run);
         self.run.code = code;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
 use shared::aws::AwsError;
-use shared::domain::{ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncCounts, SyncKind, Trigger};
+use shared::domain::{
+    Code, ConfigurationStatus, LocationId, LocationProgress, Run, RunState, SyncCounts, SyncKind, Trigger,
+};
 use shared::pace::{BudgetKey, NotNow, Priority};
 use shared::providers::{Listing, PosProvider};
 use shared::queue::SendError;
@@ -65,7 +67,7 @@ pub enum WorkError {
     Send(#[from] SendError),
     /// The run cannot be gone on with: it ends with this word.
     #[error("the run ends: {1}")]
-    End(RunState, &'static str),
+    End(RunState, Code),
     /// Somebody else has the lease now: nothing more must be written.
     #[error("somebody else goes on with the run")]
     Lost,
@@ -151,7 +153,7 @@ impl Work<'_> {
         loop {
             let step = match self.step().await {
                 Err(WorkError::End(state, code)) => {
-                    self.run.code = Some(code.to_owned());
+                    self.run.code = Some(code.into());
                     self.end(state).await?;
                     Step::Ended
                 }
@@ -172,10 +174,10 @@ impl Work<'_> {
     async fn step(&mut self) -> Result<Step, WorkError> {
         self.look().await?;
         if self.is_cancelled {
-            return Err(WorkError::End(RunState::Cancelled, "requested"));
+            return Err(WorkError::End(RunState::Cancelled, Code::Requested));
         }
         if self.held.lane.turns > MOST_TURNS {
-            return Err(WorkError::End(RunState::Failed, "no_progress"));
+            return Err(WorkError::End(RunState::Failed, Code::NoProgress));
         }
         if self.run.state == RunState::Queued {
             let now = Timestamp::now();
@@ -219,8 +221,8 @@ impl Work<'_> {
             // Its sync log is being purged: nothing must be written.
             ConfigurationStatus::Deleting => Err(WorkError::Lost),
             _ if configuration.epoch != self.run.epoch => Err(WorkError::Lost),
-            ConfigurationStatus::Paused => Err(WorkError::End(RunState::Cancelled, "paused")),
-            ConfigurationStatus::ReauthRequired => Err(WorkError::End(RunState::Failed, "reauth_required")),
+            ConfigurationStatus::Paused => Err(WorkError::End(RunState::Cancelled, Code::Paused)),
+            ConfigurationStatus::ReauthRequired => Err(WorkError::End(RunState::Failed, Code::ReauthRequired)),
             ConfigurationStatus::Active | ConfigurationStatus::Degraded => Ok(()),
         }
     }

@@ -31,7 +31,8 @@ pub struct DeliverySummary<'a> {
     changed_at: Option<Timestamp>,
     /// How it ended.
     outcome: DeliveryOutcome,
-    /// Stable word for why, where it did not end as `done`.
+    /// Why, where it did not end as `done`.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "shared::domain::delivery_code"))]
     code: Option<&'a str>,
     /// How often it was worked on until it ended.
     attempts: u32,

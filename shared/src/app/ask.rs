@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Connections;
 use crate::access::{TokenError, Tokens};
-use crate::domain::ReasonCode;
+use crate::domain::{Code, ReasonCode};
 use crate::pace::{BudgetKey, NotNow, Priority};
 use crate::providers::{Access, ProviderError, ProviderErrorKind};
 use crate::store::configurations::SealedConfiguration;
@@ -29,7 +29,7 @@ pub enum Answer<T> {
 pub struct Asked<T> {
     /// What it led to. Or the credentials are refused, in a stable word: a person must connect again, and the configuration
     /// says so by now.
-    pub answer: Result<Answer<T>, &'static str>,
+    pub answer: Result<Answer<T>, Code>,
     /// Requests that were made.
     pub requests: u64,
     /// How often our budget, or the provider, made us wait, or would have.
@@ -110,9 +110,9 @@ impl Connections {
     }
 }
 
-fn no_token<T>(error: TokenError) -> Result<Result<Answer<T>, &'static str>, TokenError> {
+fn no_token<T>(error: TokenError) -> Result<Result<Answer<T>, Code>, TokenError> {
     Ok(match error {
-        TokenError::ReauthRequired => Err("reauth_required"),
+        TokenError::ReauthRequired => Err(Code::ReauthRequired),
         TokenError::BeingRenewed => Ok(Answer::Later(RENEWAL)),
         TokenError::Provider(ProviderError { kind: ProviderErrorKind::RateLimited { retry_after }, .. }) => {
             Ok(Answer::Later(retry_after.unwrap_or(RENEWAL)))

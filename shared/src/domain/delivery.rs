@@ -110,6 +110,7 @@ pub struct Replayed {
     pub at: Timestamp,
     /// How it ended.
     pub outcome: DeliveryOutcome,
-    /// Stable word for why, where it did not end well.
+    /// Why, where it did not end well.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::delivery_code"))]
     pub code: Option<String>,
 }

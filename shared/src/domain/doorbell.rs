@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EventId, Transaction, TransactionKind, TransactionStatus};
+use super::{Cause, EventId, Transaction, TransactionKind, TransactionStatus};
 
 /// Who told us of a sale first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +26,15 @@ pub struct Sighting {
 }
 
 impl Sighting {
-    /// Of a transaction whose first revision has this cause and was written then. `None`: it is no completed sale.
+    /// Of a transaction whose first revision has this cause and was written then. `None`: it is no completed sale, or nobody
+    /// told us of it.
     pub fn of(transaction: &Transaction, cause: &EventId, seen_at: Timestamp) -> Option<Self> {
         let counts = transaction.kind == TransactionKind::Sale && transaction.status == TransactionStatus::Completed;
-        let by = if cause.is_of_sync() { FirstSeen::Pull } else { FirstSeen::Push };
+        let by = match Cause::from(cause) {
+            Cause::Delivery(_) => FirstSeen::Push,
+            Cause::Page { .. } => FirstSeen::Pull,
+            Cause::Remapping(_) | Cause::Rebuild(_) => return None,
+        };
         counts.then_some(Self { by, occurred_at: transaction.occurred_at, seen_at })
     }
 }

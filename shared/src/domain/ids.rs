@@ -281,11 +281,6 @@ impl From<&EventId> for Cause {
         let ours = ours.or_else(|| job(REMAPPING, Self::Remapping)).or_else(|| job(REBUILD, Self::Rebuild));
         ours.unwrap_or_else(|| Self::Delivery(id.clone()))
     }
-
-    /// Whether it is such a page.
-    pub fn is_of_sync(&self) -> bool {
-        self.0.starts_with("sync:")
-    }
 }
 
 impl TransactionId {

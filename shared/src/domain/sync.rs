@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use super::{ExternalOrderId, LocationId, Minor, RunId};
+use super::{Code, ExternalOrderId, LocationId, Minor, RunId};
 
 /// What a run is for. One of each kind can run for a configuration at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,7 +160,8 @@ impl SyncCounts {
 pub struct FailedOrder {
     /// Which, as far as it says.
     pub order_id: Option<ExternalOrderId>,
-    /// Stable word.
+    /// Why.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::order_code"))]
     pub code: String,
     /// Where in it, or what was said. No secret, no body.
     pub detail: String,
@@ -203,7 +204,8 @@ impl RunState {
 pub struct RunNote {
     /// In which shop; absent: everywhere.
     pub location_id: Option<LocationId>,
-    /// Stable word.
+    /// Why.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "super::note_code"))]
     pub code: String,
     /// What happened.
     pub detail: String,
@@ -428,11 +430,11 @@ impl Run {
     }
 
     /// Notes something once.
-    pub fn note(&mut self, location_id: Option<&LocationId>, code: &str, detail: impl Into<String>) {
-        let is_known = self.notes.iter().any(|it| it.location_id.as_ref() == location_id && it.code == code);
+    pub fn note(&mut self, location_id: Option<&LocationId>, code: Code, detail: impl Into<String>) {
+        let is_known = self.notes.iter().any(|it| it.location_id.as_ref() == location_id && it.code == code.as_str());
         if !is_known && self.notes.len() < Self::MOST_NOTES {
             let location_id = location_id.cloned();
-            self.notes.push(RunNote { location_id, code: code.to_owned(), detail: detail.into() });
+            self.notes.push(RunNote { location_id, code: code.into(), detail: detail.into() });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::ProviderKind;
+use crate::domain::{Code, ProviderKind};
 
 /// No valid secret proves this delivery. Says no more, so that a caller learns no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -94,18 +94,18 @@ impl ProviderErrorKind {
     }
 
     /// The stable word in log rows and API answers.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Unauthorized => "credentials_refused",
-            Self::Forbidden => "permission_missing",
-            Self::NotFound => "order_not_found",
-            Self::RateLimited { .. } => "rate_limited",
-            Self::Unavailable => "provider_unavailable",
-            Self::Rejected { .. } => "request_refused",
-            Self::Malformed => "unreadable_answer",
-            Self::CursorExpired => "cursor_expired",
-            Self::SeveralMerchants => "several_merchants",
-            Self::Unsupported => "unsupported",
+            Self::Unauthorized => Code::CredentialsRefused,
+            Self::Forbidden => Code::PermissionMissing,
+            Self::NotFound => Code::OrderNotFound,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::Unavailable => Code::ProviderUnavailable,
+            Self::Rejected { .. } => Code::RequestRefused,
+            Self::Malformed => Code::UnreadableAnswer,
+            Self::CursorExpired => Code::CursorExpired,
+            Self::SeveralMerchants => Code::SeveralMerchants,
+            Self::Unsupported => Code::Unsupported,
         }
     }
 }
@@ -147,15 +147,15 @@ pub enum PayloadProblem {
 
 impl PayloadProblem {
     /// The stable word in log rows.
-    pub fn code(self) -> &'static str {
+    pub fn code(self) -> Code {
         match self {
-            Self::Unreadable => "unreadable_payload",
-            Self::Missing => "missing_field",
-            Self::Invalid => "invalid_value",
-            Self::MixedCurrencies => "mixed_currencies",
-            Self::UnknownLocation => "unknown_location",
-            Self::AmountOutOfRange => "amount_out_of_range",
-            Self::Unsupported => "unsupported",
+            Self::Unreadable => Code::UnreadablePayload,
+            Self::Missing => Code::MissingField,
+            Self::Invalid => Code::InvalidValue,
+            Self::MixedCurrencies => Code::MixedCurrencies,
+            Self::UnknownLocation => Code::UnknownLocation,
+            Self::AmountOutOfRange => Code::AmountOutOfRange,
+            Self::Unsupported => Code::Unsupported,
         }
     }
 }

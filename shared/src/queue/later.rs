@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_lambda_events::sqs::SqsMessage;
 
 use crate::aws::AwsError;
+use crate::domain::Code;
 
 /// The queue's own limit for a delay is twelve hours; nobody gains by waiting longer than this between two attempts.
 const LONGEST_DELAY: Duration = Duration::from_secs(900);
@@ -12,8 +13,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(900);
 /// The message must come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Later {
-    /// Stable word for the log.
-    pub code: &'static str,
+    /// Why.
+    pub code: Code,
     /// What the provider, or its budget, asked for.
     after: Option<Duration>,
     /// Nothing is wrong, there was only no time left.
@@ -22,17 +23,17 @@ pub struct Later {
 
 impl Later {
     /// For a reason of our own.
-    pub const fn unexpected(code: &'static str) -> Self {
+    pub const fn unexpected(code: Code) -> Self {
         Self::after(code, None)
     }
 
     /// Nothing is wrong: it goes on as soon as the queue brings it.
-    pub const fn at_once(code: &'static str) -> Self {
+    pub const fn at_once(code: Code) -> Self {
         Self { code, after: None, is_unfinished: true }
     }
 
     /// Not sooner than this, if somebody has asked for it.
-    pub const fn after(code: &'static str, after: Option<Duration>) -> Self {
+    pub const fn after(code: Code, after: Option<Duration>) -> Self {
         Self { code, after, is_unfinished: false }
     }
 
@@ -50,7 +51,7 @@ impl Later {
 impl From<crate::store::StoreError> for Later {
     fn from(error: crate::store::StoreError) -> Self {
         tracing::error!(error = ?error, "a table failed");
-        Self::unexpected("store_unavailable")
+        Self::unexpected(Code::StoreUnavailable)
     }
 }
 
@@ -58,7 +59,7 @@ impl From<crate::store::StoreError> for Later {
 impl From<AwsError> for Later {
     fn from(error: AwsError) -> Self {
         tracing::error!(error = ?error, "a queue failed");
-        Self::unexpected("queue_unavailable")
+        Self::unexpected(Code::QueueUnavailable)
     }
 }
 
@@ -73,10 +74,10 @@ mod tests {
 
     #[test]
     fn attempts_come_further_and_further_apart() {
-        let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected("x").delay(attempt).as_secs()).collect();
+        let delays: Vec<u64> = (1..=7).map(|attempt| Later::unexpected(Code::Paced).delay(attempt).as_secs()).collect();
         assert_eq!(delays, [5, 15, 45, 135, 405, 900, 900]);
-        let wish = |seconds| Later::after("x", Some(Duration::from_secs(seconds))).delay(1).as_secs();
+        let wish = |seconds| Later::after(Code::Paced, Some(Duration::from_secs(seconds))).delay(1).as_secs();
         assert_eq!([wish(0), wish(30), wish(1_000_000)], [5, 30, 900]);
-        assert_eq!(Later::at_once("x").delay(7), Duration::ZERO);
+        assert_eq!(Later::at_once(Code::OutOfTime).delay(7), Duration::ZERO);
     }
 }

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::item::{Item, bytes, is_made, number, purge, text, time, unreadable};
 use super::{Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, DeliveryOutcome, EventId, ProviderKind, TenantId, TenantScope, TransactionId};
+use crate::domain::{
+    Code, ConfigurationId, DeliveryOutcome, EventId, ProviderKind, TenantId, TenantScope, TransactionId,
+};
 pub use read::{Examined, LogEntry, LogFilter, LogPosition, LoggedDelivery};
 pub use replay::ReplayEnd;
 
@@ -76,31 +78,31 @@ pub enum Outcome {
     /// Its transactions are stored, with at least its version.
     Done,
     /// It needs no work.
-    Ignored(&'static str),
+    Ignored(Code),
     /// It could not be worked on, and doing it again would not help until something else has changed.
     Failed {
-        /// Stable word.
-        code: &'static str,
+        /// Why.
+        code: Code,
         /// Where in the payload, or what the provider said. No secret, no body.
         detail: String,
     },
     /// It came again until the queue gave it up. Whoever brings it back, or replays it, gives it another end.
     Dead {
-        /// Stable word.
-        code: &'static str,
+        /// Why.
+        code: Code,
         /// What is known of the reason. No secret, no body.
         detail: String,
     },
 }
 
 impl Outcome {
-    /// The outcome, and the stable word for why; none where all is well.
-    pub fn words(&self) -> (DeliveryOutcome, Option<&'static str>) {
+    /// The outcome, and why; none where all is well.
+    pub fn words(&self) -> (DeliveryOutcome, Option<Code>) {
         match self {
             Self::Done => (DeliveryOutcome::Done, None),
-            Self::Ignored(reason) => (DeliveryOutcome::Ignored, Some(reason)),
-            Self::Failed { code, .. } => (DeliveryOutcome::Failed, Some(code)),
-            Self::Dead { code, .. } => (DeliveryOutcome::Dead, Some(code)),
+            Self::Ignored(reason) => (DeliveryOutcome::Ignored, Some(*reason)),
+            Self::Failed { code, .. } => (DeliveryOutcome::Failed, Some(*code)),
+            Self::Dead { code, .. } => (DeliveryOutcome::Dead, Some(*code)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use jiff::{SignedDuration, Timestamp};
 use local::Proxy;
-use shared::domain::{ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
+use shared::domain::{Code, ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
 use shared::store::webhook_logs::{LogFilter, LogOwner, LogRow, Outcome, ReplayEnd, Steps, WebhookLogs};
 
 use crate::stack::{scope, stack};
@@ -19,7 +19,7 @@ struct Log {
     owner: LogOwner,
 }
 
-const FAILED: Outcome = Outcome::Failed { code: "unknown_location", detail: String::new() };
+const FAILED: Outcome = Outcome::Failed { code: Code::UnknownLocation, detail: String::new() };
 
 impl Log {
     fn new() -> Self {
@@ -145,7 +145,7 @@ async fn replay(log: &Log, event: &EventId, id: ReplayId, outcome: &Outcome) {
         by: "somebody".into(),
         at: Timestamp::now(),
         outcome: kind,
-        code: code.map(str::to_owned),
+        code: code.map(String::from),
     };
     let end = ReplayEnd {
         replayed: &replayed,
@@ -163,7 +163,7 @@ async fn a_replay_gives_a_delivery_another_end_once_and_stands_in_its_history() 
     log.record("event", 0, &FAILED).await;
     let event = EventId::new("event").unwrap();
     let (first, second) = (ReplayId::generate(), ReplayId::generate());
-    let still = Outcome::Failed { code: "order_not_found", detail: "404".into() };
+    let still = Outcome::Failed { code: Code::OrderNotFound, detail: "404".into() };
     replay(&log, &event, first, &still).await;
     assert_eq!(log.outcome_of("event").await, (DeliveryOutcome::Failed, Some("order_not_found".into())));
     replay(&log, &event, second, &Outcome::Done).await;
@@ -185,7 +185,7 @@ async fn a_replay_gives_a_delivery_another_end_once_and_stands_in_its_history() 
 async fn what_the_queue_gave_up_is_no_end_for_whoever_brings_it_back() {
     let log = Log::new();
     let event = EventId::new("event").unwrap();
-    let dead = Outcome::Dead { code: "gave_up", detail: String::new() };
+    let dead = Outcome::Dead { code: Code::GivenUp, detail: String::new() };
     log.record("event", 0, &dead).await;
     assert_eq!(log.outcome_of("event").await, (DeliveryOutcome::Dead, Some("gave_up".into())));
     assert_eq!(log.list(&of(DeliveryOutcome::Dead), 100).await.0, [["event"]]);

@@ -3,7 +3,9 @@
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde_json::{Value, json};
-use shared::domain::{FailedOrder, LocationProgress, Run, RunState, Span, SyncCounts, SyncKind, SyncRange, Window};
+use shared::domain::{
+    Code, FailedOrder, LocationProgress, Run, RunState, Span, SyncCounts, SyncKind, SyncRange, Window,
+};
 use shared::store::sync_logs::{PageRow, Watermarks};
 
 use crate::desk::{Desk, shop};
@@ -279,14 +281,14 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
             windows: 5,
             ..LocationProgress::new(shop("L1"), span)
         },
-        LocationProgress { failed: Some("forbidden".into()), ..LocationProgress::new(shop("L2"), span) },
+        LocationProgress { failed: Some("permission_missing".into()), ..LocationProgress::new(shop("L2"), span) },
     ];
     run.locations[1].span.from = at(99);
     run.state = RunState::Reading;
     run.started_at = Some(Timestamp::now() - SignedDuration::from_hours(1));
     (run.pages, run.counted_pages, run.requests, run.waits, run.waited_ms) = (8, 5, 11, 2, 3500);
     run.counts = SyncCounts { seen: 50, created: 10, updated: 5, unchanged: 35, failed: 0 };
-    run.note(Some(&shop("L2")), "forbidden", "the merchant does not share this shop");
+    run.note(Some(&shop("L2")), Code::PermissionMissing, "the merchant does not share this shop");
     desk.connections.sync_logs.checkpoint(&held, &run, SignedDuration::from_secs(60)).await.unwrap();
     let failed =
         FailedOrder { order_id: Some("ORDER1".parse().unwrap()), code: "unreadable".into(), detail: "/total".into() };
@@ -312,13 +314,13 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
             },
             {
                 "location_id": "L2", "from": at(99), "to": at(100), "reached": at(100), "windows": 0, "done": true,
-                "failed": "forbidden",
+                "failed": "permission_missing",
             },
         ])
     );
     assert_eq!(
         shown["notes"],
-        json!([{ "location_id": "L2", "code": "forbidden", "detail": "the merchant does not share this shop" }])
+        json!([{ "location_id": "L2", "code": "permission_missing", "detail": "the merchant does not share this shop" }])
     );
     assert_eq!(
         shown["failed_orders"],

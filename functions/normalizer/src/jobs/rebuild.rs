@@ -142,7 +142,7 @@ async fn write(work: &Work<'_>, plan: Plan, cause: &EventId) -> Result<bool, Lat
             outcomes.iter().filter_map(|outcome| to_be_sent(outcome, cause, work.attempt)).collect();
         // What the queue does not take is marked, and sent by the sweeper.
         if let Err(later) = app.send_sales(&to_send, Way::Rebuild, &work.message.trace).await {
-            tracing::warn!(code = later.code, "rebuilt transactions were not sent");
+            tracing::warn!(code = %later.code, "rebuilt transactions were not sent");
         }
         outcomes.clear();
     }

@@ -100,7 +100,7 @@ impl Past for Remap {
                 outcomes.iter().filter_map(|outcome| to_be_sent(outcome, &cause, work.attempt)).collect();
             // What the queue does not take is marked, and sent by the sweeper.
             if let Err(later) = app.send_sales(&to_send, Way::Remapping, &work.message.trace).await {
-                tracing::warn!(code = later.code, "remapped transactions were not sent");
+                tracing::warn!(code = %later.code, "remapped transactions were not sent");
             }
         }
         let (outcome, transactions) = (Some(DayOutcome::Applied), day.transactions);

@@ -10,7 +10,7 @@ use lambda_runtime::LambdaEvent;
 use local::{Answers, Fault, Proxy, SalesDomain, TENANT};
 use sandbox::{Failure, Faults, LedgerEntry, SaleKind};
 use serde_json::{Value, json};
-use shared::domain::{ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
+use shared::domain::{Code, ConfigurationId, DeliveryOutcome, EventId, ReplayId, Replayed, TenantScope};
 use shared::store::sync_logs::SyncLogs;
 use shared::store::webhook_logs::{LogOwner, LogRow, LoggedDelivery, OrderSource, Outcome, Steps, WebhookLogs};
 use shared::vault::{Bodies, Vault};
@@ -184,7 +184,7 @@ async fn what_the_queue_gave_up_is_done_by_a_replay() {
         secret_id: "wbhk_1",
         sealed_body: &sealed,
         body_bytes: body.len(),
-        outcome: &Outcome::Dead { code: "gave_up", detail: String::new() },
+        outcome: &Outcome::Dead { code: Code::GivenUp, detail: String::new() },
         caused: &[],
         steps: &Steps::default(),
     };

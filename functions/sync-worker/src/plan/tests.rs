@@ -131,7 +131,7 @@ fn a_page_that_is_full_by_chance_costs_one_more_reading_and_says_nothing_more() 
 fn what_is_full_however_short_it_is_fails_its_shop() {
     let mut run = planned(SyncRange::Incremental, &Watermarks::new(), "2026-02-01T08:10:00Z");
     let windows = read(&mut run, |_| (100, 100));
-    assert!(run.locations.iter().all(|it| it.failed.as_deref() == Some(CAPPED)), "{:?}", run.locations);
+    assert!(run.locations.iter().all(|it| it.failed.as_deref() == Some(CAPPED.as_str())), "{:?}", run.locations);
     assert!(windows.len() <= 2 * 7, "{}", windows.len());
 }
 
@@ -180,8 +180,8 @@ fn totals_that_disagree_are_read_twice_and_said_if_they_stay() {
             let theirs = theirs.filter(|_| is_last_of_its_day(progress));
             codes.extend(close(progress, 1, &LISTING, theirs).into_iter().map(|finding| finding.code));
         }
-        assert_eq!(codes.first(), Some(&"totals_disagree"));
-        assert_eq!(codes.contains(&"totals_still_disagree"), stays, "{codes:?}");
+        assert_eq!(codes.first(), Some(&Code::TotalsDisagree));
+        assert_eq!(codes.contains(&Code::TotalsStillDisagree), stays, "{codes:?}");
         assert_eq!(run.locations[0].disagrees, stays);
     }
 }
@@ -192,14 +192,14 @@ fn a_cursor_that_comes_again_or_expires_for_ever_is_given_up() {
     let mut window = Window::new(span);
     assert_eq!(page_read(&mut window, 3, Some("a".into())), Follows::More);
     assert_eq!(page_read(&mut window, 3, Some("b".into())), Follows::More);
-    assert_eq!(page_read(&mut window, 3, Some("b".into())), Follows::Failed("cursor_loop"));
+    assert_eq!(page_read(&mut window, 3, Some("b".into())), Follows::Failed(Code::CursorLoop));
     let mut window = Window::new(span);
     for _ in 0..MOST_RESTARTS {
         page_read(&mut window, 3, Some("a".into()));
         assert_eq!(restart(&mut window), Follows::More);
         assert_eq!((window.cursor.as_deref(), window.orders), (None, 0));
     }
-    assert_eq!(restart(&mut window), Follows::Failed("cursor_expired"));
+    assert_eq!(restart(&mut window), Follows::Failed(Code::CursorExpired));
     let mut window = Window { pages: PAGE_CAP - 1, ..Window::new(span) };
-    assert_eq!(page_read(&mut window, 3, Some("z".into())), Follows::Failed("page_cap"));
+    assert_eq!(page_read(&mut window, 3, Some("z".into())), Follows::Failed(Code::PageCap));
 }

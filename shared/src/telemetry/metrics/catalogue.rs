@@ -18,19 +18,24 @@ const WAY: Label =
     Label { name: "way", values: &["webhook", "sync", "backfill", "remapping", "rebuild", "replay", "resend"] };
 const LIVE_WAY: Label = Label { name: "way", values: &["webhook", "sync"] };
 const KIND: Label = Label { name: "kind", values: &["incremental", "backfill", "repair", "catalog"] };
-/// Why work on a message came to another end than it should: `Later::code`, the codes of ignored and failed deliveries.
+/// Why work on a message came to another end than it should: every `Code` that is seen in a delivery or a message.
 const REASON: Label = Label {
     name: "reason",
     values: &[
         "amount_out_of_range",
         "another_command",
+        "body_not_authentic",
+        "body_not_kept",
         "contended",
         "credentials_being_renewed",
         "credentials_not_authentic",
         "credentials_refused",
+        "cursor_expired",
         "deleting",
         "draft",
         "event_too_large",
+        "expired",
+        "given_up",
         "invalid_value",
         "key_service_unavailable",
         "missing_field",
@@ -52,6 +57,7 @@ const REASON: Label = Label {
         "reauth_required",
         "request_refused",
         "secrets_unavailable",
+        "several_merchants",
         "store_unavailable",
         "unknown_location",
         "unknown_merchant",
@@ -365,3 +371,19 @@ pub(super) static FLUSHES_FAILED: Metric = Metric {
     labels: &[FUNCTION],
     is_dated: false,
 };
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::REASON;
+    use crate::domain::{Code, Place};
+
+    #[test]
+    fn every_code_of_a_delivery_or_a_message_is_a_reason() {
+        let places = &[Place::Ignored, Place::Failed, Place::Dead, Place::Later];
+        let codes = Code::seen_in(places).map(Code::as_str).chain(["other"]);
+        let (codes, reasons) = (codes.collect::<BTreeSet<_>>(), REASON.values.iter().copied().collect::<BTreeSet<_>>());
+        assert_eq!(codes.symmetric_difference(&reasons).collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+}
