@@ -5,12 +5,14 @@ SHELL := /bin/sh
 
 ARGS ?=
 ARCH ?= arm64
+# Of `make package`: shared/otlp for spans.
+FEATURES ?=
 # .ci/run sets it to --locked.
 LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-sale test permissions fuzz-api check bench lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-sale test otlp permissions fuzz-api check bench lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -18,6 +20,7 @@ help:
 	@echo 'make measure-sale      what a live sale asks of AWS; ARGS="--sales 100"'
 	@echo 'make contract          tries a consumer of our sales events, or is one; ARGS=--help'
 	@echo 'make test              every test, with the local stack'
+	@echo 'make otlp              spans over OTLP, which no other build links, and that no other does'
 	@echo 'make permissions       what the roles allow against what the last make test did, as a table'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
@@ -54,6 +57,12 @@ test: tools
 	@rm -f .local/stacks/*/permissions.jsonl
 	cargo test $(LOCKED) --workspace
 	@$(MAKE) --no-print-directory permissions
+
+# One test and what it stands on, with the features of the whole workspace and one more: what `make test` has built is built
+# once. Without that feature none of it is linked.
+otlp:
+	cargo test $(LOCKED) --workspace --features shared/otlp --test otlp
+	@! cargo tree $(LOCKED) --workspace --edges normal,build --prefix none | grep '^opentelemetry'
 
 # What the functions did on the stacks of the last `make test` is what their roles allow, no more and no less.
 permissions:
@@ -103,7 +112,7 @@ package:
 	@set -e; export PATH="$(CURDIR)/.local/package/bin:$$PATH"; for function in $(FUNCTIONS); do \
 		case $$function in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac; \
 		cargo lambda build $(LOCKED) --profile $$profile --output-format zip \
-			$(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$function; \
+			$(if $(FEATURES),--features $(FEATURES)) $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$function; \
 	done
 	@echo 'package sizes in bytes ($(ARCH)):'
 	@cd $(TARGET)/lambda && wc -c $(addsuffix /bootstrap.zip,$(FUNCTIONS))

@@ -76,6 +76,14 @@ where
     runtime.layer(around).run().await
 }
 
+impl State {
+    /// Whether the invocation has time for what comes after its answer.
+    fn has_room(&self) -> bool {
+        let left = self.ends_at.and_then(|end| end.duration_since(SystemTime::now()).ok());
+        self.ends_at.is_none() || left.is_some_and(|left| left >= ROOM)
+    }
+}
+
 impl Flushes {
     /// Has flushed nothing yet.
     pub fn new(counters: Counters) -> Self {
@@ -88,16 +96,18 @@ impl Flushes {
     }
 
     /// Writes the metrics of this invocation as lines, and adds to the table if it is time: at once after a quiet while.
+    /// Sends spans before, where they are wanted.
     ///
-    /// Never fails, and never takes longer than half a second. What could not be added is kept for the next time; if the
+    /// Never fails, and never takes longer than half a second for each. What could not be added is kept for the next time; if the
     /// table has added it all the same and its answer was lost, it counts twice.
     pub async fn after_answer(&self) {
         telemetry::write_lines();
-        let is_due = self.with_state(|state| {
-            let left = state.ends_at.and_then(|end| end.duration_since(SystemTime::now()).ok());
-            let has_room = state.ends_at.is_none() || left.is_some_and(|left| left >= ROOM);
-            has_room && state.flushed_at.is_none_or(|at| at.elapsed() >= FLUSH_EVERY)
-        });
+        #[cfg(feature = "otlp")]
+        if self.with_state(|state| state.has_room()) {
+            telemetry::flush_spans(PATIENCE).await;
+        }
+        let is_due =
+            self.with_state(|state| state.has_room() && state.flushed_at.is_none_or(|at| at.elapsed() >= FLUSH_EVERY));
         let counted = if is_due { telemetry::take() } else { return };
         if counted.is_empty() {
             return;

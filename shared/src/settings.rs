@@ -84,6 +84,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KMS_KEY_ID", "key that secrets are sealed with from now on"),
     ("LIGHTSPEED_BASE_URL", "replaces Lightspeed's hosts by a simulator; empty on AWS"),
     ("LIGHTSPEED_SECRET_ID", "secret that holds our application at Lightspeed"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "where spans are sent by functions that are built for it; may be empty"),
     ("OUTBOX_FIRST_RESEND_SECONDS", "after so many seconds without an answer a revision is sent again"),
     ("PRODUCT_MAPPINGS_TABLE", "name of the table of what tills sell and what tenants call it"),
     ("PROVIDER_RATE_PERCENT", "share of each provider's documented request rate that we use, per hundred"),

@@ -4,6 +4,8 @@ mod format;
 mod line;
 mod meter;
 pub mod metrics;
+#[cfg(feature = "otlp")]
+mod spans;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,6 +17,8 @@ use uuid::Uuid;
 
 pub use line::{Line, count_aws_call};
 pub use meter::{put_back, take, write_lines};
+#[cfg(feature = "otlp")]
+pub use spans::flush as flush_spans;
 
 static FUNCTION: OnceLock<&'static str> = OnceLock::new();
 static IS_WARM: AtomicBool = AtomicBool::new(false);
@@ -32,7 +36,10 @@ pub fn init(function: &'static str) {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let (version, env) = (variable("AWS_LAMBDA_FUNCTION_VERSION"), variable("DEPLOYMENT_ENV"));
     let lines = format::Lines { function, version, env };
+    #[cfg(not(feature = "otlp"))]
     tracing_subscriber::fmt().event_format(lines).with_env_filter(filter).init();
+    #[cfg(feature = "otlp")]
+    spans::init(lines, filter);
 }
 
 /// Says which invocation the next lines belong to.
@@ -46,7 +53,11 @@ pub fn begin_invocation(id: &str) {
 
 /// A W3C `traceparent`: follows a sale from the webhook through the queues to the sales domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TraceParent(String);
+pub struct TraceParent {
+    text: String,
+    /// The span that led to this one, of what was read.
+    caller: Option<String>,
+}
 
 impl TraceParent {
     /// Our hop in the caller's trace, if there is a well-formed one; else in a new trace.
@@ -56,29 +67,46 @@ impl TraceParent {
 
     /// A new trace, sampled.
     pub fn generate() -> Self {
-        Self(format!("00-{}-{}-01", Uuid::new_v4().simple(), new_span()))
+        Self { text: format!("00-{}-{}-01", Uuid::new_v4().simple(), new_span()), caller: None }
     }
 
     /// The next hop of the same trace: a span of our own, under the caller's.
     pub fn next_hop(&self) -> Self {
-        let flags = self.0.get(52..).unwrap_or("-01");
-        Self(format!("00-{}-{}{flags}", self.trace_id(), new_span()))
+        let flags = self.text.get(52..).unwrap_or("-01");
+        let text = format!("00-{}-{}{flags}", self.trace_id(), new_span());
+        Self { text, caller: Some(self.span_id().to_owned()) }
     }
 
     /// What all hops have in common: 32 hexadecimal digits.
     pub fn trace_id(&self) -> &str {
-        self.0.get(3..35).unwrap_or_default()
+        self.text.get(3..35).unwrap_or_default()
+    }
+
+    /// This hop's own: 16 hexadecimal digits.
+    pub fn span_id(&self) -> &str {
+        self.text.get(36..52).unwrap_or_default()
+    }
+
+    /// The hop before it, if it was ours to make one.
+    pub fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+
+    /// Whether whoever has begun the trace wants to see it.
+    pub fn is_sampled(&self) -> bool {
+        let flags = self.text.get(53..).and_then(|flags| u8::from_str_radix(flags, 16).ok());
+        flags.is_some_and(|flags| flags & 1 == 1)
     }
 
     /// As it is written in headers and events.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -104,7 +132,7 @@ impl FromStr for TraceParent {
                     && is_set(trace)
                     && is_set(span) =>
             {
-                Ok(Self(text.to_owned()))
+                Ok(Self { text: text.to_owned(), caller: None })
             }
             _ => Err(InvalidTraceParent),
         }
@@ -120,6 +148,8 @@ mod tests {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
         let hop = TraceParent::from_header(Some(good));
         assert_eq!((hop.trace_id(), &hop.as_str()[52..]), (&good[3..35], "-00"));
+        assert_eq!((hop.caller(), hop.is_sampled()), (Some(&good[36..52]), false));
+        assert!(TraceParent::generate().is_sampled());
         assert_ne!(hop.as_str(), good);
         assert!(hop.as_str().parse::<TraceParent>().is_ok());
         for bad in ["", "00-x", &good.to_uppercase(), &good.replace("00f067aa0ba902b7", "0000000000000000")] {

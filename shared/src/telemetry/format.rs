@@ -47,10 +47,7 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let is_line = event.metadata().target() == LINE;
-        let mut fields = Fields { is_line, ..Fields::default() };
-        event.record(&mut fields);
-        let Fields { message, mut all, .. } = fields;
+        let Fields { is_line, message, mut all } = Fields::of(event);
         {
             let invocation = INVOCATION.lock().unwrap_or_else(PoisonError::into_inner);
             all.insert("function".into(), self.function.into());
@@ -70,14 +67,22 @@ where
     }
 }
 
+/// What an event says.
 #[derive(Default)]
-struct Fields {
+pub(super) struct Fields {
     is_line: bool,
     message: String,
-    all: Map<String, Value>,
+    /// Everything but the message.
+    pub all: Map<String, Value>,
 }
 
 impl Fields {
+    pub fn of(event: &Event<'_>) -> Self {
+        let mut fields = Self { is_line: event.metadata().target() == LINE, ..Self::default() };
+        event.record(&mut fields);
+        fields
+    }
+
     fn keep(&mut self, field: &Field, value: impl Into<Value>) {
         self.all.insert(field.name().to_owned(), value.into());
     }

@@ -30,6 +30,8 @@ pub struct Line {
     tenant_id: Option<String>,
     configuration_id: Option<String>,
     trace_id: Option<String>,
+    /// Where spans are made of the lines: its own, its caller's, and whether the caller wants to see it.
+    span: Option<(String, Option<String>, bool)>,
     /// How it ended: `done`, `repeat`, `ignored`, `failed`, `later`, `dropped`, or a word of the unit's own.
     pub outcome: &'static str,
     /// Why, if that is not plain: a stable word.
@@ -101,6 +103,9 @@ impl Line {
     /// To which trace it belongs.
     pub fn traced(mut self, trace: &TraceParent) -> Self {
         self.trace_id = Some(trace.trace_id().to_owned());
+        if cfg!(feature = "otlp") {
+            self.span = Some((trace.span_id().to_owned(), trace.caller().map(str::to_owned), trace.is_sampled()));
+        }
         self
     }
 
@@ -113,6 +118,7 @@ impl Line {
     /// Writes the line. `message`: what was done, for a person.
     pub fn end(self, message: &'static str) {
         let Some((started, aws_calls, provider_calls)) = self.begun else { return };
+        let (span, caller, is_sampled) = self.span.map_or((None, None, None), |(id, of, is)| (Some(id), of, Some(is)));
         let since = |now: &AtomicU64, then: u64| now.load(Ordering::Relaxed).saturating_sub(then);
         tracing::info!(
             target: super::format::LINE,
@@ -134,6 +140,9 @@ impl Line {
             command.id = self.command_id,
             state = self.state,
             trace.id = self.trace_id,
+            span.id = span,
+            span.parent_id = caller,
+            span.sampled = is_sampled,
             http.method = self.method,
             http.route = self.route,
             http.status = self.status,

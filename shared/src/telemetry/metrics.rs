@@ -313,6 +313,8 @@ pub fn provider_asked(provider: ProviderKind, operation: &str, status: Option<u1
         Some(_) | None => "failed",
     };
     super::line::count_provider_call();
+    #[cfg(feature = "otlp")]
+    super::spans::asked(provider, operation, status, took);
     let operation = if operation == "refresh_token" { "refresh_credentials" } else { operation };
     count(&PROVIDER_REQUESTS, &[provider.as_str(), operation, outcome], 1);
     observe(&PROVIDER_REQUEST, &[provider.as_str()], took.as_secs_f64());
