@@ -32,7 +32,7 @@ pub use configuration::{
 };
 pub use day::{Certificate, CertificateMethod, DayProduct, DayState, DayTender, Figures};
 pub use delivery::{DeliveryOutcome, Replay, ReplayRequest, Replayed, UnknownOutcome};
-pub use doorbell::{Delays, Doorbell, FirstSeen, Sighting, doorbell_of, permille};
+pub use doorbell::{Delays, Doorbell, FirstSeen, Sighting, Unannounced, doorbell_of, permille};
 pub use ids::{
     Cause, ConfigurationId, EventId, ExternalOrderId, InvalidId, JobId, LocationId, MerchantId, ProductId, RedriveId,
     ReplayId, RunId, TenantId, TenantScope, TransactionId,

@@ -286,6 +286,15 @@ pub fn required_scopes(kind: ProviderKind) -> &'static [&'static str] {
     }
 }
 
+/// What starts webhooks again that have stopped, in the provider's words.
+pub fn silence_advice(kind: ProviderKind) -> &'static str {
+    match kind {
+        ProviderKind::Square => square::SILENCE_ADVICE,
+        ProviderKind::Toast => toast::SILENCE_ADVICE,
+        ProviderKind::Lightspeed => lightspeed::SILENCE_ADVICE,
+    }
+}
+
 /// Where the providers are, if not at their own hosts. A parameter of the deployment, never of a tenant.
 #[derive(Debug, Clone, Default)]
 pub struct ProviderHosts {

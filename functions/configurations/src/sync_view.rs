@@ -324,7 +324,7 @@ mod tests {
     fn pages_that_the_run_has_not_counted_yet_are_shown() {
         let counts = SyncCounts { seen: 3, created: 2, failed: 1, ..SyncCounts::default() };
         let failed = FailedOrder { order_id: None, code: "unreadable".into(), detail: "/total".into() };
-        let rows = vec![PageRow { counts, failed_orders: vec![failed; 15], caused: Vec::new() }; 2];
+        let rows = vec![PageRow { counts, failed_orders: vec![failed; 15], ..PageRow::default() }; 2];
         let mut run = run(vec![]);
         (run.pages, run.counted_pages, run.counts) = (9, 4, SyncCounts { seen: 10, unchanged: 10, ..counts });
         let view = RunView::new(&run, false, &rows, at(2));

@@ -42,7 +42,7 @@ const TURN: Duration = Duration::from_secs(1);
 const ROOM: Duration = Duration::from_secs(6);
 
 /// How often it is noted that a configuration's webhooks work.
-const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const NOTE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
 /// What leads to a configuration: the account that a delivery names, or the configuration to whose URL it came.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -348,8 +348,10 @@ impl<'a> Batch<'a> {
         let (id, now) = (found.configuration.id, Timestamp::now());
         let last = self.noted.get(&id).copied().or(found.configuration.health.last_webhook_at);
         if last.is_none_or(|last| now.duration_since(last) >= NOTE_EVERY) {
-            let is_failing = |reason: &StatusReason| reason.code == ReasonCode::SignaturesFailing;
-            let wants_look = found.configuration.reasons.iter().any(is_failing);
+            let heals = |reason: &StatusReason| {
+                matches!(reason.code, ReasonCode::SignaturesFailing | ReasonCode::WebhooksSilent)
+            };
+            let wants_look = found.configuration.reasons.iter().any(heals);
             self.app.connections.configurations.note_webhook(&found.scope, id, now, wants_look).await?;
             self.noted.insert(id, now);
         }

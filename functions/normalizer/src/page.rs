@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use shared::domain::{
-    Code, ConfigurationStatus, EventId, FailedOrder, SyncCounts, SyncKind, Transaction, TransactionId,
+    Code, ConfigurationStatus, EventId, FailedOrder, Sighting, SyncCounts, SyncKind, Transaction, TransactionId,
+    Unannounced,
 };
 use shared::providers::{PayloadError, RawOrder};
 use shared::queue::intake::OrdersMessage;
@@ -23,7 +24,7 @@ use shared::telemetry::Line;
 use shared::telemetry::metrics::{self, Way};
 
 use crate::App;
-use crate::batch::{Batch, Lead, age_ms};
+use crate::batch::{Batch, Lead, NOTE_EVERY, age_ms};
 use crate::raw::News;
 use crate::work::{Later, attempt, not_kept};
 
@@ -84,10 +85,12 @@ impl Batch<'_> {
         let to_send: Vec<&Stored> =
             outcomes.iter().filter_map(|(_, outcome)| to_be_sent(outcome, &cause, attempt)).collect();
         let refused = app.send_sales(&to_send, way, trace).await?;
+        let last_webhook_at = found.configuration.health.last_webhook_at.filter(|_| page.kind == SyncKind::Incremental);
         let row = PageRow {
             counts: count(reading.orders, reading.failed, &outcomes, &cause),
             failed_orders: reading.named,
             caused: caused_by(&outcomes, &cause),
+            unannounced: unannounced(&outcomes, orders, &cause, last_webhook_at),
         };
         let logs = &app.connections.sync_logs;
         let is_first = logs.record_page(scope, *configuration_id, page.run_id, page.number, &row).await?;
@@ -272,6 +275,27 @@ fn count(orders: usize, failed: u64, outcomes: &[(usize, PutOutcome)], cause: &E
         (u64::try_from(orders).unwrap_or(u64::MAX), number(Fate::Created), number(Fate::Updated));
     // Drafts, and copies that another on the page is newer than, have no outcome.
     SyncCounts { seen, created, updated, unchanged: seen - created - updated - failed, failed }
+}
+
+/// Sales that this page had to create, though deliveries used to come and none has since before the sale. What a sync
+/// reads has changed a while ago, so a delivery had its time. Tills that were offline ring when they are back.
+fn unannounced(
+    outcomes: &[(usize, PutOutcome)],
+    orders: &[RawOrder],
+    cause: &EventId,
+    last_webhook_at: Option<Timestamp>,
+) -> Unannounced {
+    let mut unannounced = Unannounced::default();
+    // A later delivery may not be noted yet.
+    let Some(silent_since) = last_webhook_at.map(|at| at + NOTE_EVERY) else { return unannounced };
+    for (order, outcome) in outcomes {
+        let stored = outcome.stored();
+        let is_online = orders.get(*order).is_some_and(|order| order.paid_offline_at.is_none());
+        let sale = Sighting::of(&stored.transaction, cause, silent_since).map(|sighting| sighting.occurred_at);
+        let sale = sale.filter(|at| is_online && *at > silent_since && fate(stored, cause) == Fate::Created);
+        sale.into_iter().for_each(|at| unannounced.count(at));
+    }
+    unannounced
 }
 
 #[cfg(test)]

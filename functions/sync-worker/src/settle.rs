@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use shared::domain::{Code, LocationProgress, Run, RunState, SyncKind};
+use shared::domain::{Code, Configuration, LocationProgress, ReasonCode, Run, RunState, SyncKind, Unannounced};
 use shared::store::sync_logs::Watermarks;
 use shared::telemetry::metrics;
 
@@ -55,6 +55,7 @@ impl Work<'_> {
             for row in rows {
                 self.run.counted_pages += 1;
                 self.run.counts.add(&row.counts);
+                self.run.unannounced.add(&row.unannounced);
                 let room = Run::MOST_NOTES.saturating_sub(self.run.failed_orders.len());
                 self.run.failed_orders.extend(row.failed_orders.into_iter().take(room));
             }
@@ -71,8 +72,9 @@ impl Work<'_> {
         let kind = self.held.lane.kind;
         let watermarks = moved(&self.held.lane.watermarks, &self.run);
         let base = i64::from(configuration.sync.interval_minutes) * 60;
-        let interval = (kind == SyncKind::Incremental)
-            .then(|| adapted(self.held.lane.interval_seconds.unwrap_or(base), base, &self.run));
+        let interval = (kind == SyncKind::Incremental).then(|| {
+            adapted(self.held.lane.interval_seconds.unwrap_or(base), base, &self.run, is_silent(configuration))
+        });
         let next_at = match kind {
             SyncKind::Incremental => interval.map(SignedDuration::from_secs),
             SyncKind::Catalog => Some(CATALOG_EVERY),
@@ -84,6 +86,8 @@ impl Work<'_> {
             return Err(WorkError::Lost);
         }
         metrics::sync_run_ended(configuration.provider, kind, state);
+        self.note_unannounced().await?;
+        let configuration = &self.found.configuration;
         let last = configuration.health.last_sync_at;
         if state == RunState::Completed
             && kind == SyncKind::Incremental
@@ -93,6 +97,23 @@ impl Work<'_> {
         }
         Ok(())
     }
+
+    /// Says on the configuration which sales nobody had announced: after several of them its doorbell is silent.
+    async fn note_unannounced(&self) -> Result<(), WorkError> {
+        let Unannounced { sales, first_at: Some(first_at) } = self.run.unannounced else { return Ok(()) };
+        let (scope, configuration) = (&self.held.scope, &self.found.configuration);
+        let noted = self.app.connections.configurations.note_unannounced(scope, configuration.id, (sales, first_at));
+        if noted.await? {
+            metrics::unannounced(configuration.provider, sales);
+            tracing::warn!(tenant.id = %scope.tenant_id(), configuration.id = %configuration.id, run.id = %self.run.id, sales, %first_at, "sales were found that no delivery had announced");
+        }
+        Ok(())
+    }
+}
+
+/// Whether sales come by syncs alone, until a delivery comes.
+fn is_silent(configuration: &Configuration) -> bool {
+    configuration.reasons.iter().any(|reason| reason.code == ReasonCode::WebhooksSilent)
 }
 
 /// How a run that was read to its end has ended.
@@ -122,10 +143,11 @@ fn moved(before: &Watermarks, run: &Run) -> Watermarks {
     after
 }
 
-/// Shorter while the doorbell misses sales, longer while it misses none.
-fn adapted(seconds: i64, base: i64, run: &Run) -> i64 {
+/// Shorter while the doorbell misses sales, longer while it misses none, and as short as it may be while it is silent.
+fn adapted(seconds: i64, base: i64, run: &Run, is_silent: bool) -> i64 {
     let has_missed = run.counts.created + run.counts.updated > 0;
     let next = match run.state {
+        RunState::Completed | RunState::Partial if is_silent => 0,
         RunState::Completed if !has_missed => seconds * 3 / 2,
         RunState::Completed | RunState::Partial if has_missed => seconds / 2,
         RunState::Completed | RunState::Partial | RunState::Failed | RunState::Cancelled => seconds,
@@ -205,7 +227,7 @@ mod tests {
         let mut seconds = 900;
         let mut after = |run: &Run, times: usize| {
             for _ in 0..times {
-                seconds = adapted(seconds, 900, run);
+                seconds = adapted(seconds, 900, run, false);
             }
             seconds
         };
@@ -216,7 +238,14 @@ mod tests {
         assert_eq!(after(&run, 9), 225);
         run.state = RunState::Failed;
         assert_eq!(after(&run, 1), 225);
-        assert_eq!(adapted(60, 60, &Run { state: RunState::Completed, ..run.clone() }), 60, "never below a minute");
+        assert_eq!(
+            adapted(60, 60, &Run { state: RunState::Completed, ..run.clone() }, false),
+            60,
+            "never below a minute"
+        );
+        run.state = RunState::Completed;
+        run.counts.created = 0;
+        assert_eq!(adapted(3600, 900, &run, true), 225, "nothing is sold, and nothing is announced");
     }
 
     #[test]

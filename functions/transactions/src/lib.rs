@@ -81,6 +81,8 @@ pub enum Operation {
     ApplyRebuild,
     /// Lists what has come by webhook.
     ListDeliveries,
+    /// Shows what the doorbell is worth.
+    GetScoreboard,
     /// Shows one delivery step by step.
     GetDelivery,
     /// Shows one as it came.
@@ -231,6 +233,12 @@ pub const ROUTES: &[Route<Operation>] = &[
     },
     Route {
         method: "GET",
+        path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/scoreboard",
+        role: Some(Role::Read),
+        operation: Operation::GetScoreboard,
+    },
+    Route {
+        method: "GET",
         path: "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/webhooks/{event_id}",
         role: Some(Role::Read),
         operation: Operation::GetDelivery,
@@ -347,6 +355,7 @@ pub async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error
         Operation::ListRebuiltDays => past::list_days::<RebuiltDay>(app, &call).await,
         Operation::ApplyRebuild => past::apply::<RebuiltDay>(app, &call).await,
         Operation::ListDeliveries => webhooks::list(app, &call).await,
+        Operation::GetScoreboard => webhooks::scoreboard::get(app, &call).await,
         Operation::GetDelivery => webhooks::detail::get(app, &call).await,
         Operation::GetDeliveryBody => webhooks::body(app, &call).await,
         Operation::ReplayOne => webhooks::replay::one(app, &call).await,

@@ -1,7 +1,7 @@
 //! What the OpenAPI document says of these routes.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use shared::domain::{
     ConfigurationId, DeliveryOutcome, ExternalOrderId, Import, LocationId, PastJob, ProviderKind, RebuiltDay,
     RemappedDay, TransactionKind, TransactionStatus,
@@ -23,6 +23,7 @@ use crate::sync_page::SyncPageView;
 use crate::view::TransactionView;
 use crate::webhooks::detail::DeliveryView;
 use crate::webhooks::replay::{self, ReplayBody, ReplayCount, ReplayView};
+use crate::webhooks::scoreboard::Scoreboard;
 use crate::webhooks::{self, DeliverySummary};
 
 const SHORT_PAGE: &str = "A page; where few of many are wanted it may be short and yet have a next one";
@@ -142,14 +143,11 @@ fn describe_alone(operation: Operation, shapes: &mut Shapes) -> Description {
                 .answers(StatusCode::OK, "The item", shapes.answered::<ProductView<'_>>())
         }
         Operation::ListUnmapped => {
-            let days = json!({
-                "type": "integer", "minimum": 1, "maximum": unmapped::MAX_DAYS, "default": unmapped::DEFAULT_DAYS,
-            });
             let limit = json!({
                 "type": "integer", "minimum": 1, "maximum": rest::MAX_PAGE, "default": unmapped::DEFAULT_PAGE,
             });
             Description::new("list_unmapped", "Lists what is sold and not mapped, by the money at stake")
-                .query("days", "Of the last so many days", days)
+                .query("days", "Of the last so many days", days())
                 .query("limit", "How many items at most", limit)
                 .answers(StatusCode::OK, "The dearest first", shapes.answered::<Unmapped>())
         }
@@ -216,6 +214,12 @@ fn describe_alone(operation: Operation, shapes: &mut Shapes) -> Description {
                 .paged(webhooks::DEFAULT_PAGE)
                 .answers(StatusCode::OK, SHORT_PAGE, shapes.answered::<Page<DeliverySummary<'_>>>())
         }
+        Operation::GetScoreboard => Description::new(
+            "get_webhook_scoreboard",
+            "Shows which sales webhooks announced, and how late they were known",
+        )
+        .query("days", "Of the last so many business dates", days())
+        .answers(StatusCode::OK, "Shop by shop and day by day", shapes.answered::<Scoreboard>()),
         Operation::GetDelivery => Description::new("get_webhook_delivery", "Shows a delivery, step by step").answers(
             StatusCode::OK,
             "The delivery",
@@ -273,4 +277,8 @@ fn describe_alone(operation: Operation, shapes: &mut Shapes) -> Description {
             shapes.answered::<ReplayView<'_>>(),
         ),
     }
+}
+
+fn days() -> Value {
+    json!({ "type": "integer", "minimum": 1, "maximum": unmapped::MAX_DAYS, "default": unmapped::DEFAULT_DAYS })
 }

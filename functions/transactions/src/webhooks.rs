@@ -2,6 +2,7 @@
 
 pub(crate) mod detail;
 pub(crate) mod replay;
+pub(crate) mod scoreboard;
 
 use http::StatusCode;
 use jiff::Timestamp;

@@ -4,12 +4,17 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::access::TokenError;
-use shared::domain::{Configuration, ConfigurationId, ReasonCode, TenantScope};
+use shared::domain::{Configuration, ConfigurationId, Health, ReasonCode, TenantScope, Unannounced};
+use shared::providers::silence_advice;
 
 use crate::{App, UpkeepError, removal};
 
 /// Unproven deliveries count when none was proven for so long before.
 const SILENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is judged by what was noted of a configuration's health.
+const REASONS: [(ReasonCode, fn(&Configuration) -> Option<String>); 2] =
+    [(ReasonCode::SignaturesFailing, failing_signatures), (ReasonCode::WebhooksSilent, silent_webhooks)];
 
 /// Does what it needs now, and sees to it that it is due again when it needs something else.
 pub async fn after(app: &App, scope: &TenantScope, id: ConfigurationId, deadline: Instant) -> Result<(), UpkeepError> {
@@ -18,7 +23,9 @@ pub async fn after(app: &App, scope: &TenantScope, id: ConfigurationId, deadline
     if found.configuration.deletion.is_some() {
         return removal::go_on(app, &found, deadline).await;
     }
-    judge_signatures(app, scope, &found.configuration).await?;
+    for reason in REASONS {
+        judge(app, scope, &found.configuration, reason).await?;
+    }
     let is_due = found.configuration.due_at().is_some_and(|due_at| due_at <= Timestamp::now());
     if !is_due {
         // The index was ahead: somebody wanted a look, or the credentials were renewed meanwhile.
@@ -36,25 +43,40 @@ pub async fn after(app: &App, scope: &TenantScope, id: ConfigurationId, deadline
 }
 
 /// Deliveries that nothing proves, and none that was proven since: the secret at the provider is another one.
-async fn judge_signatures(app: &App, scope: &TenantScope, configuration: &Configuration) -> Result<(), UpkeepError> {
+fn failing_signatures(configuration: &Configuration) -> Option<String> {
     let health = &configuration.health;
-    let is_failing = health.last_signature_failure_at.is_some_and(|failed_at| {
-        let is_answered = configuration.webhook_secrets.iter().any(|secret| secret.not_before > failed_at);
-        // One stray delivery to a URL that works says nothing.
-        health.last_webhook_at.is_none_or(|worked_at| worked_at + SILENCE < failed_at) && !is_answered
-    });
-    let is_stated = configuration.reasons.iter().any(|reason| reason.code == ReasonCode::SignaturesFailing);
-    if is_failing == is_stated {
+    let failed_at = health.last_signature_failure_at?;
+    let is_answered = configuration.webhook_secrets.iter().any(|secret| secret.not_before > failed_at);
+    // One stray delivery to a URL that works says nothing.
+    let is_failing = health.last_webhook_at.is_none_or(|worked_at| worked_at + SILENCE < failed_at) && !is_answered;
+    let count = health.signature_failures;
+    is_failing.then(|| format!("{count} deliveries to its own webhook URL were not proven by any of its secrets"))
+}
+
+/// Several sales that only a sync has found, and no delivery since: the provider rings no more.
+fn silent_webhooks(configuration: &Configuration) -> Option<String> {
+    let Health { unannounced_sales: sales, last_webhook_at, .. } = &configuration.health;
+    let last = (*last_webhook_at).filter(|_| *sales >= Unannounced::SEVERAL)?;
+    let advice = silence_advice(configuration.provider);
+    Some(format!("syncs have found {sales} sales since the last delivery came, about {last}. {advice}"))
+}
+
+/// States a reason for as long as there is something to say.
+async fn judge(
+    app: &App,
+    scope: &TenantScope,
+    configuration: &Configuration,
+    (code, verdict): (ReasonCode, fn(&Configuration) -> Option<String>),
+) -> Result<(), UpkeepError> {
+    let is_stated = configuration.reasons.iter().any(|reason| reason.code == code);
+    if verdict(configuration).is_some() == is_stated {
         return Ok(());
     }
-    let action = if is_failing { "configuration.reason_stated" } else { "configuration.reason_dropped" };
+    let action = if is_stated { "configuration.reason_dropped" } else { "configuration.reason_stated" };
     let amended = app.tokens.amend(scope, configuration.id, (None, action), |configuration| {
-        let count = configuration.health.signature_failures;
-        if is_failing {
-            let detail = format!("{count} deliveries to its own webhook URL were not proven by any of its secrets");
-            configuration.state_reason(ReasonCode::SignaturesFailing, detail, Timestamp::now());
-        } else {
-            configuration.reasons.retain(|reason| reason.code != ReasonCode::SignaturesFailing);
+        match verdict(configuration) {
+            Some(detail) => configuration.state_reason(code, detail, Timestamp::now()),
+            None => configuration.reasons.retain(|reason| reason.code != code),
         }
         true
     });

@@ -141,23 +141,26 @@ pub enum ReasonCode {
     RefreshFailing,
     /// Deliveries to its own webhook URL are not proven by any of its secrets.
     SignaturesFailing,
+    /// Deliveries came, and come no more, while its tills go on selling.
+    WebhooksSilent,
 }
 
 impl ReasonCode {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NotConnected,
         Self::CredentialsRefused,
         Self::PermissionMissing,
         Self::RefreshFailing,
         Self::SignaturesFailing,
+        Self::WebhooksSilent,
     ];
 
     /// Whether nothing can be read until a person has connected again.
     pub fn needs_reauth(self) -> bool {
         match self {
             Self::NotConnected | Self::CredentialsRefused | Self::PermissionMissing => true,
-            Self::RefreshFailing | Self::SignaturesFailing => false,
+            Self::RefreshFailing | Self::SignaturesFailing | Self::WebhooksSilent => false,
         }
     }
 
@@ -181,6 +184,9 @@ impl ReasonCode {
             Self::RefreshFailing => "nothing yet: we try again; if it stays, look at the provider's status page",
             Self::SignaturesFailing => {
                 "compare the secret at the provider with those of this configuration; add the current one"
+            }
+            Self::WebhooksSilent => {
+                "nothing is lost, syncs find the sales; let the provider's webhooks be started again, as `detail` says"
             }
         }
     }
@@ -283,6 +289,9 @@ pub struct Health {
     pub signature_failures: u64,
     /// About when the last of them came.
     pub last_signature_failure_at: Option<Timestamp>,
+    /// How many sales syncs had to find that happened since the last delivery, of those that one should have announced.
+    #[serde(default)]
+    pub unannounced_sales: u64,
 }
 
 /// Everything about a connection but its secrets, which have no field here.
@@ -386,7 +395,7 @@ impl Configuration {
             | ReasonCode::CredentialsRefused
             | ReasonCode::PermissionMissing
             | ReasonCode::RefreshFailing => false,
-            ReasonCode::SignaturesFailing => true,
+            ReasonCode::SignaturesFailing | ReasonCode::WebhooksSilent => true,
         });
     }
 

@@ -65,6 +65,31 @@ pub struct Delays {
     pub last_seen_at: Option<Timestamp>,
 }
 
+/// Sales that a sync had to find, though a delivery should have told of them long before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unannounced {
+    /// How many.
+    pub sales: u32,
+    /// When the first of them happened.
+    pub first_at: Option<Timestamp>,
+}
+
+impl Unannounced {
+    /// So many mean that the doorbell is silent: one may be a notification that was lost.
+    pub const SEVERAL: u64 = 3;
+
+    /// Adds a sale.
+    pub fn count(&mut self, occurred_at: Timestamp) {
+        self.add(&Self { sales: 1, first_at: Some(occurred_at) });
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        self.sales = self.sales.saturating_add(other.sales);
+        self.first_at = self.first_at.into_iter().chain(other.first_at).min();
+    }
+}
+
 /// What the doorbell was worth for these sales. Those that happened before `since`, when the merchant was connected, say
 /// nothing of it and are left out.
 pub fn doorbell_of(sightings: impl IntoIterator<Item = Sighting>, since: Timestamp) -> Doorbell {

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use super::{Code, ExternalOrderId, LocationId, Minor, RunId};
+use super::{Code, ExternalOrderId, LocationId, Minor, RunId, Unannounced};
 
 /// What a run is for. One of each kind can run for a configuration at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -373,6 +373,9 @@ pub struct Run {
     pub counted_pages: u32,
     /// Of the counted pages.
     pub counts: SyncCounts,
+    /// Of the counted pages.
+    #[serde(default)]
+    pub unannounced: Unannounced,
     /// Requests that the provider was asked.
     pub requests: u64,
     /// How often its budget, or the provider, made us wait.
@@ -408,6 +411,7 @@ impl Run {
             pages: 0,
             counted_pages: 0,
             counts: SyncCounts::default(),
+            unannounced: Unannounced::default(),
             requests: 0,
             waits: 0,
             waited_ms: 0,

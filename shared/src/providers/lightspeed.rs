@@ -39,6 +39,9 @@ use crate::domain::{Configuration, Environment, ExternalOrderId, InvalidId, Loca
 
 /// Sales and businesses; names and SKUs.
 pub(super) const REQUIRED_SCOPES: [&str; 2] = ["financial-api", "items"];
+/// Endpoints of real-time notifications are made in the back office; subscriptions of receipts expire.
+pub(super) const SILENCE_ADVICE: &str = "Register the endpoint again in Lightspeed's back office with this configuration's URL, name and \
+    password; a subscription of receipts has an end and must be renewed before.";
 
 /// Lightspeed publishes no numbers for the K-Series: unverified, and so low because nothing is known.
 pub(super) const REQUEST_RATE: Rate = Rate { interval: Duration::from_millis(500), burst: 10 };

@@ -38,6 +38,11 @@ use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 
 /// Without these no sale can be read.
 pub(super) const REQUIRED_SCOPES: [&str; 4] = ["ITEMS_READ", "MERCHANT_PROFILE_READ", "ORDERS_READ", "PAYMENTS_READ"];
+/// A subscription without a 2xx for three weeks is disabled,
+/// <https://developer.squareup.com/docs/webhooks/step4manage>; it is one of the application, not of a seller.
+pub(super) const SILENCE_ADVICE: &str = "Enable the webhook subscription in Square's developer console, or by its webhook subscriptions API \
+    (`enabled`), and compare its URL; the seller's consent must still include `ORDERS_READ` and \
+    `PAYMENTS_READ`.";
 /// For marking as sold out. Asked for along with the others: a merchant is not to consent twice.
 const WRITE_BACK_SCOPES: [&str; 2] = ["INVENTORY_READ", "INVENTORY_WRITE"];
 

@@ -38,6 +38,9 @@ use crate::domain::{Configuration, Environment, ExternalOrderId, Transaction};
 
 /// Without these no sale can be read. `orders.channel:read` would show our own orders alone.
 pub(super) const REQUIRED_SCOPES: [&str; 3] = ["menus:read", "orders:read", "restaurants:read"];
+/// A subscription that was paused nine times within ten minutes is stopped (doc.toasttab.com, apiBackOffSupport).
+pub(super) const SILENCE_ADVICE: &str = "Toast has stopped the subscription, or somebody has: with standard access set it to active in Toast Web \
+    (Manage webhooks), else ask Toast's support to start it again.";
 
 /// Toast's page "Rate limiting": for each client and restaurant 20 a second and 10,000 a quarter of an hour, of
 /// `ordersBulk` 5 a second, all counted in fixed windows. The slowest of them for all calls and restaurants together; a

@@ -188,11 +188,42 @@ impl Configurations {
         at: Timestamp,
         wants_look: bool,
     ) -> Result<(), StoreError> {
+        let values = [(":at", time(at)), (":zero", number(0))];
         if wants_look {
-            let update = "SET health.last_webhook_at = :at, due_shard = :shard, due_at = :at";
-            return self.note(scope, id, update, [(":at", time(at)), (":shard", due_shard(id, DUE_SHARDS))]).await;
+            let update =
+                "SET health.last_webhook_at = :at, health.unannounced_sales = :zero, due_shard = :shard, due_at = :at";
+            let [at, zero] = values;
+            return self.note(scope, id, update, [at, zero, (":shard", due_shard(id, DUE_SHARDS))]).await;
         }
-        self.note(scope, id, "SET health.last_webhook_at = :at", [(":at", time(at))]).await
+        self.note(scope, id, "SET health.last_webhook_at = :at, health.unannounced_sales = :zero", values).await
+    }
+
+    /// Adds sales that a sync had to find, and asks for a look at the configuration. `false`: a delivery has come since
+    /// the first of them happened, or none has ever come, so that nothing has stopped.
+    pub async fn note_unannounced(
+        &self,
+        scope: &TenantScope,
+        id: ConfigurationId,
+        (sales, first_at): (u32, Timestamp),
+    ) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key(scope, id)))
+            .update_expression(
+                "SET health.unannounced_sales = if_not_exists(health.unannounced_sales, :zero) + :sales, \
+                 due_shard = :shard, due_at = :now",
+            )
+            .condition_expression("attribute_exists(version) AND health.last_webhook_at < :first")
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":sales", number(sales))
+            .expression_attribute_values(":shard", due_shard(id, DUE_SHARDS))
+            .expression_attribute_values(":now", time(Timestamp::now()))
+            .expression_attribute_values(":first", time(first_at))
+            .send()
+            .await;
+        is_made(result, "note unannounced sales")
     }
 
     /// Notes that a sync was completed. Called every ten minutes or so, not for each run.

@@ -27,7 +27,7 @@ use super::item::{Attributes, Item, is_made, number, pack, purge, text};
 use super::webhook_logs::Caused;
 use super::{Page, Purged, StoreError, configuration_key};
 use crate::aws::AwsError;
-use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope};
+use crate::domain::{ConfigurationId, FailedOrder, Run, RunId, SyncCounts, SyncKind, TenantScope, Unannounced};
 
 pub use jobs::Seen;
 pub use lane::{Checkpoint, Held, Lane, Watermarks};
@@ -58,6 +58,9 @@ pub struct PageRow {
     /// The revisions that are its work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caused: Vec<Caused>,
+    /// Sales that a delivery should have told of.
+    #[serde(default)]
+    pub unannounced: Unannounced,
 }
 
 impl SyncLogs {

@@ -18,8 +18,8 @@ pub use catalogue::{CATALOGUE, FUNCTIONS};
 use catalogue::{
     COLD_STARTS, COMMANDS, DAYS_LOOKED_AT, DELIVERIES, DENIED, FLUSHES_FAILED, OUTBOX_SWEPT, POSTPONED,
     PROVIDER_REQUEST, PROVIDER_REQUESTS, RATE_LIMITED, REFUSED, REPLIES_PARKED, REQUEST, REQUESTS, SALES_ANSWERS,
-    SALES_SENT, SALES_TO_ACCEPTED, SYNC_RUNS, TILL_TO_SALES, TOKEN_REFRESHES, TRANSACTIONS, WEBHOOK_TO_SALES,
-    WEBHOOK_VERIFY, WEBHOOKS_RECEIVED,
+    SALES_SENT, SALES_TO_ACCEPTED, SYNC_RUNS, TILL_TO_SALES, TOKEN_REFRESHES, TRANSACTIONS, UNANNOUNCED,
+    WEBHOOK_TO_SALES, WEBHOOK_VERIFY, WEBHOOKS_RECEIVED,
 };
 
 /// What a label is called, and everything that it can say. What is none of these is recorded as the last of them.
@@ -340,6 +340,11 @@ pub fn sync_run_ended(provider: ProviderKind, kind: SyncKind, state: RunState) {
 /// A day was looked at, and is `proven`, or whatever else can be said of it.
 pub fn day_looked_at(provider: ProviderKind, state: &str) {
     count(&DAYS_LOOKED_AT, &[provider.as_str(), state], 1);
+}
+
+/// A sync has found so many sales that a delivery should have announced.
+pub fn unannounced(provider: ProviderKind, sales: u32) {
+    count(&UNANNOUNCED, &[provider.as_str()], u64::from(sales));
 }
 
 /// Credentials were `renewed`; or `refused`, or it has `failed` for a reason that passes.

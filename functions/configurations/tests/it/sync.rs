@@ -294,7 +294,7 @@ async fn a_run_is_shown_with_all_that_is_known_of_it() {
         FailedOrder { order_id: Some("ORDER1".parse().unwrap()), code: "unreadable".into(), detail: "/total".into() };
     let counts = SyncCounts { seen: 10, created: 9, failed: 1, ..SyncCounts::default() };
     for page in [6, 7] {
-        let row = PageRow { counts, failed_orders: vec![failed.clone()], caused: Vec::new() };
+        let row = PageRow { counts, failed_orders: vec![failed.clone()], ..PageRow::default() };
         desk.connections.sync_logs.record_page(&desk.scope, desk.id, run.id, page, &row).await.unwrap();
     }
     let shown = desk.status("").await.body["current"][0].clone();

@@ -66,7 +66,7 @@ pub struct UnmappedItem {
 pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
     let id = configuration_id(app, call).await?;
     let mut parameters = call.parameters();
-    let days = parameters.get::<Days>("days", "a number from 1 to 31").map_or(DEFAULT_DAYS, |Days(days)| days);
+    let Days(days) = parameters.get("days", Days::EXPECTED).unwrap_or_default();
     let limit = parameters.limit(DEFAULT_PAGE);
     parameters.finish()?;
     let (deadline, wanted) =
@@ -110,7 +110,17 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
 }
 
 /// How far back.
-struct Days(u8);
+pub(crate) struct Days(pub u8);
+
+impl Days {
+    pub(crate) const EXPECTED: &str = "a number from 1 to 31";
+}
+
+impl Default for Days {
+    fn default() -> Self {
+        Self(DEFAULT_DAYS)
+    }
+}
 
 impl std::str::FromStr for Days {
     type Err = ();

@@ -222,6 +222,7 @@ async fn a_new_configuration_is_shown_in_full_and_its_tokens_never() {
             "webhook_secrets": [],
             "health": {
                 "last_webhook_at": null, "last_sync_at": null, "signature_failures": 0, "last_signature_failure_at": null,
+                "unannounced_sales": 0,
             },
             "version": 1, "created_at": view["created_at"], "updated_at": view["created_at"],
         })

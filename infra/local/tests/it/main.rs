@@ -28,6 +28,7 @@ mod published_keys;
 mod roles;
 mod sales;
 mod sales_chaos;
+mod silence;
 mod sync;
 mod sync_api;
 mod sync_runs;

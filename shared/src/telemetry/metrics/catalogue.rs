@@ -109,6 +109,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &RATE_LIMITED,
     &SYNC_RUNS,
     &DAYS_LOOKED_AT,
+    &UNANNOUNCED,
     &TOKEN_REFRESHES,
     &REQUESTS,
     &REQUEST,
@@ -321,6 +322,14 @@ pub(super) static DAYS_LOOKED_AT: Metric = Metric {
     kind: Kind::Counter,
     help: "Looks at shops' business days, by how sure we are that nothing is missing",
     labels: &[PROVIDER, Label { name: "state", values: &["proven", "short", "over", "pending", "not_provable"] }],
+    is_dated: false,
+};
+pub(super) static UNANNOUNCED: Metric = Metric {
+    name: "pos_unannounced_sales_total",
+    code: "un",
+    kind: Kind::Counter,
+    help: "Sales that a sync had to find, of connections whose deliveries used to come and have not come since",
+    labels: &[PROVIDER],
     is_dated: false,
 };
 pub(super) static TOKEN_REFRESHES: Metric = Metric {
