@@ -277,25 +277,26 @@ fn count(orders: usize, failed: u64, outcomes: &[(usize, PutOutcome)], cause: &E
     SyncCounts { seen, created, updated, unchanged: seen - created - updated - failed, failed }
 }
 
-/// Sales that this page had to create, though deliveries used to come and none has since before the sale. What a sync
-/// reads has changed a while ago, so a delivery had its time. Tills that were offline ring when they are back.
+/// Sales that this page had to create, though deliveries used to come and none has since before them. What a sync reads has
+/// changed a while ago, so a delivery had its time. Tills that were offline ring when they are back.
 fn unannounced(
     outcomes: &[(usize, PutOutcome)],
     orders: &[RawOrder],
     cause: &EventId,
     last_webhook_at: Option<Timestamp>,
 ) -> Unannounced {
-    let mut unannounced = Unannounced::default();
-    // A later delivery may not be noted yet.
-    let Some(silent_since) = last_webhook_at.map(|at| at + NOTE_EVERY) else { return unannounced };
-    for (order, outcome) in outcomes {
+    let Some(last_webhook_at) = last_webhook_at else { return Unannounced::default() };
+    let is_online = |order: &RawOrder| order.paid_offline_at.is_none();
+    let created = outcomes.iter().filter(|(order, outcome)| {
+        fate(outcome.stored(), cause) == Fate::Created && orders.get(*order).is_some_and(is_online)
+    });
+    let sighted = created.filter_map(|(_, outcome)| {
         let stored = outcome.stored();
-        let is_online = orders.get(*order).is_some_and(|order| order.paid_offline_at.is_none());
-        let sale = Sighting::of(&stored.transaction, cause, silent_since).map(|sighting| sighting.occurred_at);
-        let sale = sale.filter(|at| is_online && *at > silent_since && fate(stored, cause) == Fate::Created);
-        sale.into_iter().for_each(|at| unannounced.count(at));
-    }
-    unannounced
+        let first = stored.history.first()?;
+        Sighting::of(&stored.transaction, &first.cause, first.at)
+    });
+    // A later delivery may not be noted yet.
+    Unannounced::of(sighted, last_webhook_at + NOTE_EVERY)
 }
 
 #[cfg(test)]

@@ -78,9 +78,13 @@ impl Unannounced {
     /// So many mean that the doorbell is silent: one may be a notification that was lost.
     pub const SEVERAL: u64 = 3;
 
-    /// Adds a sale.
-    pub fn count(&mut self, occurred_at: Timestamp) {
-        self.add(&Self { sales: 1, first_at: Some(occurred_at) });
+    /// Those of these sales that happened after the last delivery.
+    pub fn of(found: impl IntoIterator<Item = Sighting>, last_webhook_at: Timestamp) -> Self {
+        let mut unannounced = Self::default();
+        for Sighting { occurred_at, .. } in found.into_iter().filter(|it| it.occurred_at > last_webhook_at) {
+            unannounced.add(&Self { sales: 1, first_at: Some(occurred_at) });
+        }
+        unannounced
     }
 
     /// Adds another's.
@@ -160,5 +164,20 @@ mod tests {
         assert_eq!((bell.found.p50_seconds, bell.found.p99_seconds), (Some(0), Some(0)));
         assert_eq!(bell.found.last_seen_at, Some(pull.seen_at));
         assert_eq!(bell.announced_permille(), Some(995));
+    }
+
+    #[test]
+    fn only_sales_after_the_last_delivery_are_unannounced() {
+        let heard: Timestamp = "2026-02-14T08:00:00Z".parse().unwrap();
+        let at = |after: i64| heard + SignedDuration::from_secs(after);
+        let found =
+            [9, 0, -5, 2].map(|after| Sighting { by: FirstSeen::Pull, occurred_at: at(after), seen_at: at(60) });
+        let unannounced = Unannounced::of(found, heard);
+        assert_eq!(unannounced, Unannounced { sales: 2, first_at: Some(at(2)) });
+        let mut together = Unannounced::default();
+        [unannounced, Unannounced::default(), Unannounced::of([found[0]], heard)]
+            .iter()
+            .for_each(|it| together.add(it));
+        assert_eq!(together, Unannounced { sales: 3, first_at: Some(at(2)) });
     }
 }

@@ -187,7 +187,7 @@ async fn what_the_queue_gave_up_is_no_end_for_whoever_brings_it_back() {
     let event = EventId::new("event").unwrap();
     let dead = Outcome::Dead { code: Code::GivenUp, detail: String::new() };
     log.record("event", 0, &dead).await;
-    assert_eq!(log.outcome_of("event").await, (DeliveryOutcome::Dead, Some("gave_up".into())));
+    assert_eq!(log.outcome_of("event").await, (DeliveryOutcome::Dead, Some("given_up".into())));
     assert_eq!(log.list(&of(DeliveryOutcome::Dead), 100).await.0, [["event"]]);
     assert!(!log.logs.is_final(&log.owner, &event).await.unwrap());
     log.record("event", 0, &Outcome::Done).await;
