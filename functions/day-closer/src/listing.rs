@@ -25,7 +25,7 @@ const MOST_PAGES: u32 = 1_000;
 pub enum Unread {
     /// Not now; the same again later.
     Later(Duration),
-    /// It cannot be read; a stable word says why.
+    /// It cannot be read, and why.
     Because(Code),
 }
 
@@ -84,7 +84,9 @@ impl Look<'_> {
             self.charge(page.requests).await;
             match page.next {
                 None => return Ok(Ok(theirs)),
-                Some(next) if query.cursor.as_ref() == Some(&next) => return Ok(Err(Unread::Because(Code::CursorLoop))),
+                Some(next) if query.cursor.as_ref() == Some(&next) => {
+                    return Ok(Err(Unread::Because(Code::CursorLoop)));
+                }
                 Some(_) if pages >= MOST_PAGES => return Ok(Err(Unread::Because(Code::PageCap))),
                 Some(_) if Instant::now() >= self.deadline => return Ok(Err(Unread::Later(Duration::ZERO))),
                 next => query.cursor = next,

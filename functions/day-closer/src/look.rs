@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use shared::domain::{
-    Certificate, CertificateMethod, Code, ConfigurationStatus, DayState, Figures, Run, SyncRange, SyncRequest, Transaction,
-    TransactionStatus, Trigger,
+    Certificate, CertificateMethod, Code, ConfigurationStatus, DayState, Figures, Run, SyncRange, SyncRequest,
+    Transaction, TransactionStatus, Trigger,
 };
 use shared::queue::SendError;
 use shared::queue::sales::DayEvent;

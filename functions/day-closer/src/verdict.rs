@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use shared::domain::{DayState, Transaction, TransactionId, TransactionStatus};
+use shared::domain::{Code, DayState, Transaction, TransactionId, TransactionStatus};
 use shared::store::transactions::{Agreement, Stored};
 
 /// What differs. What stands here is looked up once more, each for itself, before it counts.
@@ -63,7 +63,7 @@ pub fn state(difference: &Difference, (is_final, is_capped): (bool, bool), look_
     }
     // What is cut says nothing about what it does not show.
     if is_capped || *unlisted > 0 {
-        return DayState::NotProvable { reason: "listing_capped".to_owned() };
+        return DayState::NotProvable { reason: Code::ListingCapped.into() };
     }
     if !surplus.is_empty() {
         let mut surplus = surplus.clone();
@@ -90,7 +90,7 @@ mod tests {
         let none = Difference::default();
         let at: Timestamp = "2026-02-15T05:00:00Z".parse().unwrap();
         let missing = Difference { missing: ids(&[3, 1]), outdated: ids(&[2]), surplus: ids(&[4]), ..none.clone() };
-        let capped = || DayState::NotProvable { reason: "listing_capped".to_owned() };
+        let capped = || DayState::NotProvable { reason: Code::ListingCapped.into() };
         for (difference, is_final, is_capped, expected) in [
             (none.clone(), true, false, DayState::Proven),
             (none.clone(), false, false, DayState::Pending { until: at }),
