@@ -13,10 +13,10 @@ use local::{Answers, Bakery, Proxy, SalesDomain, StackOptions, TENANT};
 use sandbox::{Location, SaleKind, Sandbox, SandboxOptions};
 use serde_json::json;
 use shared::app::{ConnectionSettings, Connections};
-use shared::domain::{Environment, ProviderKind, SyncKind};
+use shared::domain::{DayState, Environment, ProviderKind, SyncKind};
 use shared::settings::Reader;
 use shared::store::configurations::SealedConfiguration;
-use shared::store::days::{Day, DayKey, Days};
+use shared::store::days::{Day, DayKey, Days, Said};
 use shared::store::sync_logs::SyncLogs;
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
@@ -194,15 +194,33 @@ impl Bench {
             .ok();
     }
 
-    /// Ticks in fresh execution environments until nothing of the day is to be done any more.
+    /// Ticks until nothing at all is due.
+    pub async fn until_nothing_is_due(&self) {
+        let is_due = async || {
+            for shard in Days::due_shards() {
+                if !self.days().list_due(shard, Timestamp::now(), 10).await.unwrap().is_empty() {
+                    return true;
+                }
+            }
+            false
+        };
+        while is_due().await {
+            self.invoke(&self.app(None), Operation::Tick).await;
+        }
+    }
+
+    /// Ticks in fresh execution environments until the day is proven and nothing of it is to be done any more. After a week
+    /// of looks, which pass quickly here, only what is changed of it makes it due.
     pub async fn finish(&self, day: &DayKey) -> Day {
         for _ in 0..500 {
             self.let_be_due(day).await;
             self.invoke(&self.app(None), Operation::Tick).await;
-            if let Some(day) = self.day(day).await.filter(|day| day.due_at.is_none()) {
+            let is_proven = |said: &Said| said.certificate.state == DayState::Proven;
+            let is_done = |day: &Day| day.due_at.is_none() && day.said.as_ref().is_some_and(is_proven);
+            if let Some(day) = self.day(day).await.filter(is_done) {
                 return day;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
         panic!("{:?}", self.day(day).await);
     }

@@ -3,7 +3,7 @@
 use day_closer::Operation;
 use jiff::{Timestamp, ToSpan};
 use local::{Fault, Proxy};
-use shared::store::days::{Clock, DayKey, Days};
+use shared::store::days::{Clock, DayKey};
 
 use crate::bench::{Bench, bench};
 
@@ -19,15 +19,6 @@ async fn clock_of(bench: &Bench, of: &Clock) -> Clock {
 /// The deployed closer ticks, too, and may have moved it on a moment ago.
 async fn set(bench: &Bench, clock: &Clock) {
     while !bench.days().move_on(&clock_of(bench, clock).await, clock).await.unwrap() {}
-}
-
-async fn is_due(days: &Days) -> bool {
-    for shard in Days::due_shards() {
-        if !days.list_due(shard, Timestamp::now(), 10).await.unwrap().is_empty() {
-            return true;
-        }
-    }
-    false
 }
 
 #[tokio::test]
@@ -75,7 +66,5 @@ async fn a_clock_that_is_cut_off_anywhere_asks_for_the_day_that_is_over_and_move
         // Eight shards; the configuration, the day, the clock; and the look that follows.
         assert!(calls >= 20, "{calls} calls {fault:?}");
     }
-    while is_due(&bench.days()).await {
-        bench.invoke(&bench.app(None), Operation::Tick).await;
-    }
+    bench.until_nothing_is_due().await;
 }

@@ -15,6 +15,7 @@ async fn two_thousand_transactions_are_one_pass() {
     let day = bench.fresh_day().await;
     bench.sell(day.date, 2_000);
     bench.read(day.date).await;
+    bench.until_nothing_is_due().await;
     bench.days().ask(&day, jiff::Timestamp::now()).await.unwrap();
     let proxy = Proxy::start().unwrap();
     bench.invoke(&bench.app(Some(&proxy)), Operation::Tick).await;
