@@ -69,3 +69,17 @@ async fn a_clock_that_is_cut_off_anywhere_asks_for_the_day_that_is_over_and_move
     }
     bench.until_nothing_is_due().await;
 }
+
+#[tokio::test]
+async fn the_clock_of_a_shop_that_is_gone_is_taken_away_and_closes_nothing() {
+    let bench = &*bench().await;
+    bench.invoke(&bench.app(None), Operation::WindUp).await;
+    let clock = clocks(bench).await.remove(0);
+    let gone = Clock { location_id: "GONE".parse().unwrap(), due_at: Timestamp::now() - 1.minute(), ..clock };
+    assert!(bench.days().wind_up(&gone).await.unwrap());
+    bench.invoke(&bench.app(None), Operation::Tick).await;
+    assert!(clocks(bench).await.iter().all(|clock| clock.location_id != gone.location_id));
+    let dates = (gone.date, gone.date);
+    let closed = bench.days().list(&gone.scope, gone.configuration_id, dates).await.unwrap();
+    assert!(closed.iter().all(|day| day.key.location_id != gone.location_id));
+}
