@@ -1,6 +1,6 @@
 //! What the provider has of a day, by a list of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -54,7 +54,8 @@ impl Look<'_> {
     /// What the provider has.
     pub async fn theirs(&self) -> Result<Result<Theirs, Unread>, CloserError> {
         let until = Timestamp::now();
-        let first = DayQuery { location: self.shop.clone(), date: self.day.date, until, cursor: None };
+        let (location, payments) = (self.shop.clone(), BTreeSet::new());
+        let first = DayQuery { location, date: self.day.date, until, payments, cursor: None };
         let (mut query, mut restarts, mut pages) = (first.clone(), 0, 0);
         let mut theirs = Theirs { is_final: true, ..Theirs::default() };
         loop {
@@ -74,7 +75,11 @@ impl Look<'_> {
             theirs.is_capped |= page.is_capped;
             for order in &page.orders {
                 match self.provider().normalize_order(order, self.configuration()) {
-                    Ok(copies) => copies.into_iter().for_each(|copy| self.keep_newer(&mut theirs.copies, copy)),
+                    Ok(copies) => {
+                        let payments = copies.iter().flat_map(|copy| &copy.payments);
+                        query.payments.extend(payments.map(|payment| payment.id.clone()));
+                        copies.into_iter().for_each(|copy| self.keep_newer(&mut theirs.copies, copy));
+                    }
                     Err(error) => {
                         tracing::warn!(configuration.id = %self.day.configuration_id, error = %error, "an order of a day cannot be read");
                         return Ok(Err(Unread::Because(error.problem.code())));

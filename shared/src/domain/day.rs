@@ -260,7 +260,7 @@ pub struct Certificate {
 pub enum CertificateMethod {
     /// The orders that were closed in the day, where syncs ask for those that have changed.
     OrdersByClosing,
-    /// The orders and the refunds of the business date, where syncs ask for those that have changed.
+    /// The orders, payments and refunds of the business date, where syncs ask for orders that have changed.
     OrdersOfDate,
     /// The provider's own record of the day.
     DailyRecord,

@@ -1,5 +1,7 @@
 //! What is read page by page, and what is written back.
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
@@ -40,6 +42,9 @@ pub struct DayQuery {
     pub date: Date,
     /// What happens after this moment is not wanted: the same for all pages.
     pub until: Timestamp,
+    /// The payments of what was read so far: where a provider lists a day's payments, those that are not among them lead to
+    /// orders that its list of orders has left out.
+    pub payments: BTreeSet<String>,
     /// Where to go on, from the page before. It belongs to this query and to no other.
     pub cursor: Option<String>,
 }

@@ -80,7 +80,7 @@ const OFFLINE: SignedDuration = SignedDuration::from_hours(72);
 /// list that is cut in silence ends where there is more. A cursor of ours says since when was asked, and Square's own.
 pub(super) async fn list_day(http: &Http, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
     const OPERATION: &str = "list_day";
-    let DayQuery { location, date, until, cursor } = query;
+    let DayQuery { location, date, until, cursor, .. } = query;
     let ends = location.day_starts_at(date.tomorrow().unwrap_or(*date)) + OFFLINE;
     let (from, cursor) = match cursor.as_deref().and_then(|cursor| cursor.split_once(' ')) {
         Some((from, cursor)) => {

@@ -42,52 +42,59 @@ pub(super) async fn list_orders(
     bulk(http, access, "list_orders", (&query.location, &wanted), query.cursor.as_deref()).await
 }
 
-/// What the cursor of a day begins with when its orders are read and its refunds are not.
-const REFUNDS: &str = "refunds:";
-/// Refunds that are looked up together, two requests for each: what was given back of older orders is rare.
-const REFUNDS_AT_ONCE: usize = 5;
+/// The lists of a day's payments: what was paid on it, and what was given back. The cursor of a day names the one that is
+/// being looked through, and how far that is.
+const PAYMENTS: [&str; 2] = ["paidBusinessDate", "refundBusinessDate"];
+/// Orders that are looked up by a payment together, two requests for each: they are few.
+const PAYMENTS_AT_ONCE: usize = 5;
 
-/// A day's orders by their business date, then the orders of other days of which money was given back on it.
+/// A day's orders by their business date. Then the orders of payments that were made or given back on it and are none of
+/// those: what was given back of another day's order, and what the first list has left out.
 pub(super) async fn list_day(http: &Http, access: &Access<'_>, query: &DayQuery) -> Result<DayPage, ProviderError> {
     const OPERATION: &str = "list_day";
     let (shop, day) = (&query.location.id, query.date.strftime("%Y%m%d").to_string());
-    if let Some(done) = query.cursor.as_deref().and_then(|cursor| cursor.strip_prefix(REFUNDS)) {
-        let done: usize = done.parse().map_err(|_| http.unreadable(OPERATION, PayloadError::invalid("cursor")))?;
-        let found = given_back(http, access, OPERATION, (shop, &day), done).await?;
-        return Ok(DayPage {
-            orders: found.orders,
-            next: found.next,
-            requests: found.requests,
-            is_final: true,
-            is_capped: false,
-        });
-    }
-    let wanted = [("businessDate", day)];
-    let OrderPage { orders, next, requests } =
-        bulk(http, access, OPERATION, (shop, &wanted), query.cursor.as_deref()).await?;
-    // A full page with none behind it may have been cut.
-    let is_capped = next.is_none() && orders.len() >= PAGE_SIZE;
-    let next = next.or_else(|| Some(format!("{REFUNDS}0")));
-    Ok(DayPage { orders, next, requests, is_final: true, is_capped })
+    let place = query.cursor.as_deref().and_then(|cursor| {
+        let (list, done) = cursor.split_once('/')?;
+        Some((PAYMENTS.iter().position(|known| *known == list)?, done.parse().ok()?))
+    });
+    let page = match place {
+        Some(place) => of_payments(http, access, OPERATION, (query, &day), place).await?,
+        None => bulk(http, access, OPERATION, (shop, &[("businessDate", day)]), query.cursor.as_deref()).await?,
+    };
+    // A full page of orders with none behind it may have been cut.
+    let is_capped = place.is_none() && page.next.is_none() && page.orders.len() >= PAGE_SIZE;
+    let following = PAYMENTS.get(place.map_or(0, |(list, _)| list + 1));
+    let next = page.next.or_else(|| following.map(|list| format!("{list}/0")));
+    Ok(DayPage { orders: page.orders, next, requests: page.requests, is_final: true, is_capped })
 }
 
-/// The orders of a few refunds of a day. Toast lists their payments, by name only.
-async fn given_back(
+/// The orders of a few payments of a day that were not read with those before. Toast lists payments by name only.
+async fn of_payments(
     http: &Http,
     access: &Access<'_>,
     operation: &'static str,
-    (shop, day): (&LocationId, &str),
-    done: usize,
+    (query, day): (&DayQuery, &str),
+    (list, done): (usize, usize),
 ) -> Result<OrderPage, ProviderError> {
-    let refuse = |error| http.unreadable(operation, error);
+    let (shop, refuse) = (&query.location.id, |error| http.unreadable(operation, error));
     let get = async |path: &[&str], pairs: &[(&str, &str)]| {
         let call = http.get(operation, access.environment, path, pairs)?;
         Ok::<_, ProviderError>(call.bearer(access.token).header(RESTAURANT, shop.as_str()).send().await?.body)
     };
-    let listed = get(&["orders", "v2", "payments"], &[("refundBusinessDate", day)]).await?;
+    let Some(name) = PAYMENTS.get(list) else { return Err(refuse(PayloadError::invalid("cursor"))) };
+    let listed = get(&["orders", "v2", "payments"], &[(*name, day)]).await?;
     let payments: Vec<String> = read_json(&listed).map_err(refuse)?;
     let mut page = OrderPage { orders: Vec::new(), next: None, requests: 1 };
-    for payment in payments.iter().skip(done).take(REFUNDS_AT_ONCE) {
+    let mut reached = done;
+    for payment in payments.iter().skip(done) {
+        if page.orders.len() == PAYMENTS_AT_ONCE {
+            page.next = Some(format!("{name}/{reached}"));
+            break;
+        }
+        reached += 1;
+        if query.payments.contains(payment) {
+            continue;
+        }
         let body = get(&["orders", "v2", "payments", payment], &[]).await?;
         let PaymentOrder { order_guid } = read_json(&body).map_err(refuse)?;
         let observed_at = Timestamp::now();
@@ -95,8 +102,6 @@ async fn given_back(
         page.orders.push(RawOrder { body, location: Some(shop.clone()), paid_offline_at: None, observed_at });
         page.requests += 2;
     }
-    let done = done + REFUNDS_AT_ONCE;
-    page.next = (payments.len() > done).then(|| format!("{REFUNDS}{done}"));
     Ok(page)
 }
 
