@@ -85,13 +85,11 @@ async fn of_payments(
     let listed = get(&["orders", "v2", "payments"], &[(*name, day)]).await?;
     let payments: Vec<String> = read_json(&listed).map_err(refuse)?;
     let mut page = OrderPage { orders: Vec::new(), next: None, requests: 1 };
-    let mut reached = done;
-    for payment in payments.iter().skip(done) {
+    for (reached, payment) in payments.iter().enumerate().skip(done) {
         if page.orders.len() == PAYMENTS_AT_ONCE {
             page.next = Some(format!("{name}/{reached}"));
             break;
         }
-        reached += 1;
         if query.payments.contains(payment) {
             continue;
         }
