@@ -136,7 +136,8 @@ async fn every_filter_finds_what_it_says_and_reads_one_range() {
         if reads == range && !query.contains("order_id") {
             expected.reverse();
         } else {
-            (found.sort_unstable(), expected.sort_unstable());
+            found.sort_unstable();
+            expected.sort_unstable();
         }
         assert_eq!(found, expected, "{query}");
         assert_eq!(page["next_cursor"], Value::Null, "{query}");
