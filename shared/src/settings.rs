@@ -108,6 +108,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("SYNC_SETTLE_SECONDS", "a window ends so long before now: listings lag"),
     ("TOAST_BASE_URL", "replaces Toast's hosts by a simulator; empty on AWS"),
     ("TOAST_SECRET_ID", "secret that holds our application at Toast and its webhook subscriptions"),
+    ("RAW_LOG_RETENTION_DAYS", "so long an order stays as its provider had it"),
+    ("RAW_LOG_TABLE", "name of the table of raw orders"),
     ("TRANSACTIONS_TABLE", "name of the table of transactions"),
     ("WEBHOOK_LOGS_TABLE", "name of the table of deliveries"),
     ("WEBHOOK_LOG_RETENTION_DAYS", "so long a delivery and its body stay"),
