@@ -221,6 +221,13 @@ async fn a_day_of_three_vendors_is_rebuilt_as_it_was_and_a_changed_rule_is_named
             }
         }
 
+        let records = witness.records(days.iter().max_by_key(|(_, of)| of.len()).unwrap().0).await;
+        let started = std::time::Instant::now();
+        let read =
+            (0..50).map(|_| Replayed::of(&records, |order| witness.normalize(order)).copies.len()).sum::<usize>();
+        let each = started.elapsed() / u32::try_from(50 * records.len()).unwrap();
+        println!("{provider}: {read} transactions read again, {each:?} for an order on one core, not optimized");
+
         // All of it is lost, and comes back from what was kept.
         let deadline = std::time::Instant::now() + PATIENCE;
         let purged = table.purge(&scope, witness.found.configuration.id, deadline).await.unwrap();
