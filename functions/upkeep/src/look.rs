@@ -12,8 +12,11 @@ use crate::{App, UpkeepError, removal};
 /// Unproven deliveries count when none was proven for so long before.
 const SILENCE: SignedDuration = SignedDuration::from_mins(10);
 
+/// Why it holds, in words; `None` if it does not.
+type Judge = fn(&Configuration) -> Option<String>;
+
 /// What is judged by what was noted of a configuration's health.
-const REASONS: [(ReasonCode, fn(&Configuration) -> Option<String>); 2] =
+const REASONS: [(ReasonCode, Judge); 2] =
     [(ReasonCode::SignaturesFailing, failing_signatures), (ReasonCode::WebhooksSilent, silent_webhooks)];
 
 /// Does what it needs now, and sees to it that it is due again when it needs something else.

@@ -22,7 +22,7 @@ async fn ready(proxy: &Proxy) -> (u16, Value, BTreeMap<String, Value>) {
     let (status, _, body) = get(&app, "/api/v1/health/ready", "*/*").await;
     let body: Value = serde_json::from_str(&body).unwrap();
     let dependencies = body["dependencies"].as_array().unwrap().clone();
-    assert_eq!(dependencies.len(), 8 + 10 + 4 + 1 + 6, "tables, queues, secrets, the key, providers: {body}");
+    assert_eq!(dependencies.len(), 9 + 10 + 4 + 1 + 6, "tables, queues, secrets, the key, providers: {body}");
     let named = dependencies.into_iter().filter(|it| it["status"] != "up");
     (status, body["status"].clone(), named.map(|it| (it["name"].as_str().unwrap().to_owned(), it)).collect())
 }
@@ -35,7 +35,7 @@ async fn everything_is_asked_once_and_side_by_side() {
     proxy.calls().iter().for_each(|call| *calls.entry(call.name()).or_default() += 1);
     let expected = [
         ("dynamodb:BatchGetItem", 1),
-        ("dynamodb:GetItem", 8),
+        ("dynamodb:GetItem", 9),
         ("kms:DescribeKey", 1),
         ("secretsmanager:DescribeSecret", 4),
         ("sqs:GetQueueAttributes", 10),

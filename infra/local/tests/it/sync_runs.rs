@@ -76,7 +76,8 @@ async fn a_first_connection_reads_the_past_by_itself_the_newest_first() {
         let progress = &backfill["progress"];
         assert_eq!(progress["pages"], progress["pages_done"], "{backfill:#}");
         let shops: u64 = till.merchant.locations.len().try_into().unwrap();
-        assert!(progress["windows"].as_u64().unwrap() >= 25 * shops, "{backfill:#}");
+        // Before the day begins in a shop, it has one day less.
+        assert!(progress["windows"].as_u64().unwrap() >= 24 * shops, "{backfill:#}");
         let books = till.assert_balanced(&town.sales).await;
         if till.vendor == Vendor::Square {
             assert_eq!(created(backfill), orders(till), "{backfill:#}");
