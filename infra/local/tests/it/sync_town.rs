@@ -30,7 +30,7 @@ pub async fn silent_town() -> MutexGuard<'static, SilentTown> {
     static TOWN: OnceCell<Mutex<SilentTown>> = OnceCell::const_new();
     let open = || async {
         let sandbox = SandboxOptions {
-            merchants: 9,
+            merchants: 10,
             shops: 2,
             abroad: true,
             loss_percent: 100,
