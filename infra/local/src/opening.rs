@@ -54,6 +54,22 @@ impl Bakery {
         Ok(bakery)
     }
 
+    /// Says when the days of the bakery's shops begin, as the simulator's shops have it: its ledger counts by that.
+    async fn keep_hours(&self, api: &Api, id: &str, vendor: Vendor, name: &str) -> anyhow::Result<()> {
+        let path = format!("/configurations/{id}");
+        let shown: Value = api.request(Method::GET, &path).send().await?.error_for_status()?.json().await?;
+        let known: Vec<&str> =
+            shown["locations"].as_array().into_iter().flatten().filter_map(|it| it["id"].as_str()).collect();
+        let merchants = self.sandbox.at(vendor).merchants().into_iter();
+        let shops = merchants.flat_map(|merchant| merchant.locations).filter(|shop| known.contains(&shop.id.as_str()));
+        let hours: Vec<Value> =
+            shops.map(|shop| json!({ "id": shop.id, "day_start": format!("{:02}:00", shop.day_starts) })).collect();
+        let wanted = json!({ "name": name, "day_start": "04:00", "locations": hours });
+        let request = api.request(Method::PUT, &path).header("if-match", "*").json(&wanted);
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// Connects the bakery's branches that sell with Toast and Lightspeed, each with a webhook URL of its own, as no
     /// application of ours proves their deliveries. Returns all connections, Square's first.
     ///
@@ -76,6 +92,8 @@ impl Bakery {
             (Vendor::Lightspeed, lightspeed),
         ];
         for (vendor, id) in &connections {
+            let name = format!("{vendor:?} branch");
+            self.keep_hours(&api, id, *vendor, &name).await?;
             let provider = match vendor {
                 Vendor::Square => continue,
                 Vendor::Toast => "toast",
