@@ -12,6 +12,17 @@ use crate::{
     api::{self, Api},
 };
 
+/// Which shops a configuration has.
+#[derive(Deserialize)]
+struct Shown {
+    locations: Vec<ShownShop>,
+}
+
+#[derive(Deserialize)]
+struct ShownShop {
+    id: String,
+}
+
 /// The tenant whose bakery is connected.
 pub const TENANT: &str = "bakery";
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
@@ -57,9 +68,8 @@ impl Bakery {
     /// Says when the days of the bakery's shops begin, as the simulator's shops have it: its ledger counts by that.
     async fn keep_hours(&self, api: &Api, id: &str, vendor: Vendor, name: &str) -> anyhow::Result<()> {
         let path = format!("/configurations/{id}");
-        let shown: Value = api.request(Method::GET, &path).send().await?.error_for_status()?.json().await?;
-        let known: Vec<&str> =
-            shown["locations"].as_array().into_iter().flatten().filter_map(|it| it["id"].as_str()).collect();
+        let shown: Shown = api.request(Method::GET, &path).send().await?.error_for_status()?.json().await?;
+        let known: Vec<&str> = shown.locations.iter().map(|shop| shop.id.as_str()).collect();
         let merchants = self.sandbox.at(vendor).merchants().into_iter();
         let shops = merchants.flat_map(|merchant| merchant.locations).filter(|shop| known.contains(&shop.id.as_str()));
         let hours: Vec<Value> =
