@@ -153,6 +153,8 @@ async fn tick(app: &App, deadline: Instant) -> Result<(), CloserError> {
         for shard in Days::due_shards() {
             due.extend(app.days.list_due(shard, now, PAGE).await?);
         }
+        // The longest due first, whatever its shard: what is put off goes behind the others.
+        due.sort_by_key(Due::due_at);
         if due.is_empty() || Instant::now() >= deadline {
             break;
         }

@@ -26,16 +26,19 @@ const TURN: SignedDuration = SignedDuration::from_mins(2);
 const RESEND: SignedDuration = SignedDuration::from_mins(1);
 /// Somebody else's turn at the provider, or an index that lags: the look comes again after this, at least.
 const SOON: SignedDuration = SignedDuration::from_secs(5);
+/// For so long after a day is closed its first word waits for the provider; then the sales domain has its figures all the
+/// same.
+const GRACE: SignedDuration = SignedDuration::from_mins(15);
 /// The provider's figures are not final yet.
 const NOT_FINAL: SignedDuration = SignedDuration::from_mins(30);
 /// Looks that prove nothing come no further apart.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(6);
 /// A week of looks. What is not proven by then waits for somebody, or for a change.
 const MOST_LOOKS: u32 = 32;
+/// After so many looks, nine hours, it is no longer an outage that passes.
+const STAYS: u32 = 5;
 /// So many that only we have are looked up one by one; that the others exist nobody believes then either.
 const MOST_SURPLUS: usize = 20;
-/// DynamoDB reads no more at once.
-const READS_AT_ONCE: usize = 100;
 
 /// Takes a day that is due, and does what it needs. One log line.
 pub(crate) async fn at(app: &App, day: &DayKey, due_at: Timestamp, deadline: Instant) -> Result<(), CloserError> {
@@ -55,9 +58,9 @@ pub(crate) async fn at(app: &App, day: &DayKey, due_at: Timestamp, deadline: Ins
         // A closer died before it had noted this. Whatever has made the day due since is looked at all the same.
         send(app, &found, &taken).await?;
     }
-    let outcome = look(app, &found, &taken, &mut line, deadline).await?;
-    line.ended(outcome, "").end("looked at a day");
-    Ok(())
+    let outcome = look(app, &found, &taken, &mut line, deadline).await;
+    line.ended(outcome.as_ref().map_or("failed", |outcome| outcome), "").end("looked at a day");
+    outcome.map(drop)
 }
 
 async fn look(
@@ -82,7 +85,14 @@ async fn look(
     let figures = Figures::of(shop.currency, ours.iter().map(|stored| &stored.transaction))?;
     let certificate = match look.certify(&ours, &figures).await? {
         Ok(certificate) => certificate,
-        Err(wait) => {
+        Err(NotYet::Provider(_)) if taken.said.is_none() && now >= closes_at + GRACE => {
+            unproven(&figures, Code::ProviderUnavailable)
+        }
+        Err(NotYet::Changing) => {
+            app.days.settle(taken, Some(now + SOON)).await?;
+            return Ok("changing");
+        }
+        Err(NotYet::Provider(wait)) => {
             let wait = SignedDuration::try_from(wait).unwrap_or(SOON).max(SOON);
             app.days.settle(taken, Some(now + wait)).await?;
             return Ok("later");
@@ -93,13 +103,15 @@ async fn look(
     line.counts =
         vec![("compared", certificate.compared), ("sales", figures.sale_count), ("refunds", figures.refund_count)];
     metrics::day_looked_at(found.configuration.provider, state.as_str());
+    if *state != DayState::Proven && taken.attempts >= STAYS && can_be_read(found) {
+        metrics::day_stays_unproven(found.configuration.provider);
+    }
+    // Before it is said, so that it is known when to look again.
     let is_short = matches!(state, DayState::Short { .. });
-    let next = next(taken, figures, certificate, now, app.look_again_after);
+    let is_repaired = !is_short || repair(app, found, day).await?;
+    let next = next(taken, figures, certificate, (now, app.look_again_after), is_repaired);
     if !app.days.say(taken, &next).await? {
         return Ok("changed");
-    }
-    if is_short {
-        repair(app, found, day).await?;
     }
     if next.is_unsent {
         tell(app, found, &next, now).await?;
@@ -108,12 +120,26 @@ async fn look(
 }
 
 /// What is said of a day after a look. What is as it was said before is no new revision; that it was found anew is noted.
-fn next(taken: &Day, figures: Figures, certificate: Certificate, now: Timestamp, first_wait: SignedDuration) -> Day {
+///
+/// `is_repaired`: what is missing is being read again. Where another day is, this one tries again soon.
+fn next(
+    taken: &Day,
+    figures: Figures,
+    certificate: Certificate,
+    (now, first_wait): (Timestamp, SignedDuration),
+    is_repaired: bool,
+) -> Day {
     let is_known = taken
         .said
         .as_ref()
         .filter(|said| said.figures == figures && said.certificate.state.says_same(&certificate.state));
-    let attempts = if certificate.state == DayState::Proven { 0 } else { taken.attempts.saturating_add(1) };
+    let attempts = if certificate.state == DayState::Proven {
+        0
+    } else if is_repaired {
+        taken.attempts.saturating_add(1)
+    } else {
+        1
+    };
     let look_again = look_again(&certificate.state, attempts, now, first_wait);
     let (revision, said, due_at) = match is_known {
         Some(said) => (taken.revision, Said { certificate, ..said.clone() }, look_again),
@@ -128,14 +154,13 @@ fn next(taken: &Day, figures: Figures, certificate: Certificate, now: Timestamp,
 
 /// When a day is looked at again, if nothing changes it before.
 fn look_again(state: &DayState, attempts: u32, now: Timestamp, first_wait: SignedDuration) -> Option<Timestamp> {
+    let factor = 4_i32.saturating_pow(attempts.saturating_sub(1).min(15));
+    let later = now + first_wait.saturating_mul(factor).min(LONGEST_WAIT);
     match state {
         DayState::Proven => None,
         _ if attempts > MOST_LOOKS => None,
-        DayState::Pending { until } => Some(*until),
-        DayState::Short { .. } | DayState::Over { .. } | DayState::NotProvable { .. } => {
-            let factor = 4_i32.saturating_pow(attempts.saturating_sub(1).min(15));
-            Some(now + first_wait.saturating_mul(factor).min(LONGEST_WAIT))
-        }
+        DayState::Pending { until } => Some(later.max(*until)),
+        DayState::Short { .. } | DayState::Over { .. } | DayState::NotProvable { .. } => Some(later),
     }
 }
 
@@ -161,34 +186,49 @@ async fn send(app: &App, found: &SealedConfiguration, day: &Day) -> Result<(), C
     }
 }
 
-/// Has the day read again, unless somebody does so already.
-async fn repair(app: &App, found: &SealedConfiguration, day: &DayKey) -> Result<(), CloserError> {
+/// Has the day read again. `false`: the lane is taken, by this day or by another.
+async fn repair(app: &App, found: &SealedConfiguration, day: &DayKey) -> Result<bool, CloserError> {
     let locations = [day.location_id.clone()].into();
     let request = SyncRequest { range: SyncRange::Repair { day: day.date }, locations };
     let run = Run::new(request, Trigger::Certificate, found.configuration.epoch, Timestamp::now());
-    if app.connections.sync_logs.begin(&day.scope, day.configuration_id, &run, None).await? {
+    let has_begun = app.connections.sync_logs.begin(&day.scope, day.configuration_id, &run, None).await?;
+    if has_begun {
         let job = SyncJob::of(&day.scope, day.configuration_id, &run, &TraceParent::generate());
         app.jobs.send(&job, 0).await?;
     }
-    Ok(())
+    Ok(has_begun)
+}
+
+/// Why nothing can be said of a day now.
+enum NotYet {
+    /// It is not its turn at the provider, or there is no time left to ask; the same again after so long.
+    Provider(Duration),
+    /// Something has come while it was looked at.
+    Changing,
+}
+
+fn can_be_read(found: &SealedConfiguration) -> bool {
+    matches!(found.configuration.status, ConfigurationStatus::Active | ConfigurationStatus::Degraded)
+}
+
+/// Nothing to compare with.
+fn unproven(figures: &Figures, reason: Code) -> Certificate {
+    Certificate {
+        state: DayState::NotProvable { reason: reason.into() },
+        method: CertificateMethod::Nothing,
+        taken_at: Timestamp::now(),
+        compared: 0,
+        outdated: Vec::new(),
+        ours: figures.count(),
+        theirs: None,
+    }
 }
 
 impl Look<'_> {
-    /// How sure we are. `Err`: that cannot be said now, but after so long.
-    async fn certify(&self, ours: &[Stored], figures: &Figures) -> Result<Result<Certificate, Duration>, CloserError> {
+    /// How sure we are.
+    async fn certify(&self, ours: &[Stored], figures: &Figures) -> Result<Result<Certificate, NotYet>, CloserError> {
         let now = Timestamp::now();
-        let certificate = |state, method, compared, theirs: Option<&Figures>| Certificate {
-            state,
-            method,
-            taken_at: now,
-            compared,
-            outdated: Vec::new(),
-            ours: figures.count(),
-            theirs: theirs.map(Figures::count),
-        };
-        let unproven = |reason: Code| {
-            certificate(DayState::NotProvable { reason: reason.into() }, CertificateMethod::Nothing, 0, None)
-        };
+        let unproven = |reason| unproven(figures, reason);
         match self.found.configuration.status {
             ConfigurationStatus::Active | ConfigurationStatus::Degraded => {}
             ConfigurationStatus::Paused => return Ok(Ok(unproven(Code::Paused))),
@@ -203,16 +243,18 @@ impl Look<'_> {
         }
         let theirs = match self.theirs().await? {
             Ok(theirs) => theirs,
-            Err(Unread::Later(wait)) => return Ok(Err(wait)),
+            Err(Unread::Later(wait)) => return Ok(Err(NotYet::Provider(wait))),
             Err(Unread::Because(reason)) => return Ok(Ok(unproven(reason))),
         };
         let mut difference = verdict::compare(ours, &theirs.copies);
         if self.look_up_missing(&mut difference, &theirs).await? {
-            return Ok(Err(Duration::ZERO));
+            return Ok(Err(NotYet::Changing));
         }
-        if let Err(unread) = self.look_up_surplus(&mut difference, ours).await? {
+        // A list that is short, or cut, says nothing about what only we have.
+        let is_decided = theirs.is_capped || !difference.missing.is_empty() || !difference.outdated.is_empty();
+        if !is_decided && let Err(unread) = self.look_up_surplus(&mut difference, ours).await? {
             return Ok(match unread {
-                Unread::Later(wait) => Err(wait),
+                Unread::Later(wait) => Err(NotYet::Provider(wait)),
                 Unread::Because(reason) => Ok(unproven(reason)),
             });
         }
@@ -220,8 +262,15 @@ impl Look<'_> {
         let state = verdict::state(&difference, (theirs.is_final, theirs.is_capped), look_again);
         let method = self.provider().day_method();
         let their_figures = Figures::of(self.shop.currency, theirs.copies.values())?;
-        let certificate = certificate(state, method, difference.compared, Some(&their_figures));
-        Ok(Ok(Certificate { outdated: difference.outdated, ..certificate }))
+        Ok(Ok(Certificate {
+            state,
+            method,
+            taken_at: now,
+            compared: difference.compared,
+            outdated: difference.outdated,
+            ours: figures.count(),
+            theirs: Some(their_figures.count()),
+        }))
     }
 
     /// Looks for what the day's list does not have by its key: the index may lag, and what we have may be of another day.
@@ -230,17 +279,15 @@ impl Look<'_> {
         let DayKey { scope, configuration_id, .. } = self.day;
         let key = |id| TransactionKey { scope: scope.clone(), configuration_id: *configuration_id, transaction_id: id };
         let keys: Vec<TransactionKey> = difference.missing.iter().copied().map(key).collect();
-        for keys in keys.chunks(READS_AT_ONCE) {
-            for stored in self.app.transactions.find_many(keys).await? {
-                let id = stored.transaction.id;
-                let Some(copy) = theirs.copies.get(&id) else { continue };
-                match stored.agrees_with(copy) {
-                    Agreement::Same => return Ok(true),
-                    Agreement::Ahead => difference.ahead += 1,
-                    Agreement::Outdated => difference.outdated.push(id),
-                }
-                difference.missing.retain(|missing| *missing != id);
+        for stored in self.app.transactions.find_many(&keys).await? {
+            let id = stored.transaction.id;
+            let Some(copy) = theirs.copies.get(&id) else { continue };
+            match stored.agrees_with(copy) {
+                Agreement::Same => return Ok(true),
+                Agreement::Ahead => difference.ahead += 1,
+                Agreement::Outdated => difference.outdated.push(id),
             }
+            difference.missing.retain(|missing| *missing != id);
         }
         Ok(false)
     }
@@ -253,6 +300,9 @@ impl Look<'_> {
     ) -> Result<Result<(), Unread>, CloserError> {
         let asked: Vec<_> = difference.surplus.iter().copied().take(MOST_SURPLUS).collect();
         for id in asked {
+            if Instant::now() >= self.deadline {
+                return Ok(Err(Unread::Later(Duration::ZERO)));
+            }
             let Some(stored) = ours.iter().find(|stored| stored.transaction.id == id) else { continue };
             let copy = match self.read_again(&stored.transaction).await? {
                 Ok(copy) => copy,

@@ -218,7 +218,9 @@ impl<'a> Batch<'a> {
             self.note_webhook(found).await?;
         }
         let order = (found.configuration.id, id.clone());
-        if let Some((read, caused)) = self.orders.get(&order)
+        // A second attempt looks for itself: the first may have ended between what it wrote and what follows from that.
+        if work.attempt == 1
+            && let Some((read, caused)) = self.orders.get(&order)
             && is_shown(expects, read)
         {
             work.has_caused(caused.clone(), OrderSource::Neighbour);

@@ -21,8 +21,6 @@ use crate::work::{Later, attempt};
 use rebuild::Rebuild;
 use remap::Remap;
 
-/// Transactions that are looked at together: what DynamoDB reads at once.
-const AT_ONCE: i32 = 100;
 /// The largest part of a job that is not cut: a look at a day, or a shop's, or a thousand mappings.
 const ROOM: Duration = Duration::from_secs(5);
 /// The queue gives a message up after a hundred attempts. A job that has taken so many goes on in a new one.

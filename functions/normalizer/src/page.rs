@@ -195,11 +195,8 @@ async fn store(
         transaction_id: copy.transaction.id,
     };
     let keys: Vec<TransactionKey> = copies.iter().map(key).collect();
-    let mut known: HashMap<TransactionId, Stored> = HashMap::with_capacity(keys.len());
-    for keys in keys.chunks(READS_AT_ONCE) {
-        let stored = app.transactions.find_many(keys).await?;
-        known.extend(stored.into_iter().map(|stored| (stored.key.transaction_id, stored)));
-    }
+    let stored = app.transactions.find_many(&keys).await?.into_iter();
+    let mut known: HashMap<TransactionId, Stored> = stored.map(|it| (it.key.transaction_id, it)).collect();
     let candidate = |Copy { order, transaction, observed_at }: Copy| {
         (order, Candidate { transaction, observed_at: Some(observed_at), cause })
     };

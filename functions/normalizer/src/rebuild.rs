@@ -98,6 +98,15 @@ impl Replayed {
     }
 }
 
+/// Whether this rebuild has written it already, from this day: one that it has moved to another is done here, not there.
+fn is_done(known: &Stored, cause: &EventId, (day, is_of_day): (&ShopDay, bool)) -> bool {
+    let Some(place) = known.history.iter().position(|revision| revision.cause == *cause) else { return false };
+    match place.checked_sub(1).and_then(|before| known.history.get(before)) {
+        Some(before) => ShopDay::of(before.content.as_deref().unwrap_or(&known.transaction)) == *day,
+        None => is_of_day,
+    }
+}
+
 /// A transaction that would be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -131,7 +140,10 @@ impl Plan {
         let mut stored: HashMap<TransactionId, Stored> = stored.into_iter().map(|it| (it.transaction.id, it)).collect();
         for (id, Copy { transaction, observed_at, is_of_day, .. }) in replayed.copies {
             let known = stored.remove(&id);
-            if !known.as_ref().map_or(is_of_day, |known| ShopDay::of(&known.transaction) == *day) {
+            let done = known.as_ref().filter(|known| is_done(known, cause, (day, is_of_day))).cloned();
+            let is_here = known.as_ref().map_or(is_of_day, |known| ShopDay::of(&known.transaction) == *day);
+            plan.done.extend(done);
+            if !is_here {
                 continue;
             }
             let candidate = Candidate { transaction, observed_at, cause };
@@ -140,7 +152,7 @@ impl Plan {
                 plan.now.insert(id, known.content_id());
             }
             match (rebuilding, known) {
-                (Rebuilding::Same, Some(known)) => plan.stay(known, cause),
+                (Rebuilding::Same, Some(_)) => plan.same += 1,
                 (Rebuilding::Uncovered, _) => plan.uncovered += 1,
                 (_, known) => plan.changes.push(Change { known, transaction: candidate.transaction, observed_at }),
             }
@@ -150,13 +162,6 @@ impl Plan {
             plan.uncovered += 1;
         }
         plan
-    }
-
-    fn stay(&mut self, known: Stored, cause: &EventId) {
-        self.same += 1;
-        if known.history.iter().any(|revision| revision.cause == *cause) {
-            self.done.push(known);
-        }
     }
 
     /// Over what would be written and has been, and what that is written over.

@@ -10,9 +10,6 @@ use shared::store::webhook_logs::Caused;
 use crate::App;
 use crate::view::SalesView;
 
-/// DynamoDB's own limit for one read of many items.
-const READ_AT_ONCE: usize = 100;
-
 /// A transaction that a delivery, or a page, led to.
 #[derive(Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "CausedTransaction"))]
@@ -62,15 +59,8 @@ pub(crate) async fn find_caused(
     configuration_id: ConfigurationId,
     caused: &[Caused],
 ) -> Result<Vec<Stored>, Problem> {
-    let mut found = Vec::with_capacity(caused.len());
-    for caused in caused.chunks(READ_AT_ONCE) {
-        let key = |it: &Caused| TransactionKey {
-            scope: call.scope.clone(),
-            configuration_id,
-            transaction_id: it.transaction,
-        };
-        let keys: Vec<TransactionKey> = caused.iter().map(key).collect();
-        found.extend(app.transactions.find_many(&keys).await.map_err(|error| unavailable(&error))?);
-    }
-    Ok(found)
+    let key =
+        |it: &Caused| TransactionKey { scope: call.scope.clone(), configuration_id, transaction_id: it.transaction };
+    let keys: Vec<TransactionKey> = caused.iter().map(key).collect();
+    app.transactions.find_many(&keys).await.map_err(|error| unavailable(&error))
 }

@@ -136,7 +136,8 @@ pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
                     // The figures are what the transactions said then, which may have changed since the day was closed.
                     Some((revision, said)) => {
                         let certificate = said.certificate.clone();
-                        let mut view = DayView::said(shop, revision, Said { figures: believed, ..said }, None);
+                        let changed = (said.figures != believed).then_some(at);
+                        let mut view = DayView::said(shop, revision, Said { figures: believed, ..said }, changed);
                         view.certificate = Some(certificate).filter(|certificate| certificate.taken_at <= at);
                         view
                     }

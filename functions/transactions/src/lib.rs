@@ -381,13 +381,8 @@ async fn find(app: &App, call: &Call, transaction_id: TransactionId) -> Result<S
         .into_iter()
         .map(|configuration_id| TransactionKey { scope: call.scope.clone(), configuration_id, transaction_id })
         .collect();
-    for keys in keys.chunks(100) {
-        let found = app.transactions.find_many(keys).await.map_err(|error| unavailable(&error))?;
-        if let Some(found) = found.into_iter().next() {
-            return Ok(found);
-        }
-    }
-    Err(Problem::not_found("transaction"))
+    let found = app.transactions.find_many(&keys).await.map_err(|error| unavailable(&error))?;
+    found.into_iter().next().ok_or_else(|| Problem::not_found("transaction"))
 }
 
 /// The configuration that is asked for, if it is the tenant's and of this provider; or all of them, oldest first.

@@ -19,7 +19,7 @@ use crate::App;
 use crate::sync_page::RunOrigin;
 use crate::view::SalesView;
 use crate::webhooks::DeliverySummary;
-use crate::webhooks::detail::{StepView, timeline};
+use crate::webhooks::detail::{Step, StepView, timeline};
 
 /// The newest are shown: nobody reads a longer list, and what is looked up for it has an end.
 const MOST_REVISIONS: usize = 100;
@@ -132,9 +132,9 @@ struct DeliveryOrigin<'a> {
     delivery: DeliverySummary<'a>,
     /// Which secret proved it, when it arrived: nothing that none has proved leads to anything.
     secret_id: &'a str,
-    /// How the order was come by.
+    /// How the order was come by; null: it was replayed since, and that is kept of the last work only.
     source: Option<OrderSource>,
-    /// What has happened when, in order. The last work on it counts.
+    /// What has happened when, in order; without the steps that a later replay has taken anew.
     timeline: Vec<StepView>,
     /// Who had it worked on once more, the oldest first.
     replays: &'a [Replayed],
@@ -247,11 +247,16 @@ impl Known {
 impl<'a> DeliveryOrigin<'a> {
     fn new(found: &'a LoggedDelivery, revision: &Revision, event: &EventView<'_>) -> Self {
         let answer = (event.answered_at.is_some(), event.answered_at);
+        // A replay has steps of its own, which did not lead to what was written before it.
+        let is_of_replay = found.replays.iter().any(|replay| replay.at > revision.at);
+        let of_replay = |step: &StepView| matches!(step.step, Step::Fetched | Step::Normalized | Step::HandedOver);
+        let mut timeline = timeline(found, Some(revision.at), answer);
+        timeline.retain(|step| !(is_of_replay && of_replay(step)));
         Self {
             delivery: DeliverySummary::new(&found.entry),
             secret_id: &found.secret_id,
-            source: found.steps.source,
-            timeline: timeline(found, Some(revision.at), answer),
+            source: found.steps.source.filter(|_| !is_of_replay),
+            timeline,
             replays: &found.replays,
             has_body: found.has_body(),
         }

@@ -127,7 +127,8 @@ pub async fn list(app: &App, call: &Call) -> Result<Answer, Problem> {
             if wanted == 0 || left == 0 {
                 return sheet.answer(call, Some(cursors.write(&Place { configuration, after })?));
             }
-            let bounds = (wanted, step.min(left));
+            // A sheet may be full long before its last row: what it has no room for would be read for nothing.
+            let bounds = (wanted.min(FIRST_EXAMINED), step.min(left));
             let page = app.transactions.search(&call.scope, configuration, &asked.search, bounds, after.clone()).await;
             let page = page.map_err(|error| unavailable(&error))?;
             (left, step) = (left.saturating_sub(page.examined.max(EMPTY)), left);

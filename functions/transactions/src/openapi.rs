@@ -43,42 +43,45 @@ fn describe_alone(operation: Operation, shapes: &mut Shapes) -> Description {
             let limit = json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE });
             let how_many =
                 format!("How many a page has at most; {DEFAULT_PAGE} as JSON, {MAX_PAGE} as a table or as lines");
-            Description::new("list_transactions", "Lists transactions, newest first for each configuration")
-                .query("configuration_id", "Of this configuration only", shapes.asked::<ConfigurationId>())
-                .query("provider", "Of this provider only", shapes.asked::<ProviderKind>())
-                .query("location_id", "Of this shop only, by the till's id", shapes.asked::<LocationId>())
-                .query("business_date", "Of this accounting day only", date())
-                .query("from_date", "Of this accounting day or a later one", date())
-                .query("to_date", "Of this accounting day or an earlier one", date())
-                .query("from", "Opened at the till then or later, to the millisecond", time())
-                .query("to", "Opened at the till then or earlier, to the millisecond", time())
-                .query("kind", "Of this kind only", shapes.asked::<TransactionKind>())
-                .query("status", "Of this status only", shapes.asked::<TransactionStatus>())
-                .query("sales", "Only where the sales domain and we are so far", shapes.asked::<SalesState>())
-                .query("flagged", "Whether its sums do not add up", json!({ "type": "boolean" }))
-                .query(
-                    "order_id",
-                    "Of this order only, by the till's id; goes with `configuration_id` and `provider` only",
-                    shapes.asked::<ExternalOrderId>(),
-                )
-                .query("limit", &how_many, limit)
-                .query("cursor", rest::openapi::CURSOR, json!({ "type": "string", "minLength": 1 }))
-                .answers(StatusCode::OK, SHORT_PAGE, shapes.answered::<Page<TransactionView<'_>>>())
-                .leads_to(
-                    "get_transaction",
-                    json!({
-                        "tenant_id": "$request.path.tenant_id", "transaction_id": "$response.body#/items/0/id",
-                    }),
-                )
-                .leads_to(
-                    "get_lineage",
-                    json!({
-                        "tenant_id": "$request.path.tenant_id", "transaction_id": "$response.body#/items/0/id",
-                    }),
-                )
-                .shows(StatusCode::OK, "", "text/csv", json!({ "type": "string" }))
-                .shows(StatusCode::OK, "", "application/x-ndjson", json!({ "type": "string" }))
-                .may_have_header("Link", "Where the next part of a table, or of lines, is (RFC 8288)")
+            Description::new(
+                "list_transactions",
+                "Lists transactions: newest first, or, where a date or a shop is asked for, by date and shop",
+            )
+            .query("configuration_id", "Of this configuration only", shapes.asked::<ConfigurationId>())
+            .query("provider", "Of this provider only", shapes.asked::<ProviderKind>())
+            .query("location_id", "Of this shop only, by the till's id", shapes.asked::<LocationId>())
+            .query("business_date", "Of this accounting day only", date())
+            .query("from_date", "Of this accounting day or a later one", date())
+            .query("to_date", "Of this accounting day or an earlier one", date())
+            .query("from", "Opened at the till then or later, to the millisecond", time())
+            .query("to", "Opened at the till then or earlier, to the millisecond", time())
+            .query("kind", "Of this kind only", shapes.asked::<TransactionKind>())
+            .query("status", "Of this status only", shapes.asked::<TransactionStatus>())
+            .query("sales", "Only where the sales domain and we are so far", shapes.asked::<SalesState>())
+            .query("flagged", "Whether its sums do not add up", json!({ "type": "boolean" }))
+            .query(
+                "order_id",
+                "Of this order only, by the till's id; goes with `configuration_id` and `provider` only",
+                shapes.asked::<ExternalOrderId>(),
+            )
+            .query("limit", &how_many, limit)
+            .query("cursor", rest::openapi::CURSOR, json!({ "type": "string", "minLength": 1 }))
+            .answers(StatusCode::OK, SHORT_PAGE, shapes.answered::<Page<TransactionView<'_>>>())
+            .leads_to(
+                "get_transaction",
+                json!({
+                    "tenant_id": "$request.path.tenant_id", "transaction_id": "$response.body#/items/0/id",
+                }),
+            )
+            .leads_to(
+                "get_lineage",
+                json!({
+                    "tenant_id": "$request.path.tenant_id", "transaction_id": "$response.body#/items/0/id",
+                }),
+            )
+            .shows(StatusCode::OK, "", "text/csv", json!({ "type": "string" }))
+            .shows(StatusCode::OK, "", "application/x-ndjson", json!({ "type": "string" }))
+            .may_have_header("Link", "Where the next part of a table, or of lines, is (RFC 8288)")
         }
         Operation::Get => Description::new("get_transaction", "Shows a transaction and what became of it").answers(
             StatusCode::OK,

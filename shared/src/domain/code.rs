@@ -127,6 +127,11 @@ codes! {
 }
 
 impl Code {
+    /// The one of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == word)
+    }
+
     /// All that are seen in one of these places.
     pub fn seen_in(places: &'static [Place]) -> impl Iterator<Item = Self> {
         Self::ALL.iter().copied().filter(|code| code.places().iter().any(|place| places.contains(place)))

@@ -95,6 +95,16 @@ pub enum Due {
     Clock(Clock),
 }
 
+impl Due {
+    /// Since when.
+    pub fn due_at(&self) -> Timestamp {
+        match self {
+            Self::Day(_, due_at) => *due_at,
+            Self::Clock(clock) => clock.due_at,
+        }
+    }
+}
+
 impl Days {
     /// `table`: its name.
     pub fn new(client: Client, table: String) -> Self {
@@ -294,6 +304,10 @@ impl Days {
         (first, last): (String, String),
     ) -> Result<Vec<Item>, StoreError> {
         let (mut found, mut start) = (Vec::new(), None);
+        // DynamoDB refuses a range that ends before it begins.
+        if first > last {
+            return Ok(found);
+        }
         loop {
             let answer = self
                 .client

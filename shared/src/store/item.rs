@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -139,6 +140,13 @@ impl Conditional for PutItemError {
     }
 }
 
+impl Conditional for DeleteItemError {
+    fn refusal(&self) -> Option<Item> {
+        let Self::ConditionalCheckFailedException(refused) = self else { return None };
+        Some(refused.item.clone().unwrap_or_default())
+    }
+}
+
 /// Tells a refused condition, and what stands there instead, from a failure.
 pub(super) fn refused_with<T, E: Conditional>(
     result: Result<T, SdkError<E>>,
@@ -162,20 +170,23 @@ pub(super) fn is_made<T, E: Conditional>(
     Ok(refused_with(result, operation)?.is_ok())
 }
 
-/// The items of these keys, in any order; those that are gone are left out. At most a hundred keys, none of them twice.
+/// DynamoDB's own limit for one read of many items.
+const READS: usize = 100;
+
+/// The items of these keys, none of them twice, in any order; those that are gone are left out. A read for each hundred.
 pub(super) async fn batch_get(
     client: &Client,
     table: &str,
-    mut keys: Vec<Item>,
+    mut left: Vec<Item>,
     is_consistent: bool,
     operation: &'static str,
 ) -> Result<Vec<Item>, StoreError> {
-    let (mut found, mut attempt) = (Vec::with_capacity(keys.len()), 0);
-    while !keys.is_empty() {
+    let (mut found, mut attempt) = (Vec::with_capacity(left.len()), 0);
+    while !left.is_empty() {
+        let keys: Vec<Item> = left.drain(..left.len().min(READS)).collect();
         if attempt > 0 {
             tokio::time::sleep(jitter(attempt)).await;
         }
-        attempt += 1;
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(is_consistent).build();
         let wanted = wanted.map_err(|error| AwsError::new(operation, error))?;
         let answer = client.batch_get_item().request_items(table, wanted).send().await;
@@ -183,7 +194,9 @@ pub(super) async fn batch_get(
         found.extend(answer.responses.and_then(|mut tables| tables.remove(table)).unwrap_or_default());
         // DynamoDB hands back what it had no time for.
         let rest = answer.unprocessed_keys.and_then(|mut tables| tables.remove(table));
-        keys = rest.map(|rest| rest.keys).unwrap_or_default();
+        let rest = rest.map(|rest| rest.keys).unwrap_or_default();
+        attempt = if rest.is_empty() { 0 } else { attempt + 1 };
+        left.extend(rest);
     }
     Ok(found)
 }

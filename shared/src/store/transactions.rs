@@ -240,7 +240,7 @@ impl Transactions {
         answer.item.as_ref().map(read).transpose()
     }
 
-    /// Some transactions, in the order of their keys; those that are gone are left out. At most a hundred keys.
+    /// Some transactions, in the order of their keys; those that are gone are left out. A read for each hundred.
     pub async fn find_many(&self, at: &[TransactionKey]) -> Result<Vec<Stored>, StoreError> {
         let keys = at.iter().map(key).collect();
         let items = batch_get(&self.client, &self.table, keys, false, "read transactions").await?;

@@ -16,7 +16,7 @@ mod catalogue;
 
 pub use catalogue::{CATALOGUE, FUNCTIONS};
 use catalogue::{
-    COLD_STARTS, COMMANDS, DAYS_LOOKED_AT, DELIVERIES, DENIED, FLUSHES_FAILED, OUTBOX_SWEPT, POSTPONED,
+    COLD_STARTS, COMMANDS, DAYS_LOOKED_AT, DAYS_UNPROVEN, DELIVERIES, DENIED, FLUSHES_FAILED, OUTBOX_SWEPT, POSTPONED,
     PROVIDER_REQUEST, PROVIDER_REQUESTS, RATE_LIMITED, REFUSED, REPLIES_PARKED, REQUEST, REQUESTS, SALES_ANSWERS,
     SALES_SENT, SALES_TO_ACCEPTED, SYNC_RUNS, TILL_TO_SALES, TOKEN_REFRESHES, TRANSACTIONS, UNANNOUNCED,
     WEBHOOK_TO_SALES, WEBHOOK_VERIFY, WEBHOOKS_RECEIVED,
@@ -340,6 +340,11 @@ pub fn sync_run_ended(provider: ProviderKind, kind: SyncKind, state: RunState) {
 /// A day was looked at, and is `proven`, or whatever else can be said of it.
 pub fn day_looked_at(provider: ProviderKind, state: &str) {
     count(&DAYS_LOOKED_AT, &[provider.as_str(), state], 1);
+}
+
+/// A day stays unproven, and it is not that its tenant lets nobody read.
+pub fn day_stays_unproven(provider: ProviderKind) {
+    count(&DAYS_UNPROVEN, &[provider.as_str()], 1);
 }
 
 /// A sync has found so many sales that a delivery should have announced.

@@ -14,7 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use serde_json::{Map, Value};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -36,7 +36,8 @@ static STATE: Mutex<State> = Mutex::new(State { ended: Vec::new(), calls: Vec::n
 struct State {
     /// Spans that nobody has sent yet.
     ended: Vec<SpanData>,
-    /// Requests to providers, of the unit that is being worked on.
+    /// Requests to providers, of the unit that is being worked on. Where several are at once (days that are closed), they
+    /// stand under the one that ends next.
     calls: Vec<SpanData>,
     rests_until: Option<Instant>,
 }
@@ -52,8 +53,10 @@ pub(super) fn init(lines: Lines, filter: EnvFilter) {
 
     let exports = std::env::var(ENDPOINT).is_ok_and(|endpoint| !endpoint.is_empty());
     let built = exports.then(|| exporter(&lines)).transpose();
-    let spans =
-        built.as_ref().is_ok_and(Option::is_some).then(|| Spans.with_filter(filter_fn(|it| it.target() == LINE)));
+    let spans = built
+        .as_ref()
+        .is_ok_and(Option::is_some)
+        .then(|| Spans.with_filter(filter_fn(|it| it.target() == LINE).with_max_level_hint(LevelFilter::INFO)));
     let log = tracing_subscriber::fmt::layer().event_format(lines).with_filter(filter);
     tracing_subscriber::registry().with(log).with(spans).init();
     match built {

@@ -6,10 +6,11 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::civil::Date;
 use shared::domain::{DayOutcome, EventId, LocationId, PastJob, RebuiltDay, ShopDay, TransactionId};
 use shared::queue::catch_panic;
-use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey, Wanted};
+use shared::store::days::DayKey;
+use shared::store::transactions::{Candidate, PutOutcome, Stored, TransactionKey};
 use shared::telemetry::metrics::Way;
 
-use super::{AT_ONCE, Past, Work};
+use super::{Past, Work};
 use crate::page::{PAST_WRITES_AT_ONCE, READS_AT_ONCE, to_be_sent};
 use crate::rebuild::{Plan, Replayed};
 use crate::work::{Later, not_kept};
@@ -87,25 +88,20 @@ async fn look(work: &Work<'_>, day: &ShopDay, cause: &EventId) -> Result<Look, L
         let normalized = catch_panic(async { provider.normalize_order(order, configuration) }).now_or_never();
         normalized.and_then(Result::ok).and_then(Result::ok)
     });
-    let (mut stored, mut after): (Vec<Stored>, _) = (Vec::new(), None);
-    loop {
-        let wanted = Wanted::ShopDay(day.business_date, &day.location_id);
-        let page = app.transactions.list(scope, configuration.id, wanted, AT_ONCE, after).await?;
-        stored.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
+    let shop_day = DayKey {
+        scope: scope.clone(),
+        configuration_id: configuration.id,
+        location_id: day.location_id.clone(),
+        date: day.business_date,
+    };
+    let mut stored = app.transactions.of_shop_day(&shop_day).await?;
     let known: BTreeSet<TransactionId> = stored.iter().map(|it| it.transaction.id).collect();
     let elsewhere = replayed.copies.keys().filter(|id| !known.contains(id)).map(|id| TransactionKey {
         scope: scope.clone(),
         configuration_id: configuration.id,
         transaction_id: *id,
     });
-    for keys in elsewhere.collect::<Vec<_>>().chunks(READS_AT_ONCE) {
-        stored.extend(app.transactions.find_many(keys).await?);
-    }
+    stored.extend(app.transactions.find_many(&elsewhere.collect::<Vec<_>>()).await?);
     let failed = replayed.failed + found.unreadable;
     let mut plan = Plan::new(day, stored, replayed, cause);
     app.products.assign(scope, configuration.id, plan.changes.iter_mut().map(|it| &mut it.transaction)).await?;

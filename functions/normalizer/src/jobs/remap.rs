@@ -14,9 +14,12 @@ use shared::store::StoreError;
 use shared::store::transactions::{PutOutcome, Stored, TransactionKey, Wanted};
 use shared::telemetry::metrics::Way;
 
-use super::{AT_ONCE, Past, Work};
+use super::{Past, Work};
 use crate::page::{PAST_WRITES_AT_ONCE, READS_AT_ONCE, to_be_sent};
 use crate::work::Later;
+
+/// Transactions that are looked at together: what DynamoDB reads at once.
+const AT_ONCE: i32 = 100;
 
 /// One word for all of a preview's days, as far as one environment makes it.
 #[derive(Default)]

@@ -2,7 +2,10 @@
 
 use jiff::civil::Date;
 use local::{Answers, Fault, Proxy, SalesDomain};
-use shared::domain::{DayOutcome, EventId, JobId, Minor, PastDay, PastJob, PastState, RebuiltDay};
+use normalizer::rebuild::{Plan, Replayed};
+use shared::archive::RawRecord;
+use shared::domain::{DayOutcome, EventId, JobId, Minor, PastDay, PastJob, PastState, RebuiltDay, ShopDay};
+use shared::providers::RawOrder;
 use shared::queue::intake::OrdersMessage;
 use shared::store::transactions::{Candidate, PutOutcome, Stored, Transactions};
 
@@ -190,4 +193,32 @@ async fn a_shops_day_that_has_changed_since_it_was_shown_is_left_alone() {
     again.orders[0]["updated_at"] = format!("{day}T16:00:00Z").into();
     assert_eq!(work(&bench.app(&Proxy::start().unwrap()), again.event(1)).await, NOTHING);
     assert_eq!(page.stored(&bench).await.iter().find(|it| it.key == before[0].key).unwrap().revision, 3, "older");
+}
+
+/// A crash may come between a sale's new revision, which is of another day, and what follows from it on both days.
+#[tokio::test]
+async fn what_a_rebuild_has_moved_is_done_on_the_day_that_it_was_moved_from_and_on_no_other() {
+    let bench = Bench::open("normalizer-moved");
+    let desk = Desk::of(&bench);
+    let page = desk.sold_on("moved", 1, "2024-02-27".parse().unwrap()).await;
+    let before = page.stored(&bench).await.remove(0);
+    let (old, mut transaction) = (ShopDay::of(&before.transaction), before.transaction.clone());
+    transaction.business_date = transaction.business_date.tomorrow().unwrap();
+    let new = ShopDay::of(&transaction);
+    let cause = EventId::of_rebuild(JobId::generate());
+    let candidate = Candidate { transaction: transaction.clone(), observed_at: before.observed_at, cause: &cause };
+    let later = jiff::SignedDuration::from_hours(1);
+    let put = desk.table().rebuild(Some(before.clone()), &desk.owner.scope, candidate, later).await.unwrap();
+    let PutOutcome::Recorded(moved) = put else { panic!("{put:?}") };
+
+    let body = serde_json::to_vec(&page.orders[0]).unwrap();
+    let observed_at = before.observed_at.unwrap();
+    let order = RawOrder { body, location: None, paid_offline_at: None, observed_at };
+    let record = RawRecord { order, is_pushed: false, of: vec![transaction.id], left: Vec::new() };
+    let plan = |day: &ShopDay| {
+        let replayed = Replayed::of(std::slice::from_ref(&record), |_| Some(vec![transaction.clone()]));
+        Plan::new(day, vec![(*moved).clone()], replayed, &cause)
+    };
+    assert_eq!((plan(&old).changes.len(), plan(&old).done.len()), (0, 1));
+    assert_eq!((plan(&new).changes.len(), plan(&new).done.len()), (0, 0));
 }

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::domain::{DeliveryOutcome, Replayed};
+use shared::domain::{Code, DeliveryOutcome, Replayed};
 use shared::problem::Problem;
 use shared::rest::{Answer, Call};
 use shared::store::transactions::Stored;
@@ -77,7 +77,7 @@ pub(crate) enum Step {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "DeliveryStep"))]
 pub(crate) struct StepView {
     /// Which.
-    step: Step,
+    pub(crate) step: Step,
     /// Whether it has been taken.
     is_taken: bool,
     /// When, if that is known.
@@ -143,25 +143,7 @@ pub(crate) fn timeline(
 
 /// What a person can do about how a delivery ended.
 fn advice(found: &LoggedDelivery) -> Option<&'static str> {
-    let code = found.entry.code.as_deref().unwrap_or_default();
-    let advice = match (found.entry.outcome, code) {
-        (DeliveryOutcome::Done, _) => return None,
-        (DeliveryOutcome::Failed | DeliveryOutcome::Dead, _) if !found.has_body() => {
-            "Its body was too large to be kept: let its day be read again by a `repair` sync."
-        }
-        (DeliveryOutcome::Ignored, "paused") => "Resume the configuration, then replay it.",
-        (DeliveryOutcome::Ignored, _) => return None,
-        (_, "unknown_location") => "Let the shops be looked up again (`test`), then replay it.",
-        (_, "reauth_required" | "credentials_refused" | "credentials_not_authentic") => {
-            "Connect the merchant again (`authorize`, or new credentials), then replay it."
-        }
-        (_, "permission_missing") => "Give the permission that `test` names as missing, then replay it.",
-        (_, "order_not_found") => "The provider does not have the order. Replay it if it should.",
-        (_, "event_too_large") => "The sale is stored and too large to be handed over as one event: tell us.",
-        (DeliveryOutcome::Dead, _) => "It was tried until the queue gave it up. Replay it when its reason is gone.",
-        (DeliveryOutcome::Failed, _) => {
-            "We cannot take what the provider says. Tell us `detail`, and replay it after the correction."
-        }
-    };
-    Some(advice)
+    let is_lost = matches!(found.entry.outcome, DeliveryOutcome::Failed | DeliveryOutcome::Dead) && !found.has_body();
+    let code = if is_lost { Some(Code::BodyNotKept) } else { Code::of(found.entry.code.as_deref()?) };
+    code.map(Code::about)
 }

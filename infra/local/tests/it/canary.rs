@@ -112,15 +112,34 @@ impl Marks {
 
     async fn look_at_answers(&mut self, bakery: &Bakery, connections: &[String]) {
         let api = bakery.api().unwrap();
-        let mut paths =
-            vec!["/configurations".to_owned(), "/transactions?limit=100".to_owned(), "/audit-log".to_owned()];
+        let first = async |path: &str, name: &str| {
+            let page = Answer::to(api.request(Method::GET, path)).await.json();
+            page["items"][0][name].as_str().unwrap().to_owned()
+        };
+        let sale = first("/transactions?limit=1", "id").await;
+        let mut paths: Vec<String> =
+            ["/configurations", "/transactions?limit=100", "/audit-log"].map(str::to_owned).into();
+        paths.extend([format!("/transactions/{sale}"), format!("/transactions/{sale}/lineage")]);
+        let today = Timestamp::now().to_string();
         for id in connections {
-            for path in ["", "/sync/status?limit=100", "/webhooks?limit=100", "/product-mappings?limit=100"] {
+            let delivery = first(&format!("/configurations/{id}/webhooks?limit=1"), "event_id").await;
+            for path in [
+                "",
+                "/sync/status?limit=100",
+                "/webhooks?limit=100",
+                "/webhooks/scoreboard",
+                "/product-mappings?limit=100",
+                "/days",
+                &format!("/days/{}", &today[..10]),
+                &format!("/webhooks/{delivery}"),
+            ] {
                 paths.push(format!("/configurations/{id}{path}"));
             }
         }
-        for path in paths {
-            let answer = Answer::to(api.request(Method::GET, &path)).await;
+        let asked = paths.into_iter().map(|path| (path, "application/json"));
+        let exports = ["text/csv", "application/x-ndjson"].map(|form| ("/transactions".to_owned(), form));
+        for (path, form) in asked.chain(exports) {
+            let answer = Answer::to(api.request(Method::GET, &path).header("accept", form)).await;
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
             self.look("answer of", &path, answer.text.as_bytes());
             self.look("answer of", &path, format!("{:?}", answer.headers).as_bytes());

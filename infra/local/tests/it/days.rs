@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use local::SalesDomain;
 use reqwest::Method;
 use sandbox::{Faults, Location, RefundKind, SaleKind, Vendor};
@@ -140,6 +140,11 @@ async fn is_short_and_repaired(town: &SilentTown, till: &Till<'_>) {
         assert_eq!(believed[field], proven[field], "{field}: {believed:#}");
     }
     assert_eq!(believed["state"]["kind"], "proven");
+    // What the repair had brought was believed at once, and nobody had said yet that it is all.
+    let said_at: Timestamp = repaired["said_at"].as_str().unwrap().parse().unwrap();
+    let between = day.get(&format!("&as_of={}", said_at - SignedDuration::from_millis(1))).await;
+    assert_eq!((&between["sale_count"], &between["revision"]), (&json!(8), &json!(2)), "{between:#}");
+    assert!(between["changed_at"].is_string(), "{between:#}");
     let long_ago = day.get("&as_of=2026-01-01T00:00:00Z").await;
     assert_eq!((&long_ago["revision"], &long_ago["sale_count"]), (&json!(0), &json!(0)), "{long_ago:#}");
 }

@@ -1,13 +1,10 @@
 //! When a shop's day is over.
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::row::{entry_key, parts};
 use super::{Attributes, DUE_SHARDS, Days, Item, TABLE};
-use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, LocationId, TenantScope};
 use crate::store::StoreError;
 use crate::store::item::{due_shard, is_made, text, time};
@@ -66,16 +63,8 @@ impl Days {
             .set_key(Some(key(seen)))
             .condition_expression("due_at = :seen")
             .expression_attribute_values(":seen", time(seen.due_at));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_refused(&error) => Ok(()),
-            Err(error) => Err(AwsError::new("take a shop's clock away", error).into()),
-        }
+        is_made(request.send().await, "take a shop's clock away").map(drop)
     }
-}
-
-fn is_refused<R>(error: &SdkError<DeleteItemError, R>) -> bool {
-    error.as_service_error().is_some_and(DeleteItemError::is_conditional_check_failed_exception)
 }
 
 fn key(clock: &Clock) -> Item {

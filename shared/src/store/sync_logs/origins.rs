@@ -10,9 +10,6 @@ use crate::domain::{
 use crate::store::StoreError;
 use crate::store::item::batch_get;
 
-/// DynamoDB's own limit for one read of many items.
-const READ_AT_ONCE: usize = 100;
-
 /// What the log has of some causes. What is not there is over, or has not been written yet.
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
@@ -46,26 +43,24 @@ impl SyncLogs {
                 Cause::Rebuild(id) => drop(entries.insert(past_entry::<RebuiltDay>(id), Entry::Job(id))),
             }
         }
-        let (names, mut found) = (Vec::from_iter(entries.keys()), Origins::default());
-        for names in names.chunks(READ_AT_ONCE) {
-            let keys = names.iter().map(|entry| key(scope, configuration, entry)).collect();
-            for item in &batch_get(&self.client, &self.table, keys, true, "read what led to revisions").await? {
-                let attributes = Attributes { table: TABLE, item };
-                let run = match entries.get(attributes.text("entry")?) {
-                    Some(Entry::Page(run, page)) => {
-                        found.pages.insert((*run, *page), attributes.unpacked("page")?);
-                        None
-                    }
-                    Some(Entry::Job(id)) => {
-                        found.jobs.insert(*id, attributes.unpacked("job")?);
-                        None
-                    }
-                    Some(Entry::Run) => Some(attributes.unpacked::<Run>("run")?),
-                    Some(Entry::Lane) => lane::read(item)?.run,
-                    None => None,
-                };
-                found.runs.extend(run.map(|run| (run.id, run)));
-            }
+        let mut found = Origins::default();
+        let keys = entries.keys().map(|entry| key(scope, configuration, entry)).collect();
+        for item in &batch_get(&self.client, &self.table, keys, true, "read what led to revisions").await? {
+            let attributes = Attributes { table: TABLE, item };
+            let run = match entries.get(attributes.text("entry")?) {
+                Some(Entry::Page(run, page)) => {
+                    found.pages.insert((*run, *page), attributes.unpacked("page")?);
+                    None
+                }
+                Some(Entry::Job(id)) => {
+                    found.jobs.insert(*id, attributes.unpacked("job")?);
+                    None
+                }
+                Some(Entry::Run) => Some(attributes.unpacked::<Run>("run")?),
+                Some(Entry::Lane) => lane::read(item)?.run,
+                None => None,
+            };
+            found.runs.extend(run.map(|run| (run.id, run)));
         }
         Ok(found)
     }

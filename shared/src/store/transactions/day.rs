@@ -86,9 +86,7 @@ impl Transactions {
         };
         let is_elsewhere = |id: &TransactionId| stored.iter().all(|stored| stored.transaction.id != *id);
         let keys: Vec<TransactionKey> = moved.filter(is_elsewhere).map(key).collect();
-        for keys in keys.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
-            stored.extend(self.find_many(keys).await?);
-        }
+        stored.extend(self.find_many(&keys).await?);
         let believed = stored.iter().filter_map(|stored| stored.believed_at(at));
         let is_of_day = |it: &&Transaction| it.business_date == day.date && it.location_id == day.location_id;
         Ok(believed.filter(is_of_day).cloned().collect())

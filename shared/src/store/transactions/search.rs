@@ -246,6 +246,10 @@ impl Transactions {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start);
         if let Some((first, last)) = &range.bounds {
+            // DynamoDB refuses a range that ends before it begins.
+            if first > last {
+                return Ok(QueryOutput::builder().build());
+            }
             condition.push_str(" AND #sort BETWEEN :first AND :last");
             request = request
                 .expression_attribute_names("#sort", range.sort)

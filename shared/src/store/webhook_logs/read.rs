@@ -15,9 +15,6 @@ use crate::store::{Page, StoreError};
 /// Entries that one page looks at, if not all that it looks at are wanted. They have some 200 bytes each, and DynamoDB
 /// reads a megabyte at once.
 const EXAMINED: i32 = 1000;
-/// DynamoDB's own limit for one read of many items.
-const READ_AT_ONCE: usize = 100;
-
 /// A delivery in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
@@ -144,13 +141,9 @@ impl WebhookLogs {
         owner: &LogOwner,
         events: impl IntoIterator<Item = &'e EventId>,
     ) -> Result<Vec<LoggedDelivery>, StoreError> {
-        let (events, mut found) = (Vec::from_iter(BTreeSet::from_iter(events)), Vec::new());
-        for events in events.chunks(READ_AT_ONCE) {
-            let keys = events.iter().map(|event| key(owner, event)).collect();
-            let items = batch_get(&self.client, &self.table, keys, true, "read logged deliveries").await?;
-            found.extend(items.iter().map(read).collect::<Result<Vec<_>, _>>()?);
-        }
-        Ok(found)
+        let keys = BTreeSet::from_iter(events).into_iter().map(|event| key(owner, event)).collect();
+        let items = batch_get(&self.client, &self.table, keys, true, "read logged deliveries").await?;
+        items.iter().map(read).collect()
     }
 
     /// A configuration's deliveries, newest first, from after `start_after`; at most `limit`. One read of one index: where

@@ -109,6 +109,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &RATE_LIMITED,
     &SYNC_RUNS,
     &DAYS_LOOKED_AT,
+    &DAYS_UNPROVEN,
     &UNANNOUNCED,
     &TOKEN_REFRESHES,
     &REQUESTS,
@@ -322,6 +323,14 @@ pub(super) static DAYS_LOOKED_AT: Metric = Metric {
     kind: Kind::Counter,
     help: "Looks at shops' business days, by how sure we are that nothing is missing",
     labels: &[PROVIDER, Label { name: "state", values: &["proven", "short", "over", "pending", "not_provable"] }],
+    is_dated: false,
+};
+pub(super) static DAYS_UNPROVEN: Metric = Metric {
+    name: "pos_days_unproven_total",
+    code: "du",
+    kind: Kind::Counter,
+    help: "Looks at days that have stayed unproven for hours, though their tills can be read",
+    labels: &[PROVIDER],
     is_dated: false,
 };
 pub(super) static UNANNOUNCED: Metric = Metric {
