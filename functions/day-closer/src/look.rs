@@ -133,13 +133,7 @@ fn next(
         .said
         .as_ref()
         .filter(|said| said.figures == figures && said.certificate.state.says_same(&certificate.state));
-    let attempts = if certificate.state == DayState::Proven {
-        0
-    } else if is_repaired {
-        taken.attempts.saturating_add(1)
-    } else {
-        1
-    };
+    let attempts = attempts(taken.attempts, &certificate.state, is_repaired);
     let look_again = look_again(&certificate.state, attempts, now, first_wait);
     let (revision, said, due_at) = match is_known {
         Some(said) => (taken.revision, Said { certificate, ..said.clone() }, look_again),
@@ -150,6 +144,15 @@ fn next(
     };
     let is_unsent = is_known.is_none();
     Day { key: taken.key.clone(), revision, said: Some(said), attempts, changed_at: None, is_unsent, due_at }
+}
+
+/// How often in a row it was looked at in vain. One whose repair has no lane begins anew: it has not been repaired in vain.
+fn attempts(before: u32, state: &DayState, is_repaired: bool) -> u32 {
+    match (state, is_repaired) {
+        (DayState::Proven, _) => 0,
+        (_, false) => 1,
+        (_, true) => before.saturating_add(1),
+    }
 }
 
 /// When a day is looked at again, if nothing changes it before.
@@ -317,5 +320,42 @@ impl Look<'_> {
             difference.surplus.retain(|surplus| *surplus != id);
         }
         Ok(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: SignedDuration = SignedDuration::from_mins(2);
+
+    fn hours_until_given_up(state: impl Fn(Timestamp) -> DayState) -> i64 {
+        let (mut now, mut attempts) = (Timestamp::UNIX_EPOCH, 0);
+        loop {
+            attempts += 1;
+            match look_again(&state(now), attempts, now, FIRST) {
+                Some(next) => now = next,
+                None => return now.duration_since(Timestamp::UNIX_EPOCH).as_hours(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_proven_is_looked_at_for_a_week_whatever_it_is() {
+        let pending = hours_until_given_up(|now| DayState::Pending { until: now + NOT_FINAL });
+        let short = hours_until_given_up(|_| DayState::Short { missing: Vec::new() });
+        assert!((160..180).contains(&pending), "{pending}");
+        assert!((160..180).contains(&short), "{short}");
+        assert_eq!(hours_until_given_up(|_| DayState::Proven), 0);
+    }
+
+    #[test]
+    fn a_day_whose_repair_has_no_lane_tries_again_soon_however_often_it_was_looked_at() {
+        let short = DayState::Short { missing: Vec::new() };
+        let waits = |is_repaired| {
+            let now = Timestamp::UNIX_EPOCH;
+            look_again(&short, attempts(6, &short, is_repaired), now, FIRST).unwrap().duration_since(now)
+        };
+        assert_eq!((waits(false), waits(true)), (FIRST, LONGEST_WAIT));
     }
 }

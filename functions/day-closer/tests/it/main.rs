@@ -13,3 +13,4 @@ mod clocks;
 mod crashes;
 mod credentials;
 mod reads;
+mod words;
