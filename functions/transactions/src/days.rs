@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
@@ -18,6 +19,9 @@ use crate::webhooks::configuration;
 
 /// A calendar shows a quarter at most.
 pub(crate) const MOST_DAYS: i32 = 92;
+
+/// Shops of a chain whose days are read side by side.
+const SHOPS_AT_ONCE: usize = 8;
 
 /// A business date of some shops.
 #[derive(Serialize)]
@@ -113,41 +117,45 @@ pub async fn get(app: &App, call: &Call) -> Result<Answer, Problem> {
     parameters.finish()?;
     let wanted = shops_of(&configuration, location.as_ref())?;
     let mut known = known_days(app, call, &configuration, (date, location.as_ref())).await?;
-    let mut shops = Vec::with_capacity(wanted.len());
+    let mut views = Vec::with_capacity(wanted.len());
     for shop in wanted {
-        let key = DayKey {
-            scope: call.scope.clone(),
-            configuration_id: configuration.id,
-            location_id: shop.id.clone(),
-            date,
-        };
+        let (scope, location_id) = (call.scope.clone(), shop.id.clone());
         let known = known.remove(&shop.id).and_then(|day| Some((day.revision, day.changed_at, day.said?)));
-        let view = match (known, as_of) {
-            (Some((revision, changed_at, said)), None) => DayView::said(shop, revision, said, changed_at),
-            (None, None) => DayView::live(shop, date, now(app, &key, shop).await?, Timestamp::now()),
-            (known, Some(at)) => {
-                let believed = believed_at(app, &key, shop, at).await?;
-                let mut said = match &known {
-                    Some(_) => app.days.list_revisions(&key).await.map_err(|error| unavailable(&error))?,
-                    None => Vec::new(),
-                };
-                said.extend(known.map(|(revision, _, said)| (revision, said)));
-                match said.into_iter().rfind(|(_, said)| said.at <= at) {
-                    // The figures are what the transactions said then, which may have changed since the day was closed.
-                    Some((revision, said)) => {
-                        let certificate = said.certificate.clone();
-                        let changed = (said.figures != believed).then_some(at);
-                        let mut view = DayView::said(shop, revision, Said { figures: believed, ..said }, changed);
-                        view.certificate = Some(certificate).filter(|certificate| certificate.taken_at <= at);
-                        view
-                    }
-                    None => DayView::live(shop, date, believed, at),
-                }
-            }
-        };
-        shops.push(view);
+        let key = DayKey { scope, configuration_id: configuration.id, location_id, date };
+        views.push(view(app, key, shop, known, as_of));
     }
+    let shops = stream::iter(views).buffered(SHOPS_AT_ONCE).try_collect().await?;
     Answer::json(StatusCode::OK, &DateView { date, as_of, shops })
+}
+
+/// A shop's day, as it is or as it was believed to be.
+async fn view(
+    app: &App,
+    key: DayKey,
+    shop: &Location,
+    known: Option<(u64, Option<Timestamp>, Said)>,
+    as_of: Option<Timestamp>,
+) -> Result<DayView, Problem> {
+    let (known, at) = match (known, as_of) {
+        (Some((revision, changed_at, said)), None) => return Ok(DayView::said(shop, revision, said, changed_at)),
+        (None, None) => return Ok(DayView::live(shop, key.date, now(app, &key, shop).await?, Timestamp::now())),
+        (known, Some(at)) => (known, at),
+    };
+    let believed = believed_at(app, &key, shop, at).await?;
+    let mut said = match &known {
+        Some(_) => app.days.list_revisions(&key).await.map_err(|error| unavailable(&error))?,
+        None => Vec::new(),
+    };
+    said.extend(known.map(|(revision, _, said)| (revision, said)));
+    let Some((revision, said)) = said.into_iter().rfind(|(_, said)| said.at <= at) else {
+        return Ok(DayView::live(shop, key.date, believed, at));
+    };
+    // The figures are what the transactions said then, which may have changed since the day was closed.
+    let certificate = said.certificate.clone();
+    let changed = (said.figures != believed).then_some(at);
+    let mut view = DayView::said(shop, revision, Said { figures: believed, ..said }, changed);
+    view.certificate = Some(certificate).filter(|certificate| certificate.taken_at <= at);
+    Ok(view)
 }
 
 /// Lists what was said of days.
