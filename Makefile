@@ -10,9 +10,13 @@ FEATURES ?=
 # .ci/run sets it to --locked.
 LOCKED ?=
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# MEASURED=webhooks for the one that is worked on.
+MEASURED ?= $(FUNCTIONS)
+# Of $$package, into $$profile: some functions catch a panic per message.
+choose_profile = case $$package in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-sale test otlp permissions fuzz-api check bench lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps FORCE lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -24,7 +28,8 @@ help:
 	@echo 'make permissions       what the roles allow against what the last make test did, as a table'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
-	@echo 'make bench             what normalizing an order costs, in bare parses; ARGS=--quick for less exact figures'
+	@echo 'make bench             every function beside an empty one, and what normalizing costs; ARGS=--quick for less exact figures'
+	@echo 'make bench-gates       instructions, size and requests of every function against infra/bench/budget.json'
 	@echo 'make lint              template.yaml for AWS, SAM and what is unsafe; the rules of Prometheus against their tests'
 	@echo 'make supply-chain      licences, sources, known holes and unused dependencies of what we link'
 	@echo 'make package           release packages of the functions; ARCH=arm64 (default) or x86_64'
@@ -82,10 +87,24 @@ check:
 	cargo test $(LOCKED) --workspace --lib --bins
 	cargo test $(LOCKED) --workspace --doc
 
-# The profile of the function that normalizes.
-bench:
+# Itself with the profile of the function that normalizes.
+$(TARGET)/release-unwind/bench: FORCE
 	cargo build $(LOCKED) --profile release-unwind --package bench
-	@$(TARGET)/release-unwind/bench normalize $(ARGS)
+
+bench-normalize: $(TARGET)/release-unwind/bench
+	@$< normalize $(filter --quick,$(ARGS))
+
+bench: bench-normalize bootstraps
+	@$(TARGET)/release-unwind/bench functions --target $(TARGET) $(ARGS)
+
+bench-gates: $(TARGET)/release-unwind/bench bootstraps
+	@$< functions --gates --target $(TARGET) $(ARGS)
+
+# One by one: built together, every function would link what only one of them needs.
+bootstraps:
+	@set -e; for package in reference-empty $(MEASURED); do $(choose_profile); \
+		cargo build $(LOCKED) --profile $$profile --package $$package; \
+	done
 
 # None of them needs a network or an account.
 lint:
@@ -109,10 +128,9 @@ supply-chain:
 # One by one: built together, every function would link what only one of them needs.
 package:
 	@infra/local/prepare package infra/local/requirements-package.txt
-	@set -e; export PATH="$(CURDIR)/.local/package/bin:$$PATH"; for function in $(FUNCTIONS); do \
-		case $$function in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac; \
+	@set -e; export PATH="$(CURDIR)/.local/package/bin:$$PATH"; for package in $(FUNCTIONS); do $(choose_profile); \
 		cargo lambda build $(LOCKED) --profile $$profile --output-format zip \
-			$(if $(FEATURES),--features $(FEATURES)) $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$function; \
+			$(if $(FEATURES),--features $(FEATURES)) $(if $(filter x86_64,$(ARCH)),--x86-64,--arm64) --package $$package; \
 	done
 	@echo 'package sizes in bytes ($(ARCH)):'
 	@cd $(TARGET)/lambda && wc -c $(addsuffix /bootstrap.zip,$(FUNCTIONS))

@@ -60,7 +60,7 @@ impl Reader<'_> {
 }
 
 /// Every variable that a function may read, and what it means. `infra/SETTINGS.md` is made of it.
-#[cfg(feature = "schema")]
+#[cfg(any(feature = "bench", feature = "schema"))]
 pub const VARIABLES: &[(&str, &str)] = &[
     ("AUDIT_LOG_TABLE", "name of the table of who changed what"),
     ("CONFIGURATIONS_TABLE", "name of the table of connections"),

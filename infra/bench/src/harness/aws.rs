@@ -1,0 +1,126 @@
+//! An AWS that answers at once, over TLS: what a function does is measured, not what it waits for.
+//!
+//! Whether our calls are right is tested against the local stack. This one counts them, and its house is empty: no item is
+//! found, every write is taken, a data key is always the same.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
+
+use super::http1::{Connection, Request};
+
+/// How often each operation was called.
+pub type Calls = BTreeMap<String, u64>;
+
+/// Listens until the process ends.
+pub struct Aws {
+    pub url: String,
+    /// Who vouches for it, in PEM.
+    pub authority: String,
+    calls: Arc<Mutex<Calls>>,
+}
+
+impl Aws {
+    /// On a free port of this machine. `secret`: what stands in every secret.
+    pub fn start(secret: &Value) -> anyhow::Result<Self> {
+        let (authority, tls) = certificates()?;
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let url = format!("https://{}", listener.local_addr()?);
+        let calls = Arc::new(Mutex::new(Calls::new()));
+        let (counting, secret) = (Arc::clone(&calls), Arc::new(secret.to_string()));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (tls, calls, secret) = (Arc::clone(&tls), Arc::clone(&counting), Arc::clone(&secret));
+                std::thread::spawn(move || -> anyhow::Result<()> {
+                    stream.set_nodelay(true)?;
+                    Ok(serve(StreamOwned::new(ServerConnection::new(tls)?, stream), &calls, &secret)?)
+                });
+            }
+        });
+        Ok(Self { url, authority, calls })
+    }
+
+    /// What was called since the last time.
+    pub fn take_calls(&self) -> Calls {
+        std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// An authority of our own, and what this machine shows of it.
+fn certificates() -> anyhow::Result<(String, Arc<ServerConfig>)> {
+    let mut authority = CertificateParams::new([])?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    let key = KeyPair::generate()?;
+    let pem = authority.self_signed(&key)?.pem();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate()?;
+    let leaf = CertificateParams::new(["127.0.0.1".to_owned()])?.signed_by(&key, &issuer)?;
+    let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(anyhow::Error::msg)?;
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)?;
+    Ok((pem, Arc::new(config)))
+}
+
+fn serve(stream: impl Read + Write, calls: &Mutex<Calls>, secret: &str) -> io::Result<()> {
+    let mut connection = Connection::new(stream);
+    while let Some(request) = connection.read()? {
+        let operation = request.target.rsplit('.').next().unwrap_or_default().to_owned();
+        let (status, body) = match answer(&operation, &request, secret) {
+            Ok(answer) => ("200 OK", answer.to_string()),
+            Err(error) => (
+                "400 Bad Request",
+                json!({ "__type": "ValidationException", "message": error.to_string() }).to_string(),
+            ),
+        };
+        *calls.lock().unwrap_or_else(PoisonError::into_inner).entry(operation).or_default() += 1;
+        let head = format!(
+            "HTTP/1.1 {status}\r\nx-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n\
+             Content-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        connection.write(&[head.as_bytes(), body.as_bytes()].concat())?;
+    }
+    Ok(())
+}
+
+/// A request that AWS would refuse is refused here, so that no function looks fast by asking for nothing.
+fn answer(operation: &str, request: &Request, secret: &str) -> anyhow::Result<Value> {
+    let asked: Value = serde_json::from_slice(&request.body).context("the body is no JSON")?;
+    let given = |name: &str| asked.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+    let data_key = STANDARD.encode([7; 32]);
+    Ok(match operation {
+        "SendMessage" => {
+            given("QueueUrl")?;
+            given("MessageBody")?;
+            json!({ "MessageId": "219f8380-5770-4cc2-8c3e-5c715e145f5e", "MD5OfMessageBody": "" })
+        }
+        "GetQueueAttributes" => json!({ "Attributes": { "ApproximateNumberOfMessages": "0" } }),
+        "GetSecretValue" => {
+            json!({ "Name": given("SecretId")?, "SecretString": secret, "VersionStages": ["AWSCURRENT"] })
+        }
+        "GenerateDataKey" => json!({ "KeyId": given("KeyId")?, "Plaintext": data_key, "CiphertextBlob": data_key }),
+        "Decrypt" => json!({ "KeyId": "key", "Plaintext": data_key }),
+        "Query" | "Scan" => {
+            given("TableName")?;
+            json!({ "Items": [], "Count": 0, "ScannedCount": 0 })
+        }
+        "BatchGetItem" => json!({ "Responses": {}, "UnprocessedKeys": {} }),
+        "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => {
+            given("TableName")?;
+            json!({})
+        }
+        _ => json!({}),
+    })
+}
