@@ -16,12 +16,13 @@ MEASURED ?= $(FUNCTIONS)
 choose_profile = case $$package in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps FORCE lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-cost measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps FORCE lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
 	@echo 'make measure-backfill  what a backfill costs, and what it does to live sales; ARGS="--orders 50000"'
 	@echo 'make measure-sale      what a live sale asks of AWS; ARGS="--sales 100"'
+	@echo 'make measure-cost      requests to AWS for a sale, a delivery, an order, a page, in dollars; fails above infra/local/budget.json'
 	@echo 'make contract          tries a consumer of our sales events, or is one; ARGS=--help'
 	@echo 'make test              every test, with the local stack'
 	@echo 'make otlp              spans over OTLP, which no other build links, and that no other does'
@@ -50,6 +51,9 @@ measure-backfill: tools build
 
 measure-sale: tools build
 	@$(TARGET)/debug/local measure-sale $(ARGS)
+
+measure-cost: tools build
+	@$(TARGET)/debug/local measure-cost $(ARGS)
 
 # It needs no stack: the queues are somebody else's.
 contract: build

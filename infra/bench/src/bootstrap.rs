@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
-use crate::events::{digest_of, workspace};
+use crate::events::workspace;
 
 /// The release build of a package, whichever profile is its own.
 pub fn find(target: &Path, package: &str) -> Option<PathBuf> {
@@ -52,8 +52,7 @@ pub fn trusting(program: &Path, authority: &str, target: &Path) -> anyhow::Resul
     }
     let folder = target.join("bench");
     std::fs::create_dir_all(&folder)?;
-    let name = program.file_name().context("a program has a name")?.to_string_lossy();
-    let copy = folder.join(format!("{name}-{}", digest_of(authority.as_bytes())));
+    let copy = folder.join(program.file_name().context("a program has a name")?);
     std::fs::write(&copy, bytes)?;
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
     Ok(copy)

@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use ring::hmac;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use ring::{digest, hmac};
 use serde_json::{Map, Value, json};
 
 /// The key of our webhook subscription at Square, and the URL that it is for.
@@ -129,10 +129,4 @@ impl Identity {
         let signature = self.key.sign(&self.random, signed.as_bytes()).map_err(anyhow::Error::msg)?;
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
     }
-}
-
-/// A name for these bytes.
-pub fn digest_of(bytes: &[u8]) -> String {
-    let digest = digest::digest(&digest::SHA256, bytes);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

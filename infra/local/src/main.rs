@@ -19,6 +19,7 @@ usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND
        local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
                               [--page-millis N] [--minutes N]
        local measure-sale [--sales N]
+       local measure-cost [--accept]
 
   --once     end after the morning; exit code 1 if the books differ or a sync does not complete
   --calm     vendors that behave: nothing is lost, doubled, late, out of order or refused
@@ -37,7 +38,10 @@ measure-backfill prints what a backfill costs, and what it does to the sales of 
   --minutes N        that the backfill may take; then it is cancelled (default 12)
 
 measure-sale prints what a live sale asks of AWS, from the delivery to the sales domain's acceptance
-  --sales N          (default 40)";
+  --sales N          (default 40)
+
+measure-cost counts what is asked of AWS for each thing that we do, and fails above infra/local/budget.json
+  --accept           what was counted is the new budget";
 
 /// So many sales are measured.
 const MEASURED_SALES: usize = 40;
@@ -48,6 +52,7 @@ enum Wanted {
     Demo(Options),
     Measure(measure::Options),
     MeasureSale(usize),
+    MeasureCost { accepts: bool },
 }
 
 fn main() -> ExitCode {
@@ -75,6 +80,7 @@ fn main() -> ExitCode {
             match &wanted {
                 Wanted::Demo(options) => demo::run(options, &mut screen).await,
                 Wanted::Measure(options) => measure::run(options, &mut screen).await.map(|()| true),
+                Wanted::MeasureCost { accepts } => measure::budget::run(*accepts, &mut screen).await,
                 Wanted::MeasureSale(sales) => measure::sale::run(*sales, &mut screen).await.map(|()| true),
             }
         };
@@ -107,6 +113,14 @@ fn wanted(mut arguments: Peekable<impl Iterator<Item = String>>) -> Result<Optio
     }
     if arguments.next_if(|first| first == "measure-sale").is_some() {
         return Ok(measured_sales(arguments)?.map(Wanted::MeasureSale));
+    }
+    if arguments.next_if(|first| first == "measure-cost").is_some() {
+        return match arguments.next().as_deref() {
+            None => Ok(Some(Wanted::MeasureCost { accepts: false })),
+            Some("--accept") => Ok(Some(Wanted::MeasureCost { accepts: true })),
+            Some("--help" | "-h") => Ok(None),
+            Some(other) => Err(format!("measure-cost has no option {other}")),
+        };
     }
     Ok(options(arguments)?.map(Wanted::Demo))
 }

@@ -6,6 +6,7 @@
 //! In the end another one is connected, and its vendor answers at once: how fast it goes then is the throughput, and the
 //! local AWS, one process, has no time left for anybody.
 
+pub mod budget;
 mod costs;
 mod live;
 pub mod sale;

@@ -14,7 +14,6 @@ use nix::unistd::Pid;
 use super::aws::{Aws, Calls};
 use super::meter::{Meter, pin};
 use super::runtime_api::{Seen, Session};
-use crate::events::digest_of;
 use crate::subjects::Subject;
 
 /// The function has a CPU of its own, and so has whoever watches it.
@@ -70,19 +69,19 @@ pub fn run(subject: &Subject, aws: &Aws, deliveries: Deliveries) -> anyhow::Resu
 
 /// User instructions from the start of the process until all events are answered, as valgrind counts them: the same in every
 /// run, on every machine. It knows no SHA instructions, so hashing counts for more than it takes. `None`: it is not there.
+///
+/// Beside the program stays what `callgrind_annotate` reads; names are in it if the build was not stripped.
 pub fn instructions(subject: &Subject, aws: &Aws, events: usize) -> anyhow::Result<Option<u64>> {
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
         return Ok(None);
     }
-    let name = format!("bench-{}-{}.out", std::process::id(), digest_of(subject.name.as_bytes()));
-    let out = std::env::temp_dir().join(name);
+    let out = subject.program.with_extension("callgrind");
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--quiet"]).arg(format!("--callgrind-out-file={}", out.display()));
     command.arg(&subject.program);
     // It writes what it has counted when it is asked to end.
     let terminate = |child: &mut Child| Ok(kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?);
     let counted = live(subject, aws, Deliveries::Warm(events), command, terminate).and_then(|_| total(&out));
-    let _ = std::fs::remove_file(&out);
     counted.map(Some).with_context(|| format!("{} under valgrind", subject.name))
 }
 

@@ -136,12 +136,25 @@ impl Costs {
         }
     }
 
+    /// The calls for each order: of the new ones, and of the same again.
+    pub fn for_each_order(&self) -> [BTreeMap<String, f64>; 2] {
+        [0, 1].map(|turn| {
+            let orders = self.orders.get(turn).copied().unwrap_or_default().max(1);
+            let mut calls = BTreeMap::new();
+            for (name, turns) in &self.calls {
+                let count = turns.get(turn).copied().unwrap_or_default();
+                let each = float(count) / float(usize::try_from(orders).unwrap_or(usize::MAX));
+                *calls.entry(name.split_whitespace().next().unwrap_or_default().to_owned()).or_default() += each;
+            }
+            calls
+        })
+    }
+
     /// One line for each kind of call.
     pub fn table(&self) -> Vec<String> {
         let per_hundred = |calls: usize, turn: usize| {
             let orders = self.orders.get(turn).copied().unwrap_or_default().max(1);
-            100.0 * f64::from(u32::try_from(calls).unwrap_or(u32::MAX))
-                / f64::from(u32::try_from(orders).unwrap_or(u32::MAX))
+            100.0 * float(calls) / float(usize::try_from(orders).unwrap_or(usize::MAX))
         };
         let [new, again] = self.orders;
         let heading = format!("AWS calls per 100 orders ({new} new, {again} the same again)");
@@ -154,4 +167,8 @@ impl Costs {
         lines.push(format!("{:<56}{:>8.1}{:>8.1}", "together", per_hundred(sums[0], 0), per_hundred(sums[1], 1)));
         lines
     }
+}
+
+fn float(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

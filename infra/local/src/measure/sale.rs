@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
-use local::{Answers, SalesDomain, Stack};
+use local::{Answers, Proxy, SalesDomain, Stack};
 
 use super::{Screen, Town, costs};
 
@@ -19,46 +19,86 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// The operations that cost write units; those of one call with many items are not on this way.
 const WRITES: [&str; 4] = ["dynamodb:AddToCounters", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"];
 
-/// Prints the figures of so many sales.
-pub async fn run(sales: usize, screen: &mut Screen) -> anyhow::Result<()> {
-    let (proxy, endpoint) = costs::proxy()?;
-    let town = Town::open("measure-sale", Some(endpoint), &[], screen).await?;
-    let (bakery, stack) = (&town.bakery, &town.bakery.stack);
-    let domain = SalesDomain::start(stack, Answers::AtOnce);
-    costs::ended_catalogue(&bakery.api()?, &bakery.configuration_id, screen).await?;
-    costs::quiet(&domain, screen).await?;
-    proxy.reset();
-    screen.status(&format!("{sales} sales are rung up"));
-    bakery.sandbox.play(sales);
-    bakery.sandbox.wait_until_quiet(LONGEST).await?;
-    costs::quiet(&domain, screen).await?;
+/// Sales that were played on a stack with a proxy before it, and what that came to.
+pub struct Morning {
+    pub(super) town: Town,
+    pub proxy: Proxy,
+    /// Transactions that the sales domain has accepted.
+    pub accepted: u32,
+    /// Webhooks.
+    pub delivered: u32,
+    /// Sent to the sales domain.
+    pub events: u32,
+    /// How often what was called, and about which table or queue.
+    pub calls: BTreeMap<(String, String), u32>,
+}
 
-    let counts = domain.counts();
-    let accepted = u32::try_from(domain.transactions().len())?;
-    let delivered = u32::try_from(bakery.sandbox.progress().delivered)?;
-    if accepted == 0 {
-        bail!("nothing was accepted");
+impl Morning {
+    /// Plays so many sales.
+    pub async fn play(sales: usize, screen: &mut Screen) -> anyhow::Result<Self> {
+        let (proxy, endpoint) = costs::proxy()?;
+        let town = Town::open("measure-sale", Some(endpoint), &[], screen).await?;
+        let (bakery, stack) = (&town.bakery, &town.bakery.stack);
+        let domain = SalesDomain::start(stack, Answers::AtOnce);
+        costs::ended_catalogue(&bakery.api()?, &bakery.configuration_id, screen).await?;
+        costs::quiet(&domain, screen).await?;
+        proxy.reset();
+        screen.status(&format!("{sales} sales are rung up"));
+        bakery.sandbox.play(sales);
+        bakery.sandbox.wait_until_quiet(LONGEST).await?;
+        costs::quiet(&domain, screen).await?;
+
+        let accepted = u32::try_from(domain.transactions().len())?;
+        let delivered = u32::try_from(bakery.sandbox.progress().delivered)?;
+        let events = u32::try_from(domain.counts().received)?;
+        if accepted == 0 {
+            bail!("nothing was accepted");
+        }
+        let calls = counted(&proxy, stack);
+        drop(domain);
+        Ok(Self { town, proxy, accepted, delivered, events, calls })
     }
-    let each = |count: u32| f64::from(count) / f64::from(accepted);
-    let mut calls = BTreeMap::<(String, String), u32>::new();
+
+    /// Write units of a call: of the items themselves, without indexes.
+    pub async fn units(&self, (name, place): &(String, String)) -> anyhow::Result<f64> {
+        let stack = &self.town.bakery.stack;
+        if WRITES.contains(&name.as_str()) {
+            units_of_a_write(&Client::new(&stack.config()), stack, place).await
+        } else {
+            Ok(0.0)
+        }
+    }
+}
+
+/// What our functions have called, each with its table or queue.
+pub fn counted(proxy: &Proxy, stack: &Stack) -> BTreeMap<(String, String), u32> {
+    let mut calls = BTreeMap::new();
     for call in proxy.calls() {
         *calls.entry((call.name(), costs::place(&call, stack).to_owned())).or_default() += 1;
     }
+    calls
+}
+
+/// Prints the figures of so many sales.
+pub async fn run(sales: usize, screen: &mut Screen) -> anyhow::Result<()> {
+    let morning = Morning::play(sales, screen).await?;
+    let each = |count: u32| f64::from(count) / f64::from(morning.accepted);
     screen.line(&format!(
-        "\n{accepted} transactions accepted; for each {:.1} deliveries and {:.1} events",
-        each(delivered),
-        each(u32::try_from(counts.received)?)
+        "\n{} transactions accepted; for each {:.1} deliveries and {:.1} events",
+        morning.accepted,
+        each(morning.delivered),
+        each(morning.events)
     ));
     screen.line(&format!("{:<56}{:>8}{:>10}", "AWS calls of our functions, for each transaction", "calls", "units"));
-    let (client, mut units) = (Client::new(&stack.config()), 0.0);
-    for ((name, place), count) in &calls {
-        let written =
-            if WRITES.contains(&name.as_str()) { units_of_a_write(&client, stack, place).await? } else { 0.0 };
+    let mut units = 0.0;
+    for (call, count) in &morning.calls {
+        let written = morning.units(call).await?;
         units += written * each(*count);
         let shown = if written > 0.0 { format!("{:.2}", written * each(*count)) } else { String::new() };
+        let (name, place) = call;
         screen.line(&format!("{:<56}{:>8.2}{shown:>10}", format!("{name:<28}{place}"), each(*count)));
     }
-    screen.line(&format!("{:<56}{:>8.2}{units:>10.2}", "together", each(calls.values().sum())));
+    screen.line(&format!("{:<56}{:>8.2}{units:>10.2}", "together", each(morning.calls.values().sum())));
     screen.line(
         "\nunits: DynamoDB's write units of the items themselves, by the median size of what is stored in the table. Each entry of\n\
          an index that changes costs one more: three for a new transaction, one for its answer, one for a delivery's row.",
