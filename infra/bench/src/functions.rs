@@ -127,11 +127,14 @@ fn ratio(series: &Series, reference: &Series, measure: &str) -> Option<f64> {
     Some(series.named(measure)?.median / reference.named(measure)?.median)
 }
 
-/// Two lives that differ in eleven events; the first of them begins with the first answer.
+/// Two lives that differ in eleven events; the first of them begins with the first answer. What a busy machine disturbs (a
+/// time-out, a flush that is due) only ever adds, so of a few lives the least counts.
 fn count(subject: &Subject, aws: &Aws) -> anyhow::Result<Option<Instructions>> {
-    let [Some(fewer), Some(more)] = [instructions(subject, aws, 10)?, instructions(subject, aws, 20)?] else {
-        return Ok(None);
+    let least = |events| {
+        let lives = (0..3).map(|_| instructions(subject, aws, events)).collect::<anyhow::Result<Option<Vec<_>>>>()?;
+        anyhow::Ok(lives.and_then(|lives| lives.into_iter().min()))
     };
+    let Some((fewer, more)) = least(10)?.zip(least(20)?) else { return Ok(None) };
     let each = float(more.saturating_sub(fewer)) / 11.0;
     Ok(Some(Instructions { cold: float(fewer) - 10.0 * each, each }))
 }
