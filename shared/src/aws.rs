@@ -1,5 +1,7 @@
 //! How we reach AWS: one TLS stack, Amazon's own roots, no provider chain.
 
+mod express;
+
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -19,6 +21,8 @@ use aws_types::region::Region;
 
 use crate::settings::{Reader, SettingsError};
 use crate::telemetry;
+
+pub use express::Express;
 
 /// The certificates of Amazon Trust Services, <https://www.amazontrust.com/repository/>. The system's whole bundle
 /// would cost every cold start 9 million instructions.
@@ -57,14 +61,9 @@ pub fn config_from_env() -> Result<SdkConfig, AwsConfigError> {
 
 /// The configuration of every AWS client. `endpoint` replaces all of AWS's hosts.
 pub fn config(region: Region, credentials: Credentials, endpoint: Option<String>) -> Result<SdkConfig, AwsConfigError> {
-    let roots = TrustStore::empty().with_pem_certificate(ROOTS);
-    let tls = TlsContext::builder()
-        .with_trust_store(roots)
-        .build()
-        .map_err(|error| AwsConfigError::Tls(error.to_string()))?;
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls)
+        .tls_context(tls()?)
         .build_https();
     // Without a limit of its own, one black-holed call eats a whole invocation.
     let timeouts = TimeoutConfig::builder()
@@ -81,6 +80,12 @@ pub fn config(region: Region, credentials: Credentials, endpoint: Option<String>
         .retry_config(RetryConfig::standard());
     config.set_endpoint_url(endpoint);
     Ok(config.build())
+}
+
+fn tls() -> Result<TlsContext, AwsConfigError> {
+    let roots = TrustStore::empty().with_pem_certificate(ROOTS);
+    let built = TlsContext::builder().with_trust_store(roots).build();
+    built.map_err(|error| AwsConfigError::Tls(error.to_string()))
 }
 
 /// A client, or a connector of one, whose requests the log counts.
@@ -113,4 +118,7 @@ pub enum AwsConfigError {
     /// The embedded roots are no certificates.
     #[error("TLS could not be set up: {0}")]
     Tls(String),
+    /// Requests could not be made by hand.
+    #[error("requests cannot be made by hand: {0}")]
+    Express(String),
 }

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use uuid::Uuid;
 
 pub use line::{Line, count_aws_call};
@@ -32,14 +32,14 @@ pub fn function() -> &'static str {
 pub fn init(function: &'static str) {
     let _ = FUNCTION.set(function);
     meter::start(function);
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let variable = |name| std::env::var(name).unwrap_or_default();
+    let level = variable("RUST_LOG").parse().unwrap_or(LevelFilter::INFO);
     let (version, env) = (variable("AWS_LAMBDA_FUNCTION_VERSION"), variable("DEPLOYMENT_ENV"));
     let lines = format::Lines { function, version, env };
     #[cfg(not(feature = "otlp"))]
-    tracing_subscriber::fmt().event_format(lines).with_env_filter(filter).init();
+    tracing_subscriber::fmt().event_format(lines).with_max_level(level).init();
     #[cfg(feature = "otlp")]
-    spans::init(lines, filter);
+    spans::init(lines, level);
 }
 
 /// Says which invocation the next lines belong to.

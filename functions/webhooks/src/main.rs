@@ -2,6 +2,7 @@
 
 use aws_sdk_sqs::Client;
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use shared::aws::Express;
 use shared::domain::ProviderKind;
 use shared::invocation::{counters, run};
 use shared::providers::{ProviderHosts, Providers};
@@ -21,16 +22,17 @@ async fn main() -> Result<(), Error> {
         let (table, key_id) = (r.text("CONFIGURATIONS_TABLE"), r.text("KMS_KEY_ID"));
         (applications, r.text("INTAKE_QUEUE_URL"), table, key_id, counters(&config, r))
     })?;
+    let express = Express::new(&config, "sqs", &intake).await?;
+    // Connect, and read the keys that most deliveries need, while init still has Lambda's full CPU. If that fails, the first
+    // delivery tries again.
+    let _ = tokio::join!(express.connect(), applications.get(ProviderKind::Square));
     let configurations = Configurations::new(aws_sdk_dynamodb::Client::new(&config), table);
     let app = &App {
         providers: Providers::new(ProviderHosts::default())?,
         applications,
         doors: Doors::new(configurations, Vault::new(aws_sdk_kms::Client::new(&config), key_id)),
-        intake: IntakeQueue::new(Client::new(&config), intake),
+        intake: IntakeQueue::new(Client::new(&config), intake).expressly(express),
     };
-    // Read the keys that most deliveries need while init still has Lambda's full CPU. If that fails, the first delivery
-    // tries again.
-    let _ = app.applications.get(ProviderKind::Square).await;
     let handler = service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await));
     run(Runtime::new(handler), counters).await
 }

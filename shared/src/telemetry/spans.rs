@@ -17,7 +17,7 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::Layer;
 
 use super::format::{Fields, LINE, Lines};
 use super::new_span;
@@ -47,7 +47,7 @@ fn state<T>(work: impl FnOnce(&mut State) -> T) -> T {
 }
 
 /// Starts logging, and the export if the deployment says where to.
-pub(super) fn init(lines: Lines, filter: EnvFilter) {
+pub(super) fn init(lines: Lines, level: LevelFilter) {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
@@ -57,7 +57,7 @@ pub(super) fn init(lines: Lines, filter: EnvFilter) {
         .as_ref()
         .is_ok_and(Option::is_some)
         .then(|| Spans.with_filter(filter_fn(|it| it.target() == LINE).with_max_level_hint(LevelFilter::INFO)));
-    let log = tracing_subscriber::fmt::layer().event_format(lines).with_filter(filter);
+    let log = tracing_subscriber::fmt::layer().event_format(lines).with_filter(level);
     tracing_subscriber::registry().with(log).with(spans).init();
     match built {
         Ok(Some(exporter)) => drop(EXPORTER.set(exporter)),
