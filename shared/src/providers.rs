@@ -43,13 +43,8 @@ pub use reading::{
     DayPage, DayQuery, Listing, OrderPage, OrderQuery, ShownAvailability,
 };
 
-/// Everything we ask of a point-of-sale provider.
-///
-/// Some methods are pure: bytes in, values out, no clock and no network. The others talk to the provider, make one
-/// attempt, and say through [`ProviderErrorKind`] what went wrong; whether to try again is the caller's decision. There
-/// are no default bodies: a provider that cannot do something says so in its own file.
-#[cfg_attr(feature = "client", async_trait::async_trait)]
-pub trait PosProvider: Send + Sync {
+/// What a provider's webhooks say, and that it was the provider who said so: all that whoever takes deliveries links of it.
+pub trait Doorbell {
     /// Proves that the provider sent these bytes, with one of the secrets that are valid now.
     fn verify_webhook<'d>(
         &self,
@@ -59,7 +54,15 @@ pub trait PosProvider: Send + Sync {
 
     /// What a delivery says. Only a verified one can be read.
     fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError>;
+}
 
+/// Everything we ask of a point-of-sale provider.
+///
+/// Some methods are pure: bytes in, values out, no clock and no network. The others talk to the provider, make one
+/// attempt, and say through [`ProviderErrorKind`] what went wrong; whether to try again is the caller's decision. There
+/// are no default bodies: a provider that cannot do something says so in its own file.
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+pub trait PosProvider: Doorbell + Send + Sync {
     /// Of which events we make something, in the provider's words. The others need no work.
     fn webhook_event_types(&self) -> &'static [&'static str];
 
@@ -241,6 +244,15 @@ impl Providers {
             toast: toast::Toast::new(),
             lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed),
         })
+    }
+
+    /// The doorbell of the one of this kind.
+    pub fn doorbell(&self, kind: ProviderKind) -> &dyn Doorbell {
+        match kind {
+            ProviderKind::Square => &self.square,
+            ProviderKind::Toast => &self.toast,
+            ProviderKind::Lightspeed => &self.lightspeed,
+        }
     }
 
     /// The one of this kind.

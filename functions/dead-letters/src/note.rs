@@ -46,7 +46,7 @@ async fn note_one(app: &App, letter: &DeadLetter) -> Result<bool, TickError> {
     // Pages belong to a run, which says itself what is missing; jobs wait. What cannot be read is only counted.
     let Ok(IntakeMessage::Delivery(message)) = intake::decode(&letter.message) else { return Ok(false) };
     let delivery = &message.delivery;
-    let parsed = app.providers.get(delivery.provider()).parse_notification(delivery).ok();
+    let parsed = app.providers.doorbell(delivery.provider()).parse_notification(delivery).ok();
     let unmatched = LogOwner::Unmatched(delivery.provider());
     let owner = match (message.owner, parsed.as_ref().map(|notification| &notification.origin)) {
         (Some((scope, id)), Some(_)) => match app.configurations.find(&scope, id).await? {

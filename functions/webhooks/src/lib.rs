@@ -15,7 +15,7 @@ use doors::OpenDoor;
 use jiff::Timestamp;
 use shared::domain::{ConfigurationId, Environment, ProviderKind, TenantScope};
 use shared::problem::{Problem, is_json};
-use shared::providers::{Application, PosProvider, Providers, VerifiedDelivery, WebhookDelivery, WebhookSecret};
+use shared::providers::{Application, Doorbell, Providers, VerifiedDelivery, WebhookDelivery, WebhookSecret};
 use shared::queue::SendError;
 use shared::queue::intake::IntakeQueue;
 use shared::secrets::Applications;
@@ -96,7 +96,7 @@ async fn take(app: &App, request: &Request, trace: &TraceParent) -> Result<Taken
     let owner = owner.as_ref().zip(request.configuration_id().and_then(|id| id.parse().ok()));
     // An authentic delivery that cannot be read is taken all the same and shown as failed: a refusal would only make
     // the provider repeat it, and some then stop the whole subscription.
-    let taken = match app.providers.get(kind).parse_notification(&verified) {
+    let taken = match app.providers.doorbell(kind).parse_notification(&verified) {
         Ok(notification) => {
             Taken { event_id: notification.event_id.to_string(), merchant_id: notification.origin.as_str().to_owned() }
         }
@@ -131,7 +131,7 @@ async fn verify<'d>(
     kind: ProviderKind,
     delivery: WebhookDelivery<'d>,
 ) -> Result<VerifiedDelivery<'d>, Problem> {
-    let provider = app.providers.get(kind);
+    let provider = app.providers.doorbell(kind);
     let unavailable = |error| {
         tracing::error!(error = ?error, "the webhook keys could not be read");
         Problem::unavailable()
@@ -159,7 +159,7 @@ async fn verify_at_door<'d>(
     id: &str,
     delivery: WebhookDelivery<'d>,
 ) -> Result<(VerifiedDelivery<'d>, TenantScope), Problem> {
-    let provider = app.providers.get(kind);
+    let provider = app.providers.doorbell(kind);
     let Ok(id) = id.parse::<ConfigurationId>() else { return Err(refuse_nobodys(provider, delivery)) };
     let unavailable = |error| {
         tracing::error!(error = ?error, "a configuration's webhook secrets could not be read");
@@ -189,7 +189,7 @@ async fn verify_at_door<'d>(
 }
 
 /// Compares with a key of nobody, so that the time does not tell whether there is a door.
-fn refuse_nobodys(provider: &dyn PosProvider, delivery: WebhookDelivery<'_>) -> Problem {
+fn refuse_nobodys(provider: &dyn Doorbell, delivery: WebhookDelivery<'_>) -> Problem {
     let decoy = WebhookSecret {
         id: String::new(),
         notification_url: "https://example.com".to_owned(),

@@ -16,13 +16,13 @@ use webhooks::{App, Doors, Request, receive};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::telemetry::init("webhooks");
-    let config = shared::aws::config_from_env()?;
+    let (config, connections) = shared::aws::connected_from_env()?;
     let (applications, intake, table, key_id, counters) = Reader::from_env(|r| {
         let applications = Applications::new(&aws_sdk_secretsmanager::Client::new(&config), r);
         let (table, key_id) = (r.text("CONFIGURATIONS_TABLE"), r.text("KMS_KEY_ID"));
         (applications, r.text("INTAKE_QUEUE_URL"), table, key_id, counters(&config, r))
     })?;
-    let express = Express::new(&config, "sqs", &intake).await?;
+    let express = Express::new((&config, connections), "sqs", &intake).await?;
     // Connect, and read the keys that most deliveries need, while init still has Lambda's full CPU. If that fails, the first
     // delivery tries again.
     let _ = tokio::join!(express.connect(), applications.get(ProviderKind::Square));

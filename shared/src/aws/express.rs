@@ -9,17 +9,13 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
-use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorSettings};
+use aws_smithy_runtime_api::client::http::HttpConnector;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 
-use super::{AwsConfigError, AwsError, SdkConfig, tls};
-use crate::telemetry;
+use super::{AwsConfigError, AwsError, Connections, SdkConfig};
 
 const OPERATION: &str = "ask by hand";
 /// Then the SDK is asked, which has patience.
@@ -27,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A connection to one service that speaks `application/x-amz-json-1.0`.
 pub struct Express {
-    connector: Connector,
+    connections: Connections,
     service: &'static str,
     region: String,
     identity: Identity,
@@ -37,20 +33,18 @@ pub struct Express {
 
 impl Express {
     /// `url`: any of the service's, if the configuration names no other place for all of AWS.
-    pub async fn new(config: &SdkConfig, service: &'static str, url: &str) -> Result<Self, AwsConfigError> {
+    pub async fn new(
+        (config, connections): (&SdkConfig, Connections),
+        service: &'static str,
+        url: &str,
+    ) -> Result<Self, AwsConfigError> {
         let unusable = |what: &str| AwsConfigError::Express(what.to_owned());
         let credentials = config.credentials_provider().ok_or_else(|| unusable("no credentials"))?;
         let credentials = credentials.provide_credentials().await.map_err(|error| unusable(&error.to_string()))?;
         let url: http::Uri = config.endpoint_url().unwrap_or(url).parse().map_err(|_| unusable("no URL"))?;
         let (scheme, authority) = url.scheme_str().zip(url.authority()).ok_or_else(|| unusable("no URL"))?;
-        let timeouts = HttpConnectorSettings::builder().connect_timeout(PATIENCE).read_timeout(PATIENCE).build();
-        let connector = Connector::builder()
-            .connector_settings(timeouts)
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls()?)
-            .build();
         Ok(Self {
-            connector,
+            connections,
             service,
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             // Lambda's credentials live longer than the execution environment.
@@ -64,20 +58,20 @@ impl Express {
     pub async fn connect(&self) {
         let mut request = HttpRequest::new(SdkBody::empty());
         if request.set_uri(self.url.as_str()).is_ok()
-            && let Ok(response) = self.connector.call(request).await
+            && let Ok(response) = self.connections.call(request).await
         {
             let _ = ByteStream::new(response.into_body()).collect().await;
         }
     }
 
-    /// Whether AWS has said yes. If not, nothing is known.
+    /// Whether AWS has said yes, soon. If not, nothing is known.
     pub async fn call(&self, target: &str, body: String) -> bool {
-        let called = self.try_call(target, body).await;
+        let called = tokio::time::timeout(PATIENCE, self.try_call(target, body)).await;
+        let called = called.unwrap_or_else(|late| Err(AwsError::new(OPERATION, late)));
         called.inspect_err(|error| tracing::debug!(error = ?error, "AWS must be asked again")).is_ok()
     }
 
     async fn try_call(&self, target: &str, body: String) -> Result<(), AwsError> {
-        telemetry::count_aws_call();
         let headers =
             [("content-type", "application/x-amz-json-1.0"), ("host", self.host.as_str()), ("x-amz-target", target)];
         let params = SigningParams::builder()
@@ -99,7 +93,7 @@ impl Express {
             let inserted = request.headers_mut().try_insert(name.to_owned(), value.to_owned());
             inserted.map_err(|error| AwsError::new(OPERATION, error))?;
         }
-        let response = self.connector.call(request).await.map_err(|error| AwsError::new(OPERATION, error))?;
+        let response = self.connections.call(request).await.map_err(|error| AwsError::new(OPERATION, error))?;
         let status = response.status();
         // Read to its end, the connection serves the next request.
         let read = ByteStream::new(response.into_body()).collect().await;

@@ -30,7 +30,7 @@ use super::{
     ShownAvailability,
 };
 use super::{
-    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
+    Application, Credentials, Doorbell, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
     SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
 #[cfg(feature = "client")]
@@ -78,8 +78,7 @@ pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
     serde_json::from_slice::<wire::Sale>(body).map(|order| drop(std::hint::black_box(order)))
 }
 
-#[cfg_attr(feature = "client", async_trait::async_trait)]
-impl PosProvider for Lightspeed {
+impl Doorbell for Lightspeed {
     fn verify_webhook<'d>(
         &self,
         delivery: WebhookDelivery<'d>,
@@ -91,7 +90,10 @@ impl PosProvider for Lightspeed {
     fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError> {
         webhook::parse(delivery.body(), delivery.received_at())
     }
+}
 
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+impl PosProvider for Lightspeed {
     fn webhook_event_types(&self) -> &'static [&'static str] {
         webhook::EVENT_TYPES
     }

@@ -29,7 +29,7 @@ use super::{
     ShownAvailability,
 };
 use super::{
-    Application, Credentials, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
+    Application, Credentials, Doorbell, Hosts, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
     SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret, query,
 };
 #[cfg(feature = "client")]
@@ -81,8 +81,7 @@ pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
     serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
 }
 
-#[cfg_attr(feature = "client", async_trait::async_trait)]
-impl PosProvider for Square {
+impl Doorbell for Square {
     fn verify_webhook<'d>(
         &self,
         delivery: WebhookDelivery<'d>,
@@ -94,7 +93,10 @@ impl PosProvider for Square {
     fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError> {
         webhook::parse(delivery.body())
     }
+}
 
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+impl PosProvider for Square {
     fn webhook_event_types(&self) -> &'static [&'static str] {
         webhook::EVENT_TYPES
     }

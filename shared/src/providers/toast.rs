@@ -29,8 +29,8 @@ use super::{
     ShownAvailability, http::Http,
 };
 use super::{
-    Application, Credentials, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal, SignatureMismatch,
-    VerifiedDelivery, WebhookDelivery, WebhookSecret,
+    Application, Credentials, Doorbell, Notification, PayloadError, PosProvider, Rate, RawOrder, Renewal,
+    SignatureMismatch, VerifiedDelivery, WebhookDelivery, WebhookSecret,
 };
 #[cfg(feature = "client")]
 use crate::domain::{CertificateMethod, Location, LocationId, ProviderKind};
@@ -85,8 +85,7 @@ pub(super) fn parse_order(body: &[u8]) -> serde_json::Result<()> {
     serde_json::from_slice::<wire::Order>(body).map(|order| drop(std::hint::black_box(order)))
 }
 
-#[cfg_attr(feature = "client", async_trait::async_trait)]
-impl PosProvider for Toast {
+impl Doorbell for Toast {
     fn verify_webhook<'d>(
         &self,
         delivery: WebhookDelivery<'d>,
@@ -98,7 +97,10 @@ impl PosProvider for Toast {
     fn parse_notification(&self, delivery: &VerifiedDelivery<'_>) -> Result<Notification, PayloadError> {
         webhook::parse(delivery.body())
     }
+}
 
+#[cfg_attr(feature = "client", async_trait::async_trait)]
+impl PosProvider for Toast {
     fn webhook_event_types(&self) -> &'static [&'static str] {
         webhook::EVENT_TYPES
     }
