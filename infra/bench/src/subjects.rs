@@ -183,6 +183,12 @@ impl Door {
         if let Some(authorization) = event.pointer_mut("/headers/Authorization") {
             *authorization = format!("Bearer {}", identity.token()?).into();
         }
+        if let Some((method, route)) = self.route
+            && let Some(context) = event.get_mut("requestContext").and_then(Value::as_object_mut)
+        {
+            context.insert("httpMethod".to_owned(), method.into());
+            context.insert("resourcePath".to_owned(), route.into());
+        }
         if let (Some((method, route)), Some(event)) = (self.route, event.as_object_mut()) {
             let configuration = "01938d5e-0000-7000-8000-000000000001";
             let path = route.replace("{tenant_id}", "t_1").replace("{configuration_id}", configuration);
