@@ -209,21 +209,21 @@ async fn a_provider_that_is_down_connects_nobody_and_says_so() {
 async fn while_the_queue_is_away_deliveries_are_refused_until_the_provider_comes_again() {
     let town = rough_town().await;
     let bell = Doorbell::of(town.bakery).await;
-    // Three attempts of one delivery, by the AWS client's own patience.
-    for (nth, fault) in (1..).zip([Fault::Status500, Fault::DropBefore, Fault::Status500]) {
+    // Four attempts of one delivery: one by hand, three by the AWS client's own patience.
+    for (nth, fault) in (1..).zip([Fault::Status500, Fault::DropBefore, Fault::Status500, Fault::Status500]) {
         town.proxy.hit_named("sqs:SendMessage", nth, fault);
     }
     let (id, body) = event("NOBODY");
     let answer = Answer::to(bell.signed(body.to_string())).await;
     answer.problem(503, "unavailable");
     assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
-    assert_eq!(town.proxy.count("sqs:SendMessage"), 3);
+    assert_eq!(town.proxy.count("sqs:SendMessage"), 4);
     bell.deliver(body.to_string()).await;
     Tables::of(town.bakery).final_row("unmatched#square", &id).await;
 
     town.proxy.reset();
-    // Four deliveries at once with three attempts each: one of them must hear that it failed.
-    for nth in 1..=12 {
+    // Four deliveries at once with four attempts each: one of them must hear that it failed.
+    for nth in 1..=16 {
         town.proxy.hit_named("sqs:SendMessage", nth, Fault::Status500);
     }
     let known = town.bakery.sandbox.deliveries().len();
