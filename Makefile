@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
 	@echo 'make bench             every function beside an empty one, and what normalizing costs; ARGS=--quick for less exact figures'
+	@echo 'make bench-normalize   what normalizing an order costs, in bare parses; fails above two'
 	@echo 'make bench-gates       instructions, size and requests of every function against infra/bench/budget.json'
 	@echo 'make lint              template.yaml for AWS, SAM and what is unsafe; the rules of Prometheus against their tests'
 	@echo 'make supply-chain      licences, sources, known holes and unused dependencies of what we link'

@@ -246,7 +246,7 @@ impl Providers {
         })
     }
 
-    /// The doorbell of the one of this kind.
+    /// The doorbell of the one of this kind. Not by way of [`get`](Self::get), which would link all that the provider can do.
     pub fn doorbell(&self, kind: ProviderKind) -> &dyn Doorbell {
         match kind {
             ProviderKind::Square => &self.square,

@@ -25,11 +25,6 @@ pub fn zipped_size(program: &Path) -> anyhow::Result<usize> {
     Ok(encoder.finish()?.len() + 30 + 46 + 22 + 2 * "bootstrap".len())
 }
 
-/// Whether these words stand anywhere in it.
-pub fn contains(program: &Path, words: &str) -> anyhow::Result<bool> {
-    Ok(places(&std::fs::read(program)?, words.as_bytes()).next().is_some())
-}
-
 /// A copy that trusts one authority more than it should: one of the embedded roots is replaced by it, and nothing else. So
 /// what is measured is the program that is deployed, over TLS as on AWS, without a switch in it that nobody must ever use.
 pub fn trusting(program: &Path, authority: &str, target: &Path) -> anyhow::Result<PathBuf> {

@@ -12,23 +12,20 @@ use crate::harness::aws::Aws;
 
 /// The one that all are compared with.
 pub const REFERENCE: &str = "empty";
+/// The one that is given deliveries.
+const INGRESS: &str = "webhooks";
 /// As large as most notifications are.
 const DELIVERY_BYTES: usize = 2_000;
 
 /// A program that answers events.
 pub struct Subject {
-    pub name: String,
+    pub name: &'static str,
     pub program: PathBuf,
-    pub arguments: Vec<String>,
-    pub folder: Option<PathBuf>,
-    /// Ours, with a package of its own on AWS.
-    pub is_function: bool,
     /// What stands in every answer, or else it does not count.
-    pub answers: String,
+    pub answers: &'static str,
     /// What stands in the answer to a forged delivery, where one can be made.
-    pub refuses: Option<String>,
+    pub refuses: Option<&'static str>,
     event: Event,
-    more_environment: Vec<(String, String)>,
 }
 
 enum Event {
@@ -53,7 +50,7 @@ const fn door(function: &'static str, event: &'static str, answers: &'static str
 const OK: &str = r#""statusCode":200"#;
 const ALL_TAKEN: &str = r#""batchItemFailures":[]"#;
 
-const DOORS: [Door; 12] = [
+const DOORS: [Door; 13] = [
     door("authorizer", "authorizer", r#""Effect":"Allow""#),
     Door {
         route: Some(("GET", "/api/v1/tenants/{tenant_id}/pos/configurations")),
@@ -63,6 +60,7 @@ const DOORS: [Door; 12] = [
         route: Some(("POST", "/api/v1/tenants/{tenant_id}/pos/configurations/{configuration_id}/test")),
         ..door("connections", "transactions-list", r#""statusCode":404"#)
     },
+    door("day-closer", "outbox-sweeper", "null"),
     door("dead-letters", "dead-letters", "null"),
     door("normalizer", "normalizer", ALL_TAKEN),
     Door { route: Some(("GET", "/api/v1/health")), ..door("operations", "operations", OK) },
@@ -75,18 +73,9 @@ const DOORS: [Door; 12] = [
 ];
 
 impl Subject {
-    fn new(name: &str, program: PathBuf, event: Event, answers: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            program,
-            arguments: Vec::new(),
-            folder: None,
-            is_function: false,
-            answers: answers.to_owned(),
-            refuses: None,
-            event,
-            more_environment: Vec::new(),
-        }
+    /// Whether it is ours, with a package of its own on AWS.
+    pub fn is_function(&self) -> bool {
+        self.name != REFERENCE
     }
 
     /// The event with this number.
@@ -115,7 +104,7 @@ impl Subject {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let template = VARIABLES.iter().filter_map(|(name, _)| Some(((*name).to_owned(), value_of(name, &aws.url)?)));
-        lambda.into_iter().chain(template).chain(self.more_environment.iter().cloned()).collect()
+        lambda.into_iter().chain(template).collect()
     }
 }
 
@@ -128,7 +117,7 @@ fn value_of(name: &str, aws: &str) -> Option<String> {
     Some(match name {
         "RUST_LOG" => "info".to_owned(),
         "SALES_DOMAIN_ANSWERS" => "true".to_owned(),
-        _ if ends(&["_SECONDS", "_DAYS", "_ATTEMPTS", "_PERCENT"]) => "30".to_owned(),
+        _ if ends(&["_SECONDS", "_MINUTES", "_DAYS", "_ATTEMPTS", "_PERCENT"]) => "30".to_owned(),
         _ if ends(&["_URL"]) => format!("{aws}/123456789012/{name}"),
         _ => name.to_owned(),
     })
@@ -144,64 +133,64 @@ pub fn secret(identity: &Identity) -> Value {
 }
 
 /// Everything that has been built, and the names of what has not.
-pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec<Subject>, Vec<String>)> {
-    let mut subjects = Vec::new();
-    let mut missing = Vec::new();
-    let mut add =
-        |name: &str, package: &str, make: &dyn Fn(PathBuf) -> anyhow::Result<Subject>| -> anyhow::Result<()> {
-            match bootstrap::find(target, package) {
-                Some(program) => subjects.push(make(bootstrap::trusting(&program, &aws.authority, target)?)?),
-                None => missing.push(name.to_owned()),
-            }
-            Ok(())
-        };
-    let ingress = |name: &'static str, refuses: Option<&'static str>| {
-        move |program| {
-            let mut subject = Subject::new(name, program, Event::Delivery(DELIVERY_BYTES), OK);
-            subject.refuses = refuses.map(str::to_owned);
-            subject.is_function = name == "webhooks";
-            Ok(subject)
-        }
-    };
-    add(REFERENCE, "reference-empty", &ingress(REFERENCE, None))?;
-    add("webhooks", "webhooks", &ingress("webhooks", Some(r#""statusCode":401"#)))?;
+pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec<Subject>, Vec<&'static str>)> {
+    let mut wanted = vec![
+        (REFERENCE, "reference-empty", Event::Delivery(DELIVERY_BYTES), OK),
+        (INGRESS, INGRESS, Event::Delivery(DELIVERY_BYTES), OK),
+    ];
     for door in DOORS {
-        add(door.function, door.function, &|program| {
-            let event = Event::Always(serde_json::to_vec(&door.event(identity)?)?);
-            let mut subject = Subject::new(door.function, program, event, door.answers);
-            subject.is_function = true;
-            Ok(subject)
-        })
-        .with_context(|| format!("failed to prepare {}", door.function))?;
+        wanted.push((door.function, door.function, Event::Always(door.event(identity)?), door.answers));
+    }
+    let (mut subjects, mut missing) = (Vec::new(), Vec::new());
+    for (name, package, event, answers) in wanted {
+        let Some(program) = bootstrap::find(target, package) else {
+            missing.push(name);
+            continue;
+        };
+        let program = bootstrap::trusting(&program, &aws.authority, target)?;
+        let refuses = (name == INGRESS).then_some(r#""statusCode":401"#);
+        subjects.push(Subject { name, program, answers, refuses, event });
     }
     Ok((subjects, missing))
 }
 
 impl Door {
-    fn event(&self, identity: &Identity) -> anyhow::Result<Value> {
+    fn event(&self, identity: &Identity) -> anyhow::Result<Vec<u8>> {
         let mut event = events::recorded(self.event)?;
         if let Some(authorization) = event.pointer_mut("/headers/Authorization") {
             *authorization = format!("Bearer {}", identity.token()?).into();
         }
-        if let Some((method, route)) = self.route
-            && let Some(context) = event.get_mut("requestContext").and_then(Value::as_object_mut)
-        {
-            context.insert("httpMethod".to_owned(), method.into());
-            context.insert("resourcePath".to_owned(), route.into());
-        }
-        if let (Some((method, route)), Some(event)) = (self.route, event.as_object_mut()) {
+        if let Some((method, route)) = self.route {
             let configuration = "01938d5e-0000-7000-8000-000000000001";
             let path = route.replace("{tenant_id}", "t_1").replace("{configuration_id}", configuration);
-            let parts = [
-                ("httpMethod", method.into()),
-                ("resource", route.into()),
-                ("path", path.into()),
-                ("pathParameters", json!({ "tenant_id": "t_1", "configuration_id": configuration })),
-                ("queryStringParameters", Value::Null),
-                ("multiValueQueryStringParameters", Value::Null),
-            ];
-            event.extend(parts.map(|(name, value)| (name.to_owned(), value)));
+            for (place, value) in [
+                ("/httpMethod", method.into()),
+                ("/path", path.into()),
+                ("/resource", route.into()),
+                ("/pathParameters", json!({ "tenant_id": "t_1", "configuration_id": configuration })),
+                ("/queryStringParameters", Value::Null),
+                ("/multiValueQueryStringParameters", Value::Null),
+                ("/requestContext/httpMethod", method.into()),
+                ("/requestContext/resourcePath", route.into()),
+            ] {
+                *event.pointer_mut(place).with_context(|| format!("{} has no {place}", self.event))? = value;
+            }
         }
-        Ok(event)
+        Ok(serde_json::to_vec(&event)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_function_is_measured() {
+        let folder = events::workspace().join("functions");
+        let functions =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let measured = DOORS.iter().map(|door| door.function).chain([INGRESS]).map(str::to_owned);
+        assert_eq!(measured.collect::<BTreeSet<_>>(), functions.collect::<BTreeSet<_>>());
     }
 }

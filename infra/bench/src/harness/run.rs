@@ -64,7 +64,7 @@ pub struct Warm {
 /// Starts it, gives it its events, and ends it.
 pub fn run(subject: &Subject, aws: &Aws, deliveries: Deliveries) -> anyhow::Result<Sample> {
     let command = Command::new(&subject.program);
-    live(subject, aws, deliveries, command, |child| Ok(child.kill()?)).with_context(|| subject.name.clone())
+    live(subject, aws, deliveries, command, |child| Ok(child.kill()?)).with_context(|| subject.name)
 }
 
 /// User instructions from the start of the process until all events are answered, as valgrind counts them: the same in every
@@ -113,11 +113,8 @@ fn live(
     std::thread::spawn(move || serving.serve(&listener));
     let _ = aws.take_calls();
 
-    command.args(&subject.arguments).env_clear().envs(subject.environment(aws, &address));
+    command.env_clear().envs(subject.environment(aws, &address));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some(folder) = &subject.folder {
-        command.current_dir(folder);
-    }
     // The child inherits where we may run.
     pin(THEIRS);
     let started = Instant::now();
@@ -150,7 +147,7 @@ fn check(subject: &Subject, seen: &Seen, is_forged: bool) -> anyhow::Result<()> 
     if let Some(error) = &seen.error {
         bail!("it has failed: {error}");
     }
-    let expected = if is_forged { subject.refuses.as_deref().unwrap_or_default() } else { &subject.answers };
+    let expected = if is_forged { subject.refuses.unwrap_or_default() } else { subject.answers };
     for answer in &seen.answers {
         let answer = String::from_utf8_lossy(answer);
         ensure!(answer.contains(expected), "it answered `{answer}`, which is not `{expected}`");

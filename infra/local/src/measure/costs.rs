@@ -143,7 +143,7 @@ impl Costs {
             let mut calls = BTreeMap::new();
             for (name, turns) in &self.calls {
                 let count = turns.get(turn).copied().unwrap_or_default();
-                let each = float(count) / float(usize::try_from(orders).unwrap_or(usize::MAX));
+                let each = float(count) / float(orders);
                 *calls.entry(name.split_whitespace().next().unwrap_or_default().to_owned()).or_default() += each;
             }
             calls
@@ -154,7 +154,7 @@ impl Costs {
     pub fn table(&self) -> Vec<String> {
         let per_hundred = |calls: usize, turn: usize| {
             let orders = self.orders.get(turn).copied().unwrap_or_default().max(1);
-            100.0 * float(calls) / float(usize::try_from(orders).unwrap_or(usize::MAX))
+            100.0 * float(calls) / float(orders)
         };
         let [new, again] = self.orders;
         let heading = format!("AWS calls per 100 orders ({new} new, {again} the same again)");
@@ -169,6 +169,6 @@ impl Costs {
     }
 }
 
-fn float(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+fn float(count: impl TryInto<u32>) -> f64 {
+    f64::from(count.try_into().unwrap_or(u32::MAX))
 }

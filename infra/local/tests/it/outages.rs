@@ -221,6 +221,14 @@ async fn while_the_queue_is_away_deliveries_are_refused_until_the_provider_comes
     bell.deliver(body.to_string()).await;
     Tables::of(town.bakery).final_row("unmatched#square", &id).await;
 
+    // It was taken and we were not told so: it is there twice, and has one end.
+    town.proxy.reset();
+    town.proxy.hit_named("sqs:SendMessage", 1, Fault::DropAfter);
+    let (id, body) = event("NOBODY");
+    bell.deliver(body.to_string()).await;
+    assert_eq!(town.proxy.count("sqs:SendMessage"), 2);
+    Tables::of(town.bakery).final_row("unmatched#square", &id).await;
+
     town.proxy.reset();
     // Four deliveries at once with four attempts each: one of them must hear that it failed.
     for nth in 1..=16 {
