@@ -149,16 +149,17 @@ impl Town {
         sums
     }
 
-    /// Square knows no business day, so there the bakery's begins at four.
+    /// Square knows no business day, so there it is by our connection, which keeps the shop's hours.
     fn business_date(&self, vendor: Vendor, entry: &LedgerEntry) -> String {
         if vendor != Vendor::Square {
             return entry.business_date.clone().unwrap();
         }
         let merchants = self.bakery.sandbox.merchants();
-        let shop = merchants.iter().flat_map(|merchant| &merchant.locations).find(|it| it.id == entry.location_id);
-        let zone = TimeZone::get(&shop.unwrap().time_zone).unwrap();
+        let shop =
+            merchants.iter().flat_map(|merchant| &merchant.locations).find(|it| it.id == entry.location_id).unwrap();
+        let zone = TimeZone::get(&shop.time_zone).unwrap();
         let taken_at: Timestamp = entry.taken_at.parse().unwrap();
-        zone.to_datetime(taken_at).saturating_sub(SignedDuration::from_hours(4)).date().to_string()
+        zone.to_datetime(taken_at).saturating_sub(SignedDuration::from_hours(shop.day_starts.into())).date().to_string()
     }
 
     async fn books(&self) -> Books {
