@@ -80,10 +80,16 @@ async fn a_day_that_is_short_is_repaired_whatever_the_closer_dies_of() {
                 (DayState::Proven, 3),
                 "{operation} {fault:?}"
             );
-            let earlier = bench.days().list_revisions(&day).await.unwrap();
-            let DayState::Short { missing } = &earlier[0].1.certificate.state else { panic!("{earlier:?}") };
-            assert_eq!(missing.len(), unheard.len());
             assert!(bench.sales.wait_until(PATIENCE, |sales| is_heard(sales, &day, found.revision, 3)));
+            let earlier = bench.days().list_revisions(&day).await.unwrap();
+            let Some((_, first)) = earlier.first() else {
+                // The repair was on its way and has ended before the next look: then nobody ever said that it was short.
+                let is_said = nth == 2 || (operation, fault) == ("dynamodb:PutItem", Fault::DropAfter);
+                assert!(!is_said, "{operation} {fault:?}");
+                continue;
+            };
+            let DayState::Short { missing } = &first.certificate.state else { panic!("{earlier:?}") };
+            assert_eq!(missing.len(), unheard.len());
         }
     }
 }
