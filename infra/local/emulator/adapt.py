@@ -13,8 +13,9 @@ import os
 import signal
 import socketserver
 import threading
-import time
 from pathlib import Path
+
+import queues
 
 
 def apply(logs: Path, names: dict[str, str]) -> None:
@@ -27,7 +28,7 @@ def apply(logs: Path, names: dict[str, str]) -> None:
     encrypt_again()
     refer_to_secrets_by_arn()
     write_numbers_as_text()
-    let_groups_take_turns()
+    queues.apply()
     write_function_logs(logs, names)
     record_permissions(logs.parent / "permissions.jsonl")
 
@@ -164,38 +165,6 @@ def write_numbers_as_text() -> None:
         }
 
     lambda_svc._runtime_env_vars = as_text
-
-
-def let_groups_take_turns() -> None:
-    """A standard queue whose messages have groups is a fair queue: whoever has little there waits for nobody's backlog."""
-    from ministack.services import sqs
-
-    collect = sqs._collect_msgs
-
-    def collect_fairly(queue, most, visibility):
-        if queue["is_fifo"]:
-            return collect(queue, most, visibility)
-        return collect({**queue, "messages": in_turn(queue["messages"], most, time.time())}, most, visibility)
-
-    sqs._collect_msgs = collect_fairly
-
-
-def in_turn(messages: list[dict], most: int, now: float) -> list[dict]:
-    """The first few of each group, those of the group with the least under way first."""
-    under_way: dict[str | None, int] = {}
-    first: dict[str | None, list[dict]] = {}
-    for message in messages:
-        group = message.get("group_id")
-        if message.get("visible_at", 0) > now:
-            under_way[group] = under_way.get(group, 0) + (message.get("receive_count", 0) > 0)
-        elif len(first.setdefault(group, [])) < most:
-            first[group].append(message)
-    turns = [
-        (under_way.get(group, 0) + place, message)
-        for group, waiting in first.items()
-        for place, message in enumerate(waiting)
-    ]
-    return [message for _, message in sorted(turns, key=lambda turn: turn[0])]
 
 
 def write_function_logs(logs: Path, names: dict[str, str]) -> None:
