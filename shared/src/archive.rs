@@ -4,7 +4,8 @@
 //! would have made. Kept is what makes news, whole: a copy that changes nothing is told by the one before it. Packed with
 //! a dictionary (a small order alone has little that repeats itself), then sealed: it tells of people.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,14 +13,15 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::dict::{DecoderDictionary, EncoderDictionary};
+use zstd::zstd_safe::get_frame_content_size;
 
 use crate::domain::{Configuration, EventId, LocationId, ProviderKind, ShopDay, TenantScope, TransactionId};
 use crate::providers::{DICTIONARY, RawOrder, dictionary};
 use crate::store::StoreError;
 use crate::store::raw_log::{MAX_SEALED, RawLog, RawPlace, SealedOrders};
-use crate::vault::{Bodies, VaultError};
+use crate::vault::{Bodies, DataKey, VaultError, open_under};
 
-/// A step less than where more costs time and saves nothing: measured by `what_a_raw_order_costs`.
+/// A step less than where more costs time and saves nothing.
 const LEVEL: i32 = 6;
 /// What the seal and what is around it take of an item, at most.
 const ROOM: usize = 10 * 1000;
@@ -92,12 +94,20 @@ pub struct Found {
 pub struct Archive {
     log: RawLog,
     bodies: Arc<Bodies>,
+    /// Those that the log is known to have.
+    keys: Mutex<HashMap<KeyName, Arc<DataKey>>>,
 }
+
+/// What a data key is called: the beginning of the hash of what it is wrapped to. What is sealed begins with it.
+type KeyName = [u8; 8];
+
+/// Every execution environment has a data key of its own every hour.
+const REMEMBERED: usize = 64;
 
 impl Archive {
     /// In this table, under these seals.
     pub fn new(log: RawLog, bodies: Arc<Bodies>) -> Self {
-        Self { log, bodies }
+        Self { log, bodies, keys: Mutex::default() }
     }
 
     /// Keeps what a message has brought to a shop's day: one write, if it is not far larger than orders are. The same
@@ -123,11 +133,11 @@ impl Archive {
                 }
                 continue;
             }
-            let hash: String = Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            let place = RawPlace::new(scope, configuration.id, day, cause, &hash);
-            let sealed = self.bodies.seal_packed(place.parts(), packed).await?;
-            let orders = SealedOrders { dictionary: DICTIONARY, plain_bytes: json.len(), sealed };
-            self.log.put(&place, &orders).await?;
+            let hash = Sha256::digest(&json);
+            let place = RawPlace::new(scope, configuration.id, day, cause, &hex(hash.get(..8).unwrap_or_default()));
+            let (name, key) = self.key().await?;
+            let sealed = [&name, self.bodies.seal_under(&key, place.parts(), packed)?.as_slice()].concat();
+            self.log.put(&place, &SealedOrders { format: DICTIONARY, sealed }).await?;
         }
         Ok(())
     }
@@ -162,13 +172,70 @@ impl Archive {
         provider: ProviderKind,
         place: &RawPlace,
         orders: &SealedOrders,
-    ) -> Result<Option<Vec<RawRecord>>, VaultError> {
-        let packed = match self.bodies.open_packed(place.parts(), &orders.sealed).await {
+    ) -> Result<Option<Vec<RawRecord>>, ArchiveError> {
+        let Some((name, sealed)) = orders.sealed.split_first_chunk() else { return Ok(None) };
+        let Some(key) = self.find_key(name).await? else { return Ok(None) };
+        let packed = match open_under(&key, place.parts(), sealed) {
             Err(VaultError::NotAuthentic) => return Ok(None),
             packed => packed?,
         };
-        Ok(unpack(provider, orders.dictionary, &packed, orders.plain_bytes).and_then(|json| read(&json)))
+        Ok(unpack(provider, orders.format, &packed).and_then(|json| read(&json)))
     }
+
+    /// What is sealed with now. The log has it before anything that needs it.
+    async fn key(&self) -> Result<(KeyName, Arc<DataKey>), ArchiveError> {
+        let key = self.bodies.key().await?;
+        let mut name = KeyName::default();
+        name.iter_mut().zip(Sha256::digest(key.wrapped())).for_each(|(byte, of)| *byte = of);
+        if self.known(&name).is_none() {
+            self.log.put_key(&hex(&name), key.wrapped()).await?;
+            self.remember(name, &key);
+        }
+        Ok((name, key))
+    }
+
+    async fn find_key(&self, name: &KeyName) -> Result<Option<Arc<DataKey>>, ArchiveError> {
+        if let Some(key) = self.known(name) {
+            return Ok(Some(key));
+        }
+        let Some(wrapped) = self.log.find_key(&hex(name)).await? else { return Ok(None) };
+        match self.bodies.unwrap(&wrapped).await {
+            Err(VaultError::NotAuthentic) => Ok(None),
+            key => {
+                let key = key?;
+                self.remember(*name, &key);
+                Ok(Some(key))
+            }
+        }
+    }
+
+    fn known(&self, name: &KeyName) -> Option<Arc<DataKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn remember(&self, name: KeyName, key: &Arc<DataKey>) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= REMEMBERED {
+            keys.clear();
+        }
+        keys.insert(name, Arc::clone(key));
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is sealed of some orders.
+#[cfg(feature = "bench")]
+pub fn packed(provider: ProviderKind, records: &[RawRecord]) -> Result<Vec<u8>, ArchiveError> {
+    pack(provider, &written(records)?).map_err(ArchiveError::NotPacked)
+}
+
+/// The orders that were; `None`: these bytes are none of [`packed`].
+#[cfg(feature = "bench")]
+pub fn unpacked(provider: ProviderKind, packed: &[u8]) -> Option<Vec<RawRecord>> {
+    unpack(provider, DICTIONARY, packed).and_then(|json| read(&json))
 }
 
 fn written(records: &[RawRecord]) -> Result<Vec<u8>, ArchiveError> {
@@ -231,7 +298,8 @@ fn pack(provider: ProviderKind, json: &[u8]) -> std::io::Result<Vec<u8>> {
     }
 }
 
-fn unpack(provider: ProviderKind, version: u8, packed: &[u8], bytes: usize) -> Option<Vec<u8>> {
+fn unpack(provider: ProviderKind, version: u8, packed: &[u8]) -> Option<Vec<u8>> {
+    let bytes = usize::try_from(get_frame_content_size(packed).ok()??).ok()?;
     let mut unpacking = Decompressor::with_prepared_dictionary(&prepared(provider, version)?.unpacking).ok()?;
     unpacking.decompress(packed, bytes.min(LARGEST)).ok()
 }

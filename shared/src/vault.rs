@@ -15,12 +15,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-pub use bodies::Bodies;
+pub use bodies::{Bodies, open_under};
 
 use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, ProviderKind, TenantScope};
 
-/// The first byte of every sealed blob: the layout that follows.
+/// The first byte of every sealed secret: the layout that follows.
 const LAYOUT: u8 = 2;
 
 /// What is sealed. The policies in the template let a role seal or open by purpose.
@@ -134,7 +134,7 @@ impl Vault {
     /// Opens what [`Vault::seal`] made for the same owner: one KMS call.
     pub async fn open<T: DeserializeOwned>(&self, context: SealContext<'_>, sealed: &[u8]) -> Result<T, VaultError> {
         let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
-        let key = self.unwrap_key(key_id, wrapped, &context.pairs()).await?;
+        let key = self.unwrap_key(Some(key_id), wrapped, &context.pairs()).await?;
         let text = decrypt(&key, &context.aad(), nonce, text)?;
         serde_json::from_slice(&text).map_err(|_| VaultError::NotAuthentic)
     }
@@ -180,11 +180,11 @@ impl Vault {
 
     async fn unwrap_key(
         &self,
-        key_id: &str,
+        key_id: Option<&str>,
         wrapped: &[u8],
         context: &[(&'static str, String)],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let mut request = self.kms.decrypt().key_id(key_id).ciphertext_blob(Blob::new(wrapped));
+        let mut request = self.kms.decrypt().set_key_id(key_id.map(str::to_owned)).ciphertext_blob(Blob::new(wrapped));
         for (name, value) in context {
             request = request.encryption_context(*name, value);
         }
@@ -217,9 +217,16 @@ impl Vault {
 }
 
 /// What AES-GCM works with, and how it travels.
-struct DataKey {
+pub struct DataKey {
     plain: Zeroizing<Vec<u8>>,
     wrapped: Vec<u8>,
+}
+
+impl DataKey {
+    /// Under a key of KMS.
+    pub fn wrapped(&self) -> &[u8] {
+        &self.wrapped
+    }
 }
 
 /// The parts of a sealed secret. The key's id is not part of what is authenticated: KMS knows whose key it is.
@@ -255,20 +262,26 @@ fn framed(bytes: &mut Vec<u8>, parts: &[&[u8]]) {
 
 fn join(parts: &Sealed<'_>) -> Result<Vec<u8>, VaultError> {
     let mut sealed = vec![LAYOUT];
-    for part in [parts.key_id.as_bytes(), parts.wrapped] {
-        sealed.extend(u16::try_from(part.len()).map_err(|_| VaultError::NotSealed)?.to_be_bytes());
-        sealed.extend(part);
-    }
+    with_length(&mut sealed, parts.key_id.as_bytes())?;
+    with_length(&mut sealed, parts.wrapped)?;
     sealed.extend(parts.nonce);
     sealed.extend(parts.text);
     Ok(sealed)
 }
 
+fn with_length(sealed: &mut Vec<u8>, part: &[u8]) -> Result<(), VaultError> {
+    sealed.extend(u16::try_from(part.len()).map_err(|_| VaultError::NotSealed)?.to_be_bytes());
+    sealed.extend(part);
+    Ok(())
+}
+
+/// What [`with_length`] wrote first, and the rest.
+fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(u16::from_be_bytes(*length).into())
+}
+
 fn split(sealed: &[u8]) -> Option<Sealed<'_>> {
-    fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (length, rest) = bytes.split_first_chunk::<2>()?;
-        rest.split_at_checked(u16::from_be_bytes(*length).into())
-    }
     let (&LAYOUT, rest) = sealed.split_first()? else { return None };
     let (key_id, rest) = first(rest)?;
     let (wrapped, rest) = first(rest)?;

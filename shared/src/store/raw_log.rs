@@ -1,8 +1,9 @@
-//! The raw log: tenant#configuration / date#location#cause#hash.
+//! The raw log: tenant#configuration / date#location#cause#hash; keys / name.
 //!
 //! What a provider had of the orders that made news, a shop's day and a message in each item, written before the
 //! transactions that come of it. The hash of what is inside ends the key: a repeat writes the same item, and a message
-//! that comes again with less to tell writes another one beside the first. What is inside is sealed; here it is bytes.
+//! that comes again with less to tell writes another one beside the first. What is inside is sealed; here it is bytes. Many
+//! items are sealed under one data key, which lies wrapped in an item of its own: in each of them it would be a tenth of it.
 
 use std::time::Instant;
 
@@ -15,7 +16,10 @@ use crate::aws::AwsError;
 use crate::domain::{ConfigurationId, EventId, ShopDay, TenantScope};
 
 const TABLE: &str = "raw-log";
-const FORMAT: u8 = 1;
+/// Where data keys lie: a configuration's partition has a `#` in its name.
+const KEYS: &str = "keys";
+/// A data key is used for an hour, or for as long as KMS is away; it is kept longer than what is sealed under it.
+const LONGEST_USE: SignedDuration = SignedDuration::from_hours(24);
 
 /// The largest body that fits: an item has at most 400 KB, names, keys and all.
 pub const MAX_SEALED: usize = 380 * 1000;
@@ -70,10 +74,8 @@ impl RawPlace {
 /// Orders under seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedOrders {
-    /// Which version of the provider's dictionary they were packed with.
-    pub dictionary: u8,
-    /// How many bytes they unpack to.
-    pub plain_bytes: usize,
+    /// How they are packed: the version of their provider's dictionary.
+    pub format: u8,
     /// Packed and sealed.
     pub sealed: Vec<u8>,
 }
@@ -93,14 +95,33 @@ impl RawLog {
         let item = Item::from([
             ("configuration_key".into(), text(&place.partition)),
             ("entry".into(), text(&place.entry)),
-            ("format".into(), number(FORMAT)),
-            ("dictionary".into(), number(orders.dictionary)),
-            ("plain_bytes".into(), number(orders.plain_bytes)),
+            ("format".into(), number(orders.format)),
             ("body".into(), bytes(orders.sealed.clone())),
             ("expires_at".into(), number((Timestamp::now() + self.retention).as_second())),
         ]);
         let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
         request.send().await.map(drop).map_err(|error| AwsError::new("keep raw orders", error).into())
+    }
+
+    /// Keeps a wrapped data key, before the first orders that are sealed under it.
+    pub async fn put_key(&self, name: &str, wrapped: &[u8]) -> Result<(), StoreError> {
+        let item = Item::from([
+            ("configuration_key".into(), text(KEYS)),
+            ("entry".into(), text(name)),
+            ("body".into(), bytes(wrapped)),
+            ("expires_at".into(), number((Timestamp::now() + self.retention + LONGEST_USE).as_second())),
+        ]);
+        let request = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        request.send().await.map(drop).map_err(|error| AwsError::new("keep a data key", error).into())
+    }
+
+    /// A wrapped data key; `None`: there is none of this name.
+    pub async fn find_key(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let request = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let request = request.key("configuration_key", text(KEYS)).key("entry", text(name));
+        let answer = request.send().await.map_err(|error| AwsError::new("find a data key", error))?;
+        let wrapped = |item: Item| Ok(Attributes { table: TABLE, item: &item }.bytes("body")?.to_vec());
+        answer.item.map(wrapped).transpose()
     }
 
     /// What is kept of a shop's day, as much as DynamoDB reads at once, from after `start_after`.
@@ -145,15 +166,7 @@ fn prefix(day: &ShopDay) -> String {
 
 fn read(item: &Item) -> Result<(RawPlace, SealedOrders), StoreError> {
     let item = Attributes { table: TABLE, item };
-    if item.number::<u8>("format")? != FORMAT {
-        return Err(item.unreadable("format"));
-    }
     let place =
         RawPlace { partition: item.text("configuration_key")?.to_owned(), entry: item.text("entry")?.to_owned() };
-    let orders = SealedOrders {
-        dictionary: item.number("dictionary")?,
-        plain_bytes: item.number("plain_bytes")?,
-        sealed: item.bytes("body")?.to_vec(),
-    };
-    Ok((place, orders))
+    Ok((place, SealedOrders { format: item.number("format")?, sealed: item.bytes("body")?.to_vec() }))
 }

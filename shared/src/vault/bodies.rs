@@ -7,10 +7,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ring::aead::NONCE_LEN;
 use zeroize::Zeroizing;
 
-use super::{DataKey, LAYOUT, Sealed, Vault, VaultError, framed, join, split};
+use super::{DataKey, Vault, VaultError, decrypt, first, framed, with_length};
 
+/// The first byte of a sealed body. After it: length of the wrapped key (2, big endian), wrapped key, nonce (12),
+/// ciphertext and tag. Which key wraps it is not said, as it is of a secret: KMS knows, and nobody wraps it again.
+const LAYOUT: u8 = 3;
 /// How long a data key is used. (AES-GCM with nonces by chance bears four thousand million seals.)
 const KEY_LIFE: Duration = Duration::from_secs(3600);
 /// Keys of other environments that are remembered while their bodies are read.
@@ -34,43 +38,44 @@ impl Bodies {
     /// Packs and seals a body for its place (whose log, which event): no call, except for the first in an hour.
     pub async fn seal(&self, place: [&str; 2], body: &[u8]) -> Result<Vec<u8>, VaultError> {
         let packed = zstd::bulk::compress(body, 3).map_err(|_| VaultError::NotSealed)?;
-        self.seal_packed(place, packed).await
-    }
-
-    /// Seals what is packed already.
-    pub async fn seal_packed(&self, place: [&str; 2], packed: Vec<u8>) -> Result<Vec<u8>, VaultError> {
         let key = self.key().await?;
-        let (nonce, text) = self.vault.encrypt(&key.plain, &aad(place), packed)?;
-        join(&Sealed { key_id: &self.vault.key_id, wrapped: &key.wrapped, nonce, text: &text })
+        let mut sealed = vec![LAYOUT];
+        with_length(&mut sealed, &key.wrapped)?;
+        sealed.extend(self.seal_under(&key, place, packed)?);
+        Ok(sealed)
     }
 
     /// Opens what [`Bodies::seal`] made for the same place: a call for each key that it has not seen.
     pub async fn open(&self, place: [&str; 2], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let packed = self.open_packed(place, sealed).await?;
+        let (wrapped, sealed) = split(sealed).ok_or(VaultError::NotAuthentic)?;
+        let packed = open_under(&*self.unwrap(wrapped).await?, place, sealed)?;
         zstd::bulk::decompress(&packed, LARGEST).map_err(|_| VaultError::NotAuthentic)
     }
 
-    /// Opens what [`Bodies::seal_packed`] made for the same place, and leaves it packed.
-    pub async fn open_packed(&self, place: [&str; 2], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let Sealed { key_id, wrapped, nonce, text } = split(sealed).ok_or(VaultError::NotAuthentic)?;
-        let known = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(wrapped).cloned();
-        let key = match known {
-            Some(key) => key,
-            None => {
-                let plain = self.vault.unwrap_key(key_id, wrapped, &pairs()).await?;
-                let key = Arc::new(DataKey { plain, wrapped: wrapped.to_vec() });
-                let mut unwrapped = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner);
-                if unwrapped.len() >= REMEMBERED {
-                    unwrapped.clear();
-                }
-                unwrapped.insert(wrapped.to_vec(), Arc::clone(&key));
-                key
-            }
-        };
-        super::decrypt(&key.plain, &aad(place), nonce, text)
+    /// Seals, under a key that whoever keeps it keeps elsewhere, what is packed already.
+    pub fn seal_under(&self, key: &DataKey, place: [&str; 2], packed: Vec<u8>) -> Result<Vec<u8>, VaultError> {
+        let (nonce, text) = self.vault.encrypt(&key.plain, &aad(place), packed)?;
+        Ok([nonce.as_slice(), &text].concat())
     }
 
-    async fn key(&self) -> Result<Arc<DataKey>, VaultError> {
+    /// The key that another environment has wrapped: a call for each that it has not seen.
+    pub async fn unwrap(&self, wrapped: &[u8]) -> Result<Arc<DataKey>, VaultError> {
+        let known = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(wrapped).cloned();
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        let plain = self.vault.unwrap_key(None, wrapped, &pairs()).await?;
+        let key = Arc::new(DataKey { plain, wrapped: wrapped.to_vec() });
+        let mut unwrapped = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if unwrapped.len() >= REMEMBERED {
+            unwrapped.clear();
+        }
+        unwrapped.insert(wrapped.to_vec(), Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// What is sealed with now.
+    pub async fn key(&self) -> Result<Arc<DataKey>, VaultError> {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((made_at, key)) = &current
             && made_at.elapsed() < KEY_LIFE
@@ -86,6 +91,18 @@ impl Bodies {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), Arc::clone(&key)));
         Ok(key)
     }
+}
+
+/// Opens what [`Bodies::seal_under`] made with the same key for the same place, and leaves it packed.
+pub fn open_under(key: &DataKey, place: [&str; 2], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::NotAuthentic)?;
+    decrypt(&key.plain, &aad(place), *nonce, text)
+}
+
+/// The wrapped key, and what is sealed under it.
+fn split(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&LAYOUT, rest) = sealed.split_first()? else { return None };
+    first(rest)
 }
 
 /// The encryption context: the same for all, because the key is.

@@ -44,8 +44,8 @@ async fn a_crash_at_any_call_loses_nothing_and_doubles_nothing() {
             calls = nth;
         }
         // The claim, the configuration, the log, the known copies, the key, the budget, the transaction, its products, the
-        // key of bodies, the raw log, the transaction, the queue, the log.
-        assert_eq!(calls, 13, "{fault:?}");
+        // key of bodies, where that is kept, the raw log, the transaction, the queue, the log.
+        assert_eq!(calls, 14, "{fault:?}");
     }
 }
 
