@@ -1,7 +1,7 @@
 //! What proves deliveries to a configuration's own URL: read once a minute, opened once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -23,11 +23,13 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 
 /// All doors that this execution environment has seen.
 pub struct Doors {
-    configurations: Configurations,
-    vault: Vault,
+    desk: LazyLock<Desk, Box<dyn FnOnce() -> Desk + Send>>,
     known: Mutex<HashMap<ConfigurationId, Read>>,
     failures: Mutex<HashMap<ConfigurationId, Failures>>,
 }
+
+/// Where doors are kept, and who opens their secrets.
+type Desk = (Configurations, Vault);
 
 /// A door with its secrets opened.
 pub struct OpenDoor {
@@ -62,9 +64,14 @@ pub enum DoorError {
 }
 
 impl Doors {
-    /// Reads nothing yet.
-    pub fn new(configurations: Configurations, vault: Vault) -> Self {
-        Self { configurations, vault, known: Mutex::default(), failures: Mutex::default() }
+    /// Reads nothing yet. Most deliveries come to the URL that all share, so even the clients are made for the first that does
+    /// not: they are a tenth of a cold start.
+    pub fn new(desk: impl FnOnce() -> Desk + Send + 'static) -> Self {
+        Self { desk: LazyLock::new(Box::new(desk)), known: Mutex::default(), failures: Mutex::default() }
+    }
+
+    fn configurations(&self) -> &Configurations {
+        &self.desk.0
     }
 
     /// The door of a configuration, if it has one.
@@ -84,7 +91,7 @@ impl Doors {
         {
             return Ok(door.clone());
         }
-        let found = match self.configurations.find_door(id).await? {
+        let found = match self.configurations().find_door(id).await? {
             Some(door) => Some(Arc::new(self.open(id, door, before.and_then(|(_, door)| door)).await?)),
             None => None,
         };
@@ -113,7 +120,7 @@ impl Doors {
                 None => {
                     let (scope, provider) = (&door.scope, door.provider);
                     let context = SealContext { scope, configuration_id, provider, purpose: Purpose::Webhook };
-                    match self.vault.open::<WebhookSecret>(context, &sealed.sealed).await {
+                    match self.desk.1.open::<WebhookSecret>(context, &sealed.sealed).await {
                         // It proves nothing; the others still do.
                         Err(VaultError::NotAuthentic) => {
                             tracing::error!(configuration.id = %configuration_id, secret.id = id, "a webhook secret does not open");
@@ -141,7 +148,7 @@ impl Doors {
             failures.noted_at = Some(Instant::now());
             std::mem::take(&mut failures.count)
         };
-        let noted = self.configurations.note_signature_failures(&door.scope, id, count, Timestamp::now()).await;
+        let noted = self.configurations().note_signature_failures(&door.scope, id, count, Timestamp::now()).await;
         if let Err(error) = noted {
             tracing::warn!(configuration.id = %id, error = ?error, "unproven deliveries could not be counted");
         }

@@ -26,13 +26,12 @@ async fn main() -> Result<(), Error> {
     // Connect, and read the keys that most deliveries need, while init still has Lambda's full CPU. If that fails, the first
     // delivery tries again.
     let _ = tokio::join!(express.connect(), applications.get(ProviderKind::Square));
-    let configurations = Configurations::new(aws_sdk_dynamodb::Client::new(&config), table);
-    let app = &App {
-        providers: Providers::new(ProviderHosts::default())?,
-        applications,
-        doors: Doors::new(configurations, Vault::new(aws_sdk_kms::Client::new(&config), key_id)),
-        intake: IntakeQueue::new(Client::new(&config), intake).expressly(express),
-    };
+    let intake = IntakeQueue::new(Client::new(&config), intake).expressly(express);
+    let doors = Doors::new(move || {
+        let configurations = Configurations::new(aws_sdk_dynamodb::Client::new(&config), table);
+        (configurations, Vault::new(aws_sdk_kms::Client::new(&config), key_id))
+    });
+    let app = &App { providers: Providers::new(ProviderHosts::default())?, applications, doors, intake };
     let handler = service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await));
     run(Runtime::new(handler), counters).await
 }
