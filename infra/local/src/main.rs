@@ -18,6 +18,8 @@ usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND
 
        local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
                               [--page-millis N] [--minutes N]
+       local measure-load [--rates N,N...] [--seconds N]
+       local measure-noisy [--crowd N] [--rate N] [--quiet SECONDS]
        local measure-sale [--sales N]
        local measure-cost [--accept]
 
@@ -37,6 +39,15 @@ measure-backfill prints what a backfill costs, and what it does to the sales of 
   --page-millis N    that the vendor takes for a page (default 1000)
   --minutes N        that the backfill may take; then it is cancelled (default 12)
 
+measure-load prints how long sales take from the till to the sales domain, at one pace after the other
+  --rates N,N...     sales in a second (default 1,2,4)
+  --seconds N        of each (default 60)
+
+measure-noisy prints what a crowd at one tenant's does to the sales of another
+  --crowd N          sales at once (default 300)
+  --rate N           sales in a second of the other (default 1)
+  --quiet SECONDS    without a crowd (default 60)
+
 measure-sale prints what a live sale asks of AWS, from the delivery to the sales domain's acceptance
   --sales N          (default 40)
 
@@ -51,6 +62,8 @@ const MEASURED_SALES: usize = 40;
 enum Wanted {
     Demo(Options),
     Measure(measure::Options),
+    MeasureLoad(measure::load::Load),
+    MeasureNoise(measure::load::Noise),
     MeasureSale(usize),
     MeasureCost { accepts: bool },
 }
@@ -81,6 +94,8 @@ fn main() -> ExitCode {
                 Wanted::Demo(options) => demo::run(options, &mut screen).await,
                 Wanted::Measure(options) => measure::run(options, &mut screen).await.map(|()| true),
                 Wanted::MeasureCost { accepts } => measure::budget::run(*accepts, &mut screen).await,
+                Wanted::MeasureLoad(load) => measure::load::run(load, &mut screen).await.map(|()| true),
+                Wanted::MeasureNoise(noise) => measure::load::run_noisy(noise, &mut screen).await.map(|()| true),
                 Wanted::MeasureSale(sales) => measure::sale::run(*sales, &mut screen).await.map(|()| true),
             }
         };
@@ -108,21 +123,51 @@ fn main() -> ExitCode {
 
 /// `None` when only the usage is wanted.
 fn wanted(mut arguments: Peekable<impl Iterator<Item = String>>) -> Result<Option<Wanted>, String> {
-    if arguments.next_if(|first| first == "measure-backfill").is_some() {
-        return Ok(measure_options(arguments)?.map(Wanted::Measure));
+    let Some(command) = arguments.next_if(|first| first.starts_with("measure-")) else {
+        return Ok(options(arguments)?.map(Wanted::Demo));
+    };
+    Ok(match command.as_str() {
+        "measure-backfill" => measure_options(arguments)?.map(Wanted::Measure),
+        "measure-load" => measured_load(arguments)?.map(Wanted::MeasureLoad),
+        "measure-noisy" => measured_noise(arguments)?.map(Wanted::MeasureNoise),
+        "measure-sale" => measured_sales(arguments)?.map(Wanted::MeasureSale),
+        "measure-cost" => match arguments.next().as_deref() {
+            None => Some(Wanted::MeasureCost { accepts: false }),
+            Some("--accept") => Some(Wanted::MeasureCost { accepts: true }),
+            Some("--help" | "-h") => None,
+            Some(other) => return Err(format!("measure-cost has no option {other}")),
+        },
+        other => return Err(format!("there is no command {other}")),
+    })
+}
+
+fn measured_load(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::load::Load>, String> {
+    let mut load = measure::load::Load::default();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--rates" => load.rates = value()?.split(',').map(|rate| number(&name, rate)).collect::<Result<_, _>>()?,
+            "--seconds" => load.seconds = number(&name, &value()?)?,
+            _ => return Err(format!("measure-load has no option {name}")),
+        }
     }
-    if arguments.next_if(|first| first == "measure-sale").is_some() {
-        return Ok(measured_sales(arguments)?.map(Wanted::MeasureSale));
+    Ok(Some(load))
+}
+
+fn measured_noise(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::load::Noise>, String> {
+    let mut noise = measure::load::Noise::default();
+    while let Some(name) = arguments.next() {
+        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
+        match name.as_str() {
+            "--help" | "-h" => return Ok(None),
+            "--crowd" => noise.crowd = number(&name, &value()?)?,
+            "--rate" => noise.rate = number(&name, &value()?)?,
+            "--quiet" => noise.quiet = number(&name, &value()?)?,
+            _ => return Err(format!("measure-noisy has no option {name}")),
+        }
     }
-    if arguments.next_if(|first| first == "measure-cost").is_some() {
-        return match arguments.next().as_deref() {
-            None => Ok(Some(Wanted::MeasureCost { accepts: false })),
-            Some("--accept") => Ok(Some(Wanted::MeasureCost { accepts: true })),
-            Some("--help" | "-h") => Ok(None),
-            Some(other) => Err(format!("measure-cost has no option {other}")),
-        };
-    }
-    Ok(options(arguments)?.map(Wanted::Demo))
+    Ok(Some(noise))
 }
 
 fn measured_sales(mut arguments: impl Iterator<Item = String>) -> Result<Option<usize>, String> {
@@ -206,6 +251,11 @@ mod tests {
         assert!(matches!(measured, Ok(Some(Wanted::Measure(measure::Options { orders: 9, .. })))));
         let measured = wanted(["measure-sale", "--sales", "9"].map(str::to_owned).into_iter().peekable());
         assert!(matches!(measured, Ok(Some(Wanted::MeasureSale(9)))));
+        let measured = wanted(["measure-load", "--rates", "3,9"].map(str::to_owned).into_iter().peekable());
+        assert!(matches!(measured, Ok(Some(Wanted::MeasureLoad(load))) if load.rates == [3, 9]));
+        let measured = wanted(["measure-noisy", "--crowd", "x"].map(str::to_owned).into_iter().peekable());
+        assert_eq!(measured.unwrap_err(), "--crowd does not take `x`");
+        assert!(wanted(["measure-rain"].map(str::to_owned).into_iter().peekable()).is_err());
         assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
     }
 }

@@ -9,6 +9,7 @@
 pub mod budget;
 mod costs;
 mod live;
+pub mod load;
 pub mod sale;
 
 use std::time::{Duration, Instant};
@@ -64,14 +65,8 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     let town = Town::open("measure", None, &[options.orders, options.orders.min(SPRINT)], screen).await?;
     let sales = SalesDomain::start_for(&town.bakery.stack, Answers::AtOnce, TENANT);
     let mut live = Live::new(&town.bakery, &sales, options.rate)?;
-    for (what, length) in [("warming up", WARM_UP), ("quiet", Duration::from_secs(options.quiet))] {
-        live.begin();
-        let end = Instant::now() + length;
-        while Instant::now() < end {
-            live.go_on(screen, || format!("{what}, {} s to go", (end - Instant::now()).as_secs())).await?;
-        }
-    }
-    let quiet = live.finish(screen).await?;
+    load::sell(&mut live, WARM_UP, "warming up", screen).await?;
+    let quiet = load::sell(&mut live, Duration::from_secs(options.quiet), "quiet", screen).await?;
     let longest = Duration::from_secs(60 * options.minutes);
     let [past, sprint] = town.pasts.as_slice() else { bail!("two merchants have a past") };
     let slow = Slowness { path: "/v2/orders/search".to_owned(), millis: options.page_millis };
@@ -83,20 +78,11 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     screen.line("");
     screen.line(&format!("a vendor that takes {} ms for a page:\n  {}", options.page_millis, throughput(&run)?));
     screen.line(&format!("a vendor that answers at once:\n  {}", throughput(&fast_run)?));
-    screen.line(&format!("\n{:<44}{}", "", live::Figures::HEAD));
-    type Part = fn(&live::Phase) -> &live::Figures;
-    let rows: [(&str, Part); 3] = [
-        ("till to sales domain", |phase| &phase.sales),
-        ("of that, till to stored", |phase| &phase.stored),
-        ("one call of the local AWS", |phase| &phase.call),
-    ];
-    for (what, of) in rows {
-        screen.line(&format!("{what:<26}{:<18}{}", "quiet", of(&quiet).line()));
-        screen.line(&format!("{:<26}{:<18}{}", "", "during backfill", of(&during).line()));
-        screen.line(&format!("{:<26}{:<18}{}", "", "at full speed", of(&fast).line()));
-    }
     let ratio = |phase: &live::Phase| phase.sales.p99() / quiet.sales.p99();
-    screen.line(&format!("p99 ratio {:.2} (goal: at most 2); at full speed {:.2}\n", ratio(&during), ratio(&fast)));
+    let ratios = format!("p99 ratio {:.2} (goal: at most 2); at full speed {:.2}\n", ratio(&during), ratio(&fast));
+    let phases = [("quiet", quiet), ("during backfill", during), ("at full speed", fast)];
+    load::table(&phases.map(|(what, phase)| (what.to_owned(), phase)), screen);
+    screen.line(&ratios);
     for line in costs.table() {
         screen.line(&line);
     }

@@ -128,7 +128,7 @@ impl<'a> Live<'a> {
     }
 
     /// When the sales domain first knew a completed sale.
-    fn arrivals(&self) -> BTreeMap<String, Arrival> {
+    pub fn arrivals(&self) -> BTreeMap<String, Arrival> {
         let known = self.sales.transactions().into_values();
         let arrival = |known: local::KnownTransaction| {
             let order = known.event.pointer("/data/transaction/external_order_id")?.as_str()?.to_owned();
@@ -145,7 +145,8 @@ impl<'a> Live<'a> {
     }
 }
 
-struct Arrival {
+/// What the sales domain knows of a sale.
+pub struct Arrival {
     event_made_at: Timestamp,
     at: Timestamp,
 }
@@ -167,6 +168,25 @@ impl Figures {
         self.percentile(99)
     }
 
+    /// How many took how long: bars, from one 1-2-5 step to the next.
+    pub fn histogram(&self) -> Vec<String> {
+        const STEPS: [f64; 11] = [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0];
+        const WIDTH: usize = 50;
+        let mut bars: Vec<(String, usize)> = Vec::new();
+        let mut below = 0.0;
+        for step in STEPS.into_iter().chain([f64::INFINITY]) {
+            let count = self.0.iter().filter(|took| **took > below && **took <= step).count();
+            let label = if step.is_finite() { format!("to {step} s") } else { format!("over {below} s") };
+            bars.push((label, count));
+            below = step;
+        }
+        let most = bars.iter().map(|(_, count)| *count).max().unwrap_or_default().max(1);
+        let used = |bar: &(String, usize)| bar.1 > 0;
+        let (first, last) = (bars.iter().position(used).unwrap_or(0), bars.iter().rposition(used).unwrap_or(0));
+        let shown = bars.iter().take(last + 1).skip(first);
+        shown.map(|(label, n)| format!("{label:>12} {n:>6} {}", "#".repeat((n * WIDTH).div_ceil(most)))).collect()
+    }
+
     /// The smallest duration that so many of a hundred do not exceed.
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
@@ -184,5 +204,18 @@ mod tests {
         assert_eq!([1, 50, 99, 100].map(|percent| figures.percentile(percent)), [2.0, 100.0, 198.0, 200.0]);
         assert_eq!(Figures(vec![7.0]).p99(), 7.0);
         assert!(Figures(vec![]).p99().is_nan());
+    }
+
+    #[test]
+    fn a_histogram_has_everything_and_nothing_around_it() {
+        let bars = Figures(vec![0.07, 0.3, 0.4, 200.0]).histogram();
+        let counts = bars.iter().map(|bar| bar.split_whitespace().nth(3).unwrap_or_default().trim_end_matches('#'));
+        assert_eq!(bars.len(), 11, "{bars:?}");
+        assert!(
+            bars[0].starts_with("    to 0.1 s      1 #") && bars[10].starts_with("  over 100 s      1 #"),
+            "{bars:?}"
+        );
+        assert_eq!(counts.filter_map(|count| count.parse::<usize>().ok()).sum::<usize>(), 4);
+        assert_eq!(Figures(vec![]).histogram().len(), 1);
     }
 }
