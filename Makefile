@@ -16,11 +16,13 @@ MEASURED ?= $(FUNCTIONS)
 choose_profile = case $$package in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-cost measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps FORCE lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-cost measure-load measure-noisy measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps peers FORCE lint supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
 	@echo 'make measure-backfill  what a backfill costs, and what it does to live sales; ARGS="--orders 50000"'
+	@echo 'make measure-load      how long sales take from the till to the sales domain, at a steady pace; ARGS="--rates 1,2,4"'
+	@echo 'make measure-noisy     what a crowd at one tenant does to the sales of another; ARGS="--crowd 300"'
 	@echo 'make measure-sale      what a live sale asks of AWS; ARGS="--sales 100"'
 	@echo 'make measure-cost      requests to AWS for a sale, a delivery, an order, a page, in dollars; fails above infra/local/budget.json'
 	@echo 'make contract          tries a consumer of our sales events, or is one; ARGS=--help'
@@ -29,7 +31,7 @@ help:
 	@echo 'make permissions       what the roles allow against what the last make test did, as a table'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
-	@echo 'make bench             every function beside an empty one, and what normalizing costs; ARGS=--quick for less exact figures'
+	@echo 'make bench             every function beside an empty one and its peers in Python and Node, and what normalizing costs; ARGS=--quick'
 	@echo 'make bench-normalize   what normalizing an order costs, in bare parses; fails above two'
 	@echo 'make bench-gates       instructions, size and requests of every function against infra/bench/budget.json'
 	@echo 'make lint              template.yaml for AWS, SAM and what is unsafe; the rules of Prometheus against their tests'
@@ -47,14 +49,8 @@ build:
 run: tools build
 	@$(TARGET)/debug/local $(ARGS)
 
-measure-backfill: tools build
-	@$(TARGET)/debug/local measure-backfill $(ARGS)
-
-measure-sale: tools build
-	@$(TARGET)/debug/local measure-sale $(ARGS)
-
-measure-cost: tools build
-	@$(TARGET)/debug/local measure-cost $(ARGS)
+measure-backfill measure-cost measure-load measure-noisy measure-sale: tools build
+	@$(TARGET)/debug/local $@ $(ARGS)
 
 # It needs no stack: the queues are somebody else's.
 contract: build
@@ -99,15 +95,20 @@ $(TARGET)/release-unwind/bench: FORCE
 bench-normalize: $(TARGET)/release-unwind/bench
 	@$< normalize $(filter --quick,$(ARGS))
 
-bench: bench-normalize bootstraps
+bench: bench-normalize bootstraps peers
 	@$(TARGET)/release-unwind/bench functions --target $(TARGET) $(ARGS)
 
 bench-gates: $(TARGET)/release-unwind/bench bootstraps
 	@$< functions --gates --target $(TARGET) $(ARGS)
 
+# What others would have written, where there is what it runs on; without it, the rest is measured.
+peers:
+	@infra/local/prepare peers infra/bench/peers/requirements.txt || echo 'SKIPPED: the peers for Python.'
+	@infra/bench/prepare-node || echo 'SKIPPED: the peer for Node.'
+
 # One by one: built together, every function would link what only one of them needs.
 bootstraps:
-	@set -e; for package in reference-empty $(MEASURED); do $(choose_profile); \
+	@set -e; for package in reference-empty reference-floor $(MEASURED); do $(choose_profile); \
 		cargo build $(LOCKED) --profile $$profile --package $$package; \
 	done
 

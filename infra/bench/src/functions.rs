@@ -17,7 +17,7 @@ use crate::events::Identity;
 use crate::figures::{MEASURES, Series, float};
 use crate::harness::aws::{Aws, Calls};
 use crate::harness::{Deliveries, instructions, run};
-use crate::subjects::{self, REFERENCE, Subject};
+use crate::subjects::{self, Kind, REFERENCE, Subject};
 
 /// How much, and what for.
 #[derive(Debug, Clone)]
@@ -38,7 +38,8 @@ pub struct Options {
 
 struct Measured {
     subject: Subject,
-    zipped: usize,
+    /// What is uploaded; of a peer, nobody knows.
+    zipped: Option<usize>,
     calls: Calls,
     instructions: Option<Instructions>,
     series: Series,
@@ -57,7 +58,7 @@ struct Instructions {
 pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     let identity = Identity::new()?;
-    let aws = Aws::start(&subjects::secret(&identity))?;
+    let aws = Aws::start(&subjects::secret(&identity), &options.out)?;
     let (subjects, missing) = subjects::all(&options.target, &aws, &identity)?;
     let wanted = |name: &str| options.only.is_empty() || name == REFERENCE || options.only.iter().any(|it| it == name);
     let missing: Vec<_> = missing.into_iter().filter(|name| wanted(name)).collect();
@@ -66,7 +67,8 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     }
     let mut all = Vec::new();
     for subject in subjects.into_iter().filter(|subject| wanted(subject.name)) {
-        let zipped = bootstrap::zipped_size(&subject.program)?;
+        let is_built = subject.kind != Kind::Peer;
+        let zipped = is_built.then(|| bootstrap::zipped_size(&subject.program)).transpose()?;
         let calls = check(&subject, &aws)?;
         let instructions = count(&subject, &aws)?;
         all.push(Measured { subject, zipped, calls, instructions, series: Series::default() });
@@ -95,7 +97,7 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
         writeln!(out, "SKIPPED: instructions. There is no valgrind to count them.")?;
     }
     if options.gates || options.accepts {
-        let functions = all.iter().filter(|it| it.subject.is_function());
+        let functions = all.iter().filter(|it| it.subject.kind == Kind::Function);
         let found = functions.map(|it| (it.subject.name.to_owned(), found(it, reference)));
         Budget::read()?.compare(found.collect(), options.accepts, &mut out)?;
     }
@@ -144,7 +146,7 @@ fn found(measured: &Measured, reference: &Measured) -> Found {
     Found {
         instructions: both.map(|(ours, theirs)| ours.each / theirs.each),
         cold_instructions: both.map(|(ours, theirs)| ours.cold / theirs.cold),
-        zipped: measured.zipped,
+        zipped: measured.zipped.unwrap_or_default(),
         calls: measured.calls.clone(),
     }
 }
@@ -168,7 +170,7 @@ fn table(all: &[Measured], reference: &Measured) -> Vec<String> {
         let ratios = ["cold_ms", "warm_cpu_us", "memory_mb"].map(|it| ratio(series, &reference.series, it));
         let both = instructions.zip(reference.instructions);
         let instructions = [both.map(|(a, b)| a.cold / b.cold), both.map(|(a, b)| a.each / b.each)];
-        let more = [Some(megabytes(*zipped))].into_iter().chain(counted).chain(ratios).chain(instructions);
+        let more = [zipped.map(megabytes)].into_iter().chain(counted).chain(ratios).chain(instructions);
         lines.push(format!("| {} | {} |", subject.name, cells.chain(more.map(shown)).collect::<Vec<_>>().join(" | ")));
     }
     lines
@@ -180,7 +182,7 @@ fn save(all: &[Measured], reference: &Series, folder: &Path) -> anyhow::Result<(
         .map(|it| {
             let mut figures = it.series.json();
             if let Some(figures) = figures.as_object_mut() {
-                figures.insert("zip_bytes".to_owned(), it.zipped.into());
+                figures.insert("zip_bytes".to_owned(), json!(it.zipped));
                 let counted = it.instructions.map(|it| json!({ "to_first_answer": it.cold, "of_an_event": it.each }));
                 figures.insert("instructions".to_owned(), json!(counted));
                 figures.insert("calls".to_owned(), json!(it.calls));

@@ -5,9 +5,11 @@
 //! it, so that two builds can be told apart.
 
 pub mod aws;
+mod counting;
 mod http1;
 mod meter;
 mod run;
 mod runtime_api;
 
+pub use counting::{Counting, total};
 pub use run::{Deliveries, Sample, instructions, run};

@@ -9,11 +9,14 @@ mod functions;
 mod harness;
 mod normalize;
 mod orders;
+mod replay;
 mod subjects;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+
+use normalize::Effort;
 
 const USAGE: &str = "\
 usage: bench normalize [--quick]
@@ -28,11 +31,15 @@ usage: bench normalize [--quick]
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("normalize") => match arguments.next().as_deref() {
-            None => normalize::run(normalize::Effort::Thorough),
-            Some("--quick") => normalize::run(normalize::Effort::Quick),
-            Some(_) => bail!("{USAGE}"),
-        },
+        Some("normalize") => {
+            let effort = match arguments.next().as_deref() {
+                None => Effort::Thorough,
+                Some("--quick") => Effort::Quick,
+                Some(_) => bail!("{USAGE}"),
+            };
+            normalize::run(effort).and_then(|()| replay::run(effort.rounds()))
+        }
+        Some("once") => normalize::once(&arguments.collect::<Vec<_>>()),
         Some("functions") => functions::run_all(&options(arguments)?),
         _ => bail!("{USAGE}"),
     }

@@ -1,21 +1,25 @@
 //! What normalizing an order costs, in bare parses of the same bytes.
 //!
 //! Both are measured in turn, in one process, in batches of the same length. What disturbs the machine only ever adds
-//! time, so of a few turns the fastest of each counts, and the ratio of those is taken many times.
+//! time, so of a few turns the fastest of each counts, and the ratio of those is taken many times. Instructions are the same
+//! on every machine, where there is a valgrind to count them.
 
 use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use jiff::Timestamp;
 use serde_json::json;
-use shared::domain::{Configuration, LocationId, ProviderKind};
+use shared::domain::{Configuration, LocationId, ProviderKind, Transaction};
 use shared::providers::{ProviderHosts, Providers, RawOrder, parse_order};
 
+use crate::figures::float;
+use crate::harness::{Counting, total};
 use crate::orders;
 
-const KINDS: [ProviderKind; 3] = [ProviderKind::Square, ProviderKind::Toast, ProviderKind::Lightspeed];
+/// All providers.
+pub const KINDS: [ProviderKind; 3] = [ProviderKind::Square, ProviderKind::Toast, ProviderKind::Lightspeed];
 
 const SIZES: [usize; 3] = [2_000, 20_000, 200_000];
 
@@ -35,7 +39,8 @@ pub enum Effort {
 }
 
 impl Effort {
-    fn rounds(self) -> usize {
+    /// Of each measurement.
+    pub fn rounds(self) -> usize {
         match self {
             Self::Thorough => 51,
             Self::Quick => 11,
@@ -46,24 +51,37 @@ impl Effort {
 /// Prints the table, and fails if the limit is broken.
 pub fn run(effort: Effort) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    writeln!(out, "provider    order                        bytes   parse us   normalize us   ratio   (min    max)")?;
+    writeln!(
+        out,
+        "provider    order                        bytes   parse us   normalize us   ratio   (min    max)   orders/s   \
+         kinstr: parse   normalize   ratio"
+    )?;
     let mut broken = Vec::new();
     for kind in KINDS {
         for size in SIZES {
             for scenario in orders::SCENARIOS {
                 let body = orders::order(kind, scenario, size)?;
                 let measured = measure(kind, body, effort).with_context(|| format!("{kind} {scenario}"))?;
+                let counted = match effort {
+                    Effort::Thorough => counted(kind, scenario, size)?,
+                    Effort::Quick => None,
+                };
+                let counted = counted.map_or_else(String::new, |(parse, normalize)| {
+                    format!("{:>16.1} {:>11.1} {:>7.2}", parse / 1e3, normalize / 1e3, normalize / parse)
+                });
                 writeln!(
                     out,
-                    "{:<11} {scenario:<28} {:>5} {:>10.1} {:>14.1} {:>7.2} {:>7.2} {:>6.2}",
+                    "{:<11} {scenario:<28} {:>5} {:>10.1} {:>14.1} {:>7.2} {:>7.2} {:>6.2} {:>10.0} {counted}",
                     kind.as_str(),
                     measured.bytes,
                     micros(measured.parse),
                     micros(measured.normalize),
                     measured.median,
                     measured.min,
-                    measured.max
+                    measured.max,
+                    1.0 / measured.normalize.as_secs_f64()
                 )?;
+                out.flush()?;
                 if measured.median > LIMIT {
                     broken.push(format!("{kind} {scenario} {}", measured.bytes));
                 }
@@ -72,6 +90,39 @@ pub fn run(effort: Effort) -> anyhow::Result<()> {
     }
     ensure!(broken.is_empty(), "normalizing costs more than {LIMIT} bare parses: {}", broken.join(", "));
     Ok(())
+}
+
+/// What is done with an order, for valgrind to look at: `bench once square modifiers 2000 parse 11`.
+pub fn once(arguments: &[String]) -> anyhow::Result<()> {
+    let [kind, scenario, size, what, times] = arguments else { bail!("which order, what, and how often?") };
+    let kind = KINDS.into_iter().find(|it| it.as_str() == kind).context("there is no such provider")?;
+    let subject = Subject::new(kind, orders::order(kind, scenario, size.parse()?)?)?;
+    for _ in 0..times.parse()? {
+        match what.as_str() {
+            "parse" => subject.parse()?,
+            _ => subject.normalize()?,
+        }
+    }
+    Ok(())
+}
+
+/// User instructions of a bare parse and of normalizing. `None`: nobody can count them here.
+fn counted(kind: ProviderKind, scenario: &str, size: usize) -> anyhow::Result<Option<(f64, f64)>> {
+    let mut each = [0.0; 2];
+    for (each, what) in each.iter_mut().zip(["parse", "normalize"]) {
+        // Two lives that differ in ten orders.
+        let mut counted = [0; 2];
+        for (counted, times) in counted.iter_mut().zip(["1", "11"]) {
+            let Some(mut counting) = Counting::of(&std::env::current_exe()?) else { return Ok(None) };
+            counting.command.args(["once", kind.as_str(), scenario, &size.to_string(), what, times]);
+            ensure!(counting.command.status()?.success(), "valgrind has failed");
+            *counted = total(&counting.out)?;
+        }
+        let [fewer, more] = counted;
+        *each = float(more - fewer) / 10.0;
+    }
+    let [parse, normalize] = each;
+    Ok(Some((parse, normalize)))
 }
 
 fn micros(time: Duration) -> f64 {
@@ -108,21 +159,21 @@ fn measure(kind: ProviderKind, body: Vec<u8>, effort: Effort) -> anyhow::Result<
 }
 
 /// One order, and what is done with it.
-struct Subject {
-    kind: ProviderKind,
+pub struct Subject {
+    pub kind: ProviderKind,
+    pub raw: RawOrder,
     providers: Providers,
     configuration: Configuration,
-    raw: RawOrder,
 }
 
 impl Subject {
     /// An order that does not add up, or of which nothing was sold, would measure something else.
-    fn new(kind: ProviderKind, body: Vec<u8>) -> anyhow::Result<Self> {
+    pub fn new(kind: ProviderKind, body: Vec<u8>) -> anyhow::Result<Self> {
         let location = Some(LocationId::new("SHOP1")?);
         let raw = RawOrder { body, location, paid_offline_at: None, observed_at: Timestamp::UNIX_EPOCH };
         let providers = Providers::new(ProviderHosts::default())?;
-        let subject = Self { kind, providers, configuration: configuration(kind)?, raw };
-        let transactions = subject.providers.get(kind).normalize_order(&subject.raw, &subject.configuration)?;
+        let subject = Self { kind, raw, providers, configuration: configuration(kind)? };
+        let transactions = subject.normalized(&subject.raw)?;
         ensure!(!transactions.is_empty(), "nothing was sold");
         ensure!(transactions.iter().all(|transaction| transaction.discrepancies.is_empty()), "does not add up");
         Ok(subject)
@@ -150,9 +201,13 @@ impl Subject {
     }
 
     fn normalize(&self) -> anyhow::Result<()> {
-        let provider = self.providers.get(self.kind);
-        drop(black_box(provider.normalize_order(black_box(&self.raw), &self.configuration)?));
+        drop(black_box(self.normalized(black_box(&self.raw))?));
         Ok(())
+    }
+
+    /// Any order of the same provider's.
+    pub fn normalized(&self, order: &RawOrder) -> anyhow::Result<Vec<Transaction>> {
+        Ok(self.providers.get(self.kind).normalize_order(order, &self.configuration)?)
     }
 }
 
@@ -165,7 +220,8 @@ fn timed(batch: usize, work: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<
     Ok(start.elapsed() / u32::try_from(batch)?)
 }
 
-fn median(times: impl Iterator<Item = Duration>) -> Duration {
+/// Of some times, in whatever order.
+pub fn median(times: impl Iterator<Item = Duration>) -> Duration {
     let mut times: Vec<Duration> = times.collect();
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()

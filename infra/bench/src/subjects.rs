@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 use shared::settings::VARIABLES;
 
 use crate::bootstrap;
-use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY};
+use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY, workspace};
 use crate::harness::aws::Aws;
 
 /// The one that all are compared with.
 pub const REFERENCE: &str = "empty";
 /// The one that is given deliveries.
 const INGRESS: &str = "webhooks";
+/// What the ingress does, with nothing between the sockets and the work.
+const FLOOR: &str = "floor";
 /// As large as most notifications are.
 const DELIVERY_BYTES: usize = 2_000;
 
@@ -21,11 +23,24 @@ const DELIVERY_BYTES: usize = 2_000;
 pub struct Subject {
     pub name: &'static str,
     pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub kind: Kind,
     /// What stands in every answer, or else it does not count.
     pub answers: &'static str,
     /// What stands in the answer to a forged delivery, where one can be made.
     pub refuses: Option<&'static str>,
     event: Event,
+}
+
+/// Whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ours, with a package of its own on AWS.
+    Function,
+    /// A release build that stands beside them for comparison.
+    Reference,
+    /// What others would have written instead of the ingress.
+    Peer,
 }
 
 enum Event {
@@ -48,7 +63,24 @@ const fn door(function: &'static str, event: &'static str, answers: &'static str
 }
 
 const OK: &str = r#""statusCode":200"#;
+/// As Python writes it.
+const OK_SPACED: &str = r#""statusCode": 200"#;
+const REFUSED: &str = r#""statusCode":401"#;
+const REFUSED_SPACED: &str = r#""statusCode": 401"#;
 const ALL_TAKEN: &str = r#""batchItemFailures":[]"#;
+
+const PEERS: &str = "infra/bench/peers";
+const PYTHON: &str = ".local/peers/bin/python";
+const NODE_BUNDLE: &str = ".local/node/bundle.mjs";
+
+type Peer = (&'static str, &'static str, &'static [&'static str], &'static str, &'static str);
+
+/// Name, program, arguments, what it answers, what it answers to a forged delivery.
+const PEERS_OF_THE_INGRESS: [Peer; 3] = [
+    ("node", "node", &[NODE_BUNDLE], OK, REFUSED),
+    ("python", PYTHON, &["-m", "awslambdaric", "plain.handler"], OK_SPACED, REFUSED_SPACED),
+    ("fastapi", PYTHON, &["-m", "awslambdaric", "framework.handler"], OK_SPACED, REFUSED_SPACED),
+];
 
 const DOORS: [Door; 13] = [
     door("authorizer", "authorizer", r#""Effect":"Allow""#),
@@ -73,11 +105,6 @@ const DOORS: [Door; 13] = [
 ];
 
 impl Subject {
-    /// Whether it is ours, with a package of its own on AWS.
-    pub fn is_function(&self) -> bool {
-        self.name != REFERENCE
-    }
-
     /// The event with this number.
     pub fn event(&self, number: usize, is_forged: bool) -> anyhow::Result<Vec<u8>> {
         match &self.event {
@@ -104,7 +131,21 @@ impl Subject {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let template = VARIABLES.iter().filter_map(|(name, _)| Some(((*name).to_owned(), value_of(name, &aws.url)?)));
-        lambda.into_iter().chain(template).collect()
+        // What is not ours has settings of its own: they are fewer, and trusts whom it is told to.
+        let queue = format!("{}/123456789012/queue", aws.url);
+        let authority = aws.authority_file.display().to_string();
+        let comparison = [
+            ("SQUARE_KEY", SIGNATURE_KEY),
+            ("SQUARE_URL", NOTIFICATION_URL),
+            ("QUEUE_URL", &queue),
+            ("AWS_CA_BUNDLE", &authority),
+            ("NODE_EXTRA_CA_CERTS", &authority),
+            ("PYTHONPATH", PEERS),
+            ("PYTHONPYCACHEPREFIX", ".local/peers/pycache"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let comparison = comparison.into_iter().filter(|_| self.kind != Kind::Function);
+        lambda.into_iter().chain(template.filter(|_| self.kind == Kind::Function)).chain(comparison).collect()
     }
 }
 
@@ -135,23 +176,41 @@ pub fn secret(identity: &Identity) -> Value {
 /// Everything that has been built, and the names of what has not.
 pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec<Subject>, Vec<&'static str>)> {
     let mut wanted = vec![
-        (REFERENCE, "reference-empty", Event::Delivery(DELIVERY_BYTES), OK),
-        (INGRESS, INGRESS, Event::Delivery(DELIVERY_BYTES), OK),
+        (REFERENCE, "reference-empty", Kind::Reference, OK, None, Event::Delivery(DELIVERY_BYTES)),
+        (FLOOR, "reference-floor", Kind::Reference, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES)),
+        (INGRESS, INGRESS, Kind::Function, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES)),
     ];
     for door in DOORS {
-        wanted.push((door.function, door.function, Event::Always(door.event(identity)?), door.answers));
+        let event = Event::Always(door.event(identity)?);
+        wanted.push((door.function, door.function, Kind::Function, door.answers, None, event));
     }
     let (mut subjects, mut missing) = (Vec::new(), Vec::new());
-    for (name, package, event, answers) in wanted {
+    for (name, package, kind, answers, refuses, event) in wanted {
         let Some(program) = bootstrap::find(target, package) else {
             missing.push(name);
             continue;
         };
         let program = bootstrap::trusting(&program, &aws.authority, target)?;
-        let refuses = (name == INGRESS).then_some(r#""statusCode":401"#);
-        subjects.push(Subject { name, program, answers, refuses, event });
+        subjects.push(Subject { name, program, arguments: Vec::new(), kind, answers, refuses, event });
+    }
+    for (name, program, arguments, answers, refuses) in PEERS_OF_THE_INGRESS {
+        let Some(program) = runtime(program) else {
+            missing.push(name);
+            continue;
+        };
+        let (arguments, kind) = (arguments.iter().map(|it| (*it).to_owned()).collect(), Kind::Peer);
+        let event = Event::Delivery(DELIVERY_BYTES);
+        subjects.push(Subject { name, program, arguments, kind, answers, refuses: Some(refuses), event });
     }
     Ok((subjects, missing))
+}
+
+/// What runs a peer, if it was prepared (`make peers`).
+fn runtime(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(workspace().join(program)).filter(|program| program.is_file());
+    }
+    workspace().join(NODE_BUNDLE).is_file().then(|| program.into())
 }
 
 impl Door {

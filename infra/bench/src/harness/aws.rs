@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
@@ -26,13 +27,18 @@ pub struct Aws {
     pub url: String,
     /// Who vouches for it, in PEM.
     pub authority: String,
+    /// The same, for whoever reads it from a file.
+    pub authority_file: PathBuf,
     calls: Arc<Mutex<Calls>>,
 }
 
 impl Aws {
-    /// On a free port of this machine. `secret`: what stands in every secret.
-    pub fn start(secret: &Value) -> anyhow::Result<Self> {
+    /// On a free port of this machine. `secret`: what stands in every secret. `out`: where its authority is written to.
+    pub fn start(secret: &Value, out: &Path) -> anyhow::Result<Self> {
         let (authority, tls) = certificates()?;
+        std::fs::create_dir_all(out)?;
+        let authority_file = out.canonicalize()?.join("authority.pem");
+        std::fs::write(&authority_file, &authority)?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("https://{}", listener.local_addr()?);
         let calls = Arc::new(Mutex::new(Calls::new()));
@@ -46,7 +52,7 @@ impl Aws {
                 });
             }
         });
-        Ok(Self { url, authority, calls })
+        Ok(Self { url, authority, authority_file, calls })
     }
 
     /// What was called since the last time.

@@ -1,7 +1,6 @@
 //! One life of one process: started, given its events, measured, ended.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -12,9 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::aws::{Aws, Calls};
+use super::counting::{Counting, total};
 use super::meter::{Meter, pin};
 use super::runtime_api::{Seen, Session};
-use crate::subjects::Subject;
+use crate::events::workspace;
+use crate::subjects::{Kind, Subject};
 
 /// The function has a CPU of its own, and so has whoever watches it.
 const OURS: usize = 0;
@@ -63,32 +64,21 @@ pub struct Warm {
 
 /// Starts it, gives it its events, and ends it.
 pub fn run(subject: &Subject, aws: &Aws, deliveries: Deliveries) -> anyhow::Result<Sample> {
-    let command = Command::new(&subject.program);
+    let mut command = Command::new(&subject.program);
+    command.args(&subject.arguments);
     live(subject, aws, deliveries, command, |child| Ok(child.kill()?)).with_context(|| subject.name)
 }
 
-/// User instructions from the start of the process until all events are answered, as valgrind counts them: the same in every
-/// run, on every machine. It knows no SHA instructions, so hashing counts for more than it takes. `None`: it is not there.
-///
-/// Beside the program stays what `callgrind_annotate` reads; names are in it if the build was not stripped.
+/// User instructions from the start of the process until all events are answered. `None`: nobody can count them here.
 pub fn instructions(subject: &Subject, aws: &Aws, events: usize) -> anyhow::Result<Option<u64>> {
-    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return Ok(None);
-    }
-    let out = subject.program.with_extension("callgrind");
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--quiet"]).arg(format!("--callgrind-out-file={}", out.display()));
-    command.arg(&subject.program);
+    // An interpreter's are its own.
+    let counting = Some(&subject.program).filter(|_| subject.kind != Kind::Peer).and_then(|it| Counting::of(it));
+    let Some(counting) = counting else { return Ok(None) };
     // It writes what it has counted when it is asked to end.
     let terminate = |child: &mut Child| Ok(kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?);
+    let Counting { command, out } = counting;
     let counted = live(subject, aws, Deliveries::Warm(events), command, terminate).and_then(|_| total(&out));
     counted.map(Some).with_context(|| format!("{} under valgrind", subject.name))
-}
-
-fn total(out: &Path) -> anyhow::Result<u64> {
-    let counted = std::fs::read_to_string(out)?;
-    let total = counted.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
-    total.and_then(|total| total.trim().parse().ok()).context("it has counted nothing")
 }
 
 fn live(
@@ -114,7 +104,7 @@ fn live(
     let _ = aws.take_calls();
 
     command.env_clear().envs(subject.environment(aws, &address));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The child inherits where we may run.
     pin(THEIRS);
     let started = Instant::now();
