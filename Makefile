@@ -61,7 +61,8 @@ test: tools
 	@infra/local/prepare-promtool
 	cargo build $(LOCKED) --workspace --all-targets
 	@rm -f .local/stacks/*/permissions.jsonl
-	cargo test $(LOCKED) --workspace
+	@.local/venv/bin/python infra/local/run-tests.py $(LOCKED)
+	cargo test $(LOCKED) --workspace --doc
 	@$(MAKE) --no-print-directory permissions
 
 # One test and what it stands on, with the features of the whole workspace and one more: what `make test` has built is built

@@ -1,13 +1,18 @@
 //! What the sales domain has not acknowledged in time is sent again, less and less often, for as long as it takes.
 //!
 //! Sending comes before noting that it was sent: a crash between the two sends once more, which harms nobody.
+//!
+//! As long as sales or answers pile up on their queues, nothing is sent again: it would be more of what is too much already, and
+//! what lies on a queue is not lost.
 
 use std::time::{Duration, Instant, SystemTime};
 
+use aws_sdk_sqs::Client;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Context;
 use shared::aws::AwsError;
+use shared::queue::depth::depth;
 use shared::queue::sales::{SalesQueue, Urgency};
 use shared::store::StoreError;
 use shared::store::transactions::{OutboxMark, Stored, TransactionKey, Transactions};
@@ -23,12 +28,33 @@ const WRITES_AT_ONCE: usize = 8;
 /// What is left of the time when no further item is begun.
 const RESERVE: Duration = Duration::from_secs(5);
 
+/// More messages than are on their way when all is well.
+const JAM: u64 = 1000;
+
+/// The two queues on which a sale waits for its answer.
+pub struct Ways {
+    /// Of SQS.
+    pub client: Client,
+    /// To the sales domain, and back.
+    pub urls: [String; 2],
+}
+
+impl Ways {
+    async fn are_jammed(&self) -> Result<bool, AwsError> {
+        let [there, back] = &self.urls;
+        let (there, back) = tokio::try_join!(depth(&self.client, there), depth(&self.client, back))?;
+        Ok(there.visible > JAM || back.visible > JAM)
+    }
+}
+
 /// What a sweep needs, made once per execution environment.
 pub struct App {
     /// Where the marks are.
     pub transactions: Transactions,
     /// Where to send.
     pub sales: SalesQueue,
+    /// Where what was sent may still be.
+    pub ways: Ways,
     /// How long the first answer may take.
     pub first_resend_after: SignedDuration,
 }
@@ -53,6 +79,8 @@ pub struct Swept {
     pub overdue: usize,
     /// Transactions that the queue did not take.
     pub refused: usize,
+    /// Nothing was sent, because what was sent before still waits.
+    pub is_held_back: bool,
 }
 
 /// Sends again everything that is due, or as much as there is time for.
@@ -60,6 +88,10 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let (mut line, now) = (Line::begin("sweep"), Timestamp::now());
+    if app.ways.are_jammed().await? {
+        line.ended("held_back", "queues_are_jammed").end("swept the outbox");
+        return Ok(Swept { is_held_back: true, ..Swept::default() });
+    }
     let mut swept = Swept::default();
     // Another shard first each time, so that none waits for ever when there is more due than time.
     let shards = Transactions::outbox_shards();
@@ -78,7 +110,7 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
             }
         }
     }
-    let Swept { resent, overdue, refused } = swept;
+    let Swept { resent, overdue, refused, .. } = swept;
     metrics::swept(resent, overdue, refused);
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     line.counts = vec![("resent", number(resent)), ("overdue", number(overdue)), ("refused", number(refused))];

@@ -17,7 +17,7 @@ const USAGE: &str = "\
 usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND ...]
 
        local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
-                              [--page-millis N] [--minutes N]
+                              [--page-millis N] [--minutes N] [--release]
        local measure-load [--rates N,N...] [--seconds N]
        local measure-noisy [--crowd N] [--rate N] [--quiet SECONDS]
        local measure-sale [--sales N]
@@ -38,6 +38,7 @@ measure-backfill prints what a backfill costs, and what it does to the sales of 
   --quiet SECONDS    of live sales before the backfill (default 60)
   --page-millis N    that the vendor takes for a page (default 1000)
   --minutes N        that the backfill may take; then it is cancelled (default 12)
+  --release          with the functions as they are deployed (make bootstraps)
 
 measure-load prints how long sales take from the till to the sales domain, at one pace after the other
   --rates N,N...     sales in a second (default 1,2,4)
@@ -193,6 +194,7 @@ fn measure_options(mut arguments: impl Iterator<Item = String>) -> Result<Option
             "--rate" => options.rate = number(&name, &value()?)?,
             "--quiet" => options.quiet = number(&name, &value()?)?,
             "--page-millis" => options.page_millis = number(&name, &value()?)?,
+            "--release" => options.release = true,
             "--minutes" => options.minutes = number(&name, &value()?)?,
             _ => return Err(format!("measure-backfill has no option {name}")),
         }

@@ -3,11 +3,12 @@
 //! Two stacks, one after the other. In the first, a proxy counts the AWS calls of a small backfill and of the same one
 //! again, when nothing has changed. The second has no proxy, because that costs time: a small tenant sells at a steady
 //! pace, and then a large one is connected, whose past is read meanwhile, from a vendor that takes its time for each page.
-//! In the end another one is connected, and its vendor answers at once: how fast it goes then is the throughput, and the
+//! Before that, another one was connected, and its vendor answered at once: how fast it goes then is the throughput, and the
 //! local AWS, one process, has no time left for anybody.
 
 pub mod budget;
 mod costs;
+mod cpu;
 mod live;
 pub mod load;
 pub mod sale;
@@ -26,6 +27,7 @@ use sandbox::{Faults, Sandbox, SandboxOptions, Slowness, Vendor};
 use serde_json::{Value, json};
 
 use crate::demo::Screen;
+use cpu::Used;
 use live::Live;
 
 /// The tenant whose past is read.
@@ -34,6 +36,7 @@ const CHAIN: &str = "chain";
 const SPRINT: usize = 4_000;
 /// Functions start cold, and what they do first is not what they do.
 const WARM_UP: Duration = Duration::from_secs(10);
+const LONGEST_DRAIN: Duration = Duration::from_secs(300);
 const LONGEST_CATALOGUE: Duration = Duration::from_secs(60);
 
 /// What to measure.
@@ -49,40 +52,55 @@ pub struct Options {
     pub quiet: u64,
     /// Milliseconds that the vendor takes for a page.
     pub page_millis: u64,
+    /// Functions as they are deployed, and not as they are tested.
+    pub release: bool,
     /// Minutes that the backfill may take; then it is cancelled, and what it has done is what was measured.
     pub minutes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { orders: 50_000, counted: 1_000, rate: 2, quiet: 60, page_millis: 1_000, minutes: 12 }
+        Self { orders: 50_000, counted: 1_000, rate: 2, quiet: 60, page_millis: 1_000, release: false, minutes: 12 }
     }
 }
 
 /// Prints the figures.
 pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     let costs = costs::count(options.counted, screen).await?;
-    let town = Town::open("measure", None, &[options.orders, options.orders.min(SPRINT)], screen).await?;
+    let mut stack = stack("measure");
+    if options.release {
+        stack.binaries = cpu::release_builds(&stack.binaries)?;
+    }
+    let town = Town::open(stack, &[options.orders, options.orders.min(SPRINT)], screen).await?;
     let sales = SalesDomain::start_for(&town.bakery.stack, Answers::AtOnce, TENANT);
     let mut live = Live::new(&town.bakery, &sales, options.rate)?;
     load::sell(&mut live, WARM_UP, "warming up", screen).await?;
     let quiet = load::sell(&mut live, Duration::from_secs(options.quiet), "quiet", screen).await?;
     let longest = Duration::from_secs(60 * options.minutes);
     let [past, sprint] = town.pasts.as_slice() else { bail!("two merchants have a past") };
+    let before = Used::by_functions_of(&town.bakery.stack)?;
+    let (fast_run, fast) = backfill(&town, sprint, &mut live, longest, screen).await?;
+    let used = Used::by_functions_of(&town.bakery.stack)?;
+    town.drained(screen).await?;
     let slow = Slowness { path: "/v2/orders/search".to_owned(), millis: options.page_millis };
     town.bakery.sandbox.set_faults(Faults { slow: vec![slow], ..Faults::default() });
     let (run, during) = backfill(&town, past, &mut live, longest, screen).await?;
-    town.bakery.sandbox.set_faults(Faults::default());
-    let (fast_run, fast) = backfill(&town, sprint, &mut live, longest, screen).await?;
 
     screen.line("");
     screen.line(&format!("a vendor that takes {} ms for a page:\n  {}", options.page_millis, throughput(&run)?));
     screen.line(&format!("a vendor that answers at once:\n  {}", throughput(&fast_run)?));
     let ratio = |phase: &live::Phase| phase.sales.p99() / quiet.sales.p99();
     let ratios = format!("p99 ratio {:.2} (goal: at most 2); at full speed {:.2}\n", ratio(&during), ratio(&fast));
-    let phases = [("quiet", quiet), ("during backfill", during), ("at full speed", fast)];
+    let phases = [("quiet", quiet), ("at full speed", fast), ("during backfill", during)];
     load::table(&phases.map(|(what, phase)| (what.to_owned(), phase)), screen);
     screen.line(&ratios);
+    for line in used.table(&before, fast_run.progress.orders.seen) {
+        screen.line(&line);
+    }
+    screen.line(&format!(
+        "({} builds, at full speed, live sales included)\n",
+        if options.release { "release" } else { "debug" }
+    ));
     for line in costs.table() {
         screen.line(&line);
     }
@@ -108,7 +126,7 @@ async fn backfill(
         let line = || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run));
         if live.go_on(screen, line).await? {
             run = api.run(&id, &run.id).await?;
-            waiting = town.waiting().await;
+            waiting = town.waiting().await.1;
         }
         if took > longest && !is_cancelled {
             is_cancelled = true;
@@ -153,6 +171,10 @@ async fn first_backfill(api: &Api, configuration_id: &str) -> anyhow::Result<Run
     runs.into_iter().find(|run| run.kind == "backfill").context("the connection began no backfill")
 }
 
+fn stack(name: &str) -> StackOptions {
+    StackOptions { name: name.to_owned(), ..StackOptions::default() }
+}
+
 /// A simulator with a merchant that sells now, which is connected to our service, and others with a past.
 struct Town {
     bakery: Bakery,
@@ -168,12 +190,7 @@ struct Past {
 
 impl Town {
     /// With a past of about so many orders for each further merchant.
-    async fn open(
-        name: &str,
-        endpoint: Option<(u16, String)>,
-        orders: &[usize],
-        screen: &mut Screen,
-    ) -> anyhow::Result<Self> {
+    async fn open(stack: StackOptions, orders: &[usize], screen: &mut Screen) -> anyhow::Result<Self> {
         let manners = SandboxOptions { duplicates_percent: 0, disorder_percent: 0, ..SandboxOptions::default() };
         let options = SandboxOptions { merchants: 1 + orders.len(), ..manners };
         let sandbox = Sandbox::start(options).context("failed to start the simulator")?;
@@ -183,29 +200,39 @@ impl Town {
             let days: u16 = if *orders > 5_000 { 60 } else { 5 };
             let customers = orders.div_ceil(usize::from(days) * merchant.locations.len());
             for ago in (1..=days).rev() {
-                screen.status(&format!("{name}: the past of {} is written, {ago} days to go", merchant.name));
+                screen.status(&format!("{}: the past of {} is written, {ago} days to go", stack.name, merchant.name));
                 let day = today.saturating_sub(i64::from(ago).days());
                 sandbox.at(Vendor::Square).stock_days_of(&merchant.id, day, 1, customers)?;
             }
             pasts.push(Past { merchant_id: merchant.id, days });
         }
         screen.keep_status();
-        let (port, function_endpoint) = endpoint.unzip();
-        let options = StackOptions {
-            name: name.to_owned(),
-            port: Some(port.unwrap_or(0)),
-            function_endpoint,
-            shows_progress: true,
-            ..StackOptions::default()
-        };
-        Ok(Self { bakery: Bakery::open(sandbox, options).await?, pasts })
+        let stack = StackOptions { shows_progress: true, ..stack };
+        Ok(Self { bakery: Bakery::open(sandbox, stack).await?, pasts })
     }
 
-    /// Where work piles up: what waits in the queues on its way.
-    async fn waiting(&self) -> String {
+    /// Waits until nothing is left of what was sold.
+    async fn drained(&self, screen: &mut Screen) -> anyhow::Result<()> {
+        let began = Instant::now();
+        loop {
+            let (count, shown) = self.waiting().await;
+            if count == 0 {
+                screen.keep_status();
+                return Ok(());
+            }
+            if began.elapsed() > LONGEST_DRAIN {
+                bail!("within {} s the queues were not empty: {shown}", LONGEST_DRAIN.as_secs());
+            }
+            screen.status(&shown);
+            tokio::time::sleep(screen.pause()).await;
+        }
+    }
+
+    /// Where work piles up: what waits in the queues on its way, together and one by one.
+    async fn waiting(&self) -> (u64, String) {
         let stack = &self.bakery.stack;
         let client = aws_sdk_sqs::Client::new(&stack.config());
-        let mut shown = Vec::new();
+        let (mut all, mut shown) = (0, Vec::new());
         for (name, output) in [
             ("live", "IntakeQueueUrl"),
             ("backfill", "IntakeBackfillQueueUrl"),
@@ -215,9 +242,11 @@ impl Town {
             let asked = client.get_queue_attributes().queue_url(stack.output(output).unwrap_or_default());
             let asked = asked.attribute_names(QueueAttributeName::ApproximateNumberOfMessages).send().await.ok();
             let count = asked.and_then(|it| it.attributes?.remove(&QueueAttributeName::ApproximateNumberOfMessages));
-            shown.push(format!("{name} {}", count.unwrap_or_default()));
+            let count: u64 = count.and_then(|count| count.parse().ok()).unwrap_or_default();
+            all += count;
+            shown.push(format!("{name} {count}"));
         }
-        format!("waiting: {}", shown.join(", "))
+        (all, format!("waiting: {}", shown.join(", ")))
     }
 
     /// Connects the merchant with a past, of which so many days are read at once.

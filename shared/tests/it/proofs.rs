@@ -1,7 +1,5 @@
 //! What proves that Toast or Lightspeed sent a delivery, and what does not. (Square's signature: `square.rs`.)
 
-use std::path::Path;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
@@ -12,6 +10,7 @@ use shared::domain::{Environment, ProviderKind};
 use shared::providers::{DeliveryHeaders, VerifiedDelivery, WebhookDelivery, WebhookSecret};
 
 use crate::accounts::pure;
+use crate::conformance::samples;
 
 /// As the vendor would. The signatures of the tests below come from another tool; here only the way in matters.
 pub fn sign<'k>(kind: ProviderKind, key: &'k str, body: &[u8], sent_at: Timestamp) -> (&'k str, DeliveryHeaders) {
@@ -61,12 +60,7 @@ fn verify(
 }
 
 fn vectors(path: &str) -> Option<Vec<Value>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures").join(path);
-    let Ok(text) = std::fs::read(path) else {
-        println!("SKIPPED: the vendors' samples are not beside the repository");
-        return None;
-    };
-    let vectors: Value = serde_json::from_slice(&text).unwrap();
+    let vectors: Value = serde_json::from_slice(&std::fs::read(samples(path)?).unwrap()).unwrap();
     Some(vectors["vectors"].as_array().unwrap().clone())
 }
 

@@ -1,12 +1,13 @@
 //! Square: what is refused and where, and its signature.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use shared::domain::{Configuration, Environment, ProviderKind, Transaction};
 use shared::providers::{DeliveryHeaders, PayloadError, PayloadProblem, Providers, RawOrder, WebhookDelivery};
 
+use crate::conformance::samples;
 use crate::scenarios::configuration;
 
 fn normalize(order: &Value, configuration: &Configuration) -> Result<Vec<Transaction>, PayloadError> {
@@ -26,16 +27,6 @@ fn providers() -> &'static Providers {
 fn own(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/fixtures/square/{name}.json"));
     serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
-}
-
-/// The vendor's samples, which are not part of this repository.
-fn samples() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/square");
-    if !folder.is_dir() {
-        println!("SKIPPED: the vendor's samples are not beside the repository");
-        return None;
-    }
-    Some(folder)
 }
 
 fn read(path: &Path) -> Value {
@@ -80,7 +71,7 @@ fn an_order_that_cannot_be_taken_is_refused_with_the_place() {
 
 #[test]
 fn the_vendors_signature_vectors_hold() {
-    let Some(folder) = samples() else { return };
+    let Some(folder) = samples("square") else { return };
     let vectors = read(&folder.join("signature-vectors.json"));
     let vectors = vectors["vectors"].as_array().unwrap();
     for vector in vectors {

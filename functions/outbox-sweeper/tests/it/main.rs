@@ -11,10 +11,11 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::Context;
 use local::{Answers, Fault, Proxy, SalesDomain, Stack};
-use outbox_sweeper::{App, sweep};
+use outbox_sweeper::{App, Swept, Ways, sweep};
 use serde_json::{Value, json};
 use shared::domain::{ConfigurationId, EventId, TenantScope, Transaction, TransactionId, TransactionKind};
 use shared::queue::sales::{Reply, SalesQueue, read_reply};
@@ -28,9 +29,11 @@ const MUCH_LATER: SignedDuration = SignedDuration::from_hours(1);
 fn app(stack: &Stack, proxy: &Proxy) -> App {
     proxy.forward_to(stack.endpoint());
     let (config, output) = (stack.config_at(proxy.url()), |name: &str| stack.output(name).unwrap().to_owned());
+    let (sqs, urls) = (aws_sdk_sqs::Client::new(&config), ["SalesQueueUrl", "SalesRepliesQueueUrl"].map(output));
     App {
         transactions: Transactions::new(aws_sdk_dynamodb::Client::new(&config), output("TransactionsTable")),
-        sales: SalesQueue::new(aws_sdk_sqs::Client::new(&config), output("SalesQueueUrl")),
+        sales: SalesQueue::new(sqs.clone(), output("SalesQueueUrl")),
+        ways: Ways { client: sqs, urls },
         first_resend_after: MUCH_LATER,
     }
 }
@@ -113,8 +116,8 @@ async fn a_sweep_that_is_cut_off_anywhere_is_made_good_by_the_next() {
             }
             calls = nth;
         }
-        // Each of the eight shards, then the one transaction: read, send, note.
-        assert_eq!(calls, 11, "{fault:?}");
+        // Both queues, each of the eight shards, then the one transaction: read, send, note.
+        assert_eq!(calls, 13, "{fault:?}");
     }
 }
 
@@ -174,4 +177,34 @@ async fn while_the_sales_queue_is_missing_all_stays_due_and_a_sweep_says_so() {
     sweep(&app, &context()).await.unwrap();
     let id = key.transaction_id.to_string();
     assert!(sales_domain.wait_until(Duration::from_secs(20), |domain| domain.transactions().contains_key(&id)));
+}
+
+#[tokio::test]
+async fn while_answers_pile_up_nothing_is_sent_again_and_afterwards_everything_is() {
+    let (stack, sales_domain, proxy) = (Stack::shared().unwrap(), sales_domain().await, Proxy::start().unwrap());
+    let mut app = app(stack, &proxy);
+    // Nobody takes anything from it.
+    let sqs = app.ways.client.clone();
+    let queue = sqs.create_queue().queue_name(format!("jam-{}", ConfigurationId::generate())).send().await.unwrap();
+    let [there, _] = app.ways.urls.clone();
+    let jammed = queue.queue_url.unwrap();
+    app.ways.urls = [there, jammed.clone()];
+    let key = unsent(&app).await;
+    for _ in 0..101 {
+        let entry = |id: usize| {
+            let entry = SendMessageBatchRequestEntry::builder().id(id.to_string()).message_body("an answer");
+            entry.build().unwrap()
+        };
+        let batch = sqs.send_message_batch().queue_url(&jammed).set_entries(Some((0..10).map(entry).collect()));
+        batch.send().await.unwrap();
+    }
+    proxy.reset();
+    let swept = sweep(&app, &context()).await.unwrap();
+    assert_eq!(swept, Swept { is_held_back: true, ..Swept::default() });
+    assert_eq!((proxy.calls().len(), proxy.count("sqs:GetQueueAttributes")), (2, 2));
+    sqs.purge_queue().queue_url(&jammed).send().await.unwrap();
+    assert!(sweep(&app, &context()).await.unwrap().resent > 0);
+    let id = key.transaction_id.to_string();
+    assert!(sales_domain.wait_until(Duration::from_secs(20), |domain| domain.transactions().contains_key(&id)));
+    sqs.delete_queue().queue_url(&jammed).send().await.unwrap();
 }

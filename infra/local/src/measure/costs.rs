@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context as _, bail};
 use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use local::{
-    Answers, Call, Proxy, SalesDomain, Stack,
+    Answers, Call, Proxy, SalesDomain, Stack, StackOptions,
     api::{Api, Run},
 };
 use serde_json::json;
 
-use super::{CHAIN, LONGEST_CATALOGUE, Screen, Town, shown};
+use super::{CHAIN, LONGEST_CATALOGUE, Screen, Town, shown, stack};
 
 const LONGEST: Duration = Duration::from_secs(300);
 /// What is answered late is answered by then.
@@ -29,8 +29,8 @@ pub struct Costs {
 
 /// Reads the same past twice, with a proxy between our functions and AWS.
 pub async fn count(orders: usize, screen: &mut Screen) -> anyhow::Result<Costs> {
-    let (proxy, endpoint) = proxy()?;
-    let town = Town::open("measure-calls", Some(endpoint), &[orders], screen).await?;
+    let (proxy, stack) = proxy("measure-calls")?;
+    let town = Town::open(stack, &[orders], screen).await?;
     let sales = SalesDomain::start(&town.bakery.stack, Answers::AtOnce);
     let api = town.bakery.api_of(CHAIN, &["pos:read", "pos:write"])?;
     let past = town.pasts.first().context("one merchant has a past")?;
@@ -50,14 +50,14 @@ pub async fn count(orders: usize, screen: &mut Screen) -> anyhow::Result<Costs> 
     Ok(costs)
 }
 
-/// A proxy for the calls of our functions, and where the emulator must be and they must call.
-pub fn proxy() -> anyhow::Result<(Proxy, (u16, String))> {
+/// A proxy for the calls of our functions, and the stack that it stands before.
+pub fn proxy(name: &str) -> anyhow::Result<(Proxy, StackOptions)> {
     let proxy = Proxy::start().context("failed to start the proxy")?;
     let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).context("no port is free")?.port();
     // While the bakery opens, functions are called already, so the proxy must know its way before.
     proxy.forward_to(&format!("http://127.0.0.1:{port}"));
-    let url = proxy.url().to_owned();
-    Ok((proxy, (port, url)))
+    let function_endpoint = Some(proxy.url().to_owned());
+    Ok((proxy, StackOptions { port: Some(port), function_endpoint, ..stack(name) }))
 }
 
 /// Waits until what a connection begins by itself is over.

@@ -11,7 +11,7 @@ use local::{Answers, SalesDomain, TENANT};
 use sandbox::SaleKind;
 
 use super::live::{Figures, Live, Phase};
-use super::{CHAIN, Screen, Town, WARM_UP, costs};
+use super::{CHAIN, Screen, Town, WARM_UP, costs, stack};
 
 /// For the last sale of a crowd.
 const LONGEST_CROWD: Duration = Duration::from_secs(600);
@@ -50,7 +50,7 @@ impl Default for Noise {
 
 /// Prints a histogram for each pace.
 pub async fn run(load: &Load, screen: &mut Screen) -> anyhow::Result<()> {
-    let town = Town::open("measure-load", None, &[], screen).await?;
+    let town = Town::open(stack("measure-load"), &[], screen).await?;
     let sales = SalesDomain::start_for(&town.bakery.stack, Answers::AtOnce, TENANT);
     let mut phases = Vec::new();
     for (nth, rate) in load.rates.iter().enumerate() {
@@ -73,7 +73,7 @@ pub async fn run(load: &Load, screen: &mut Screen) -> anyhow::Result<()> {
 
 /// Prints what a tenant's sales took without and with a crowd at the neighbour's.
 pub async fn run_noisy(noise: &Noise, screen: &mut Screen) -> anyhow::Result<()> {
-    let town = Town::open("measure-noisy", None, &[1], screen).await?;
+    let town = Town::open(stack("measure-noisy"), &[1], screen).await?;
     let sales = SalesDomain::start(&town.bakery.stack, Answers::AtOnce);
     let api = town.bakery.api_of(CHAIN, &["pos:read", "pos:write"])?;
     let neighbour = town.pasts.first().context("there is a neighbour")?;

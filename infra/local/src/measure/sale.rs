@@ -36,8 +36,8 @@ pub struct Morning {
 impl Morning {
     /// Plays so many sales.
     pub async fn play(sales: usize, screen: &mut Screen) -> anyhow::Result<Self> {
-        let (proxy, endpoint) = costs::proxy()?;
-        let town = Town::open("measure-sale", Some(endpoint), &[], screen).await?;
+        let (proxy, stack) = costs::proxy("measure-sale")?;
+        let town = Town::open(stack, &[], screen).await?;
         let (bakery, stack) = (&town.bakery, &town.bakery.stack);
         let domain = SalesDomain::start(stack, Answers::AtOnce);
         costs::ended_catalogue(&bakery.api()?, &bakery.configuration_id, screen).await?;
