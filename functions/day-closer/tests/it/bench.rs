@@ -129,7 +129,7 @@ impl Bench {
                 continue;
             };
             while !api.run(id, &run.id).await.unwrap().has_ended() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             return;
         }
@@ -212,7 +212,7 @@ impl Bench {
     /// Ticks in fresh execution environments until the day is proven and nothing of it is to be done any more. After a week
     /// of looks, which pass quickly here, only what is changed of it makes it due.
     pub async fn finish(&self, day: &DayKey) -> Day {
-        for _ in 0..500 {
+        for _ in 0..1000 {
             self.let_be_due(day).await;
             self.invoke(&self.app(None), Operation::Tick).await;
             let is_proven = |said: &Said| said.certificate.state == DayState::Proven;
@@ -220,7 +220,7 @@ impl Bench {
             if let Some(day) = self.day(day).await.filter(is_done) {
                 return day;
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("{:?}", self.day(day).await);
     }
