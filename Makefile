@@ -16,7 +16,7 @@ MEASURED ?= $(FUNCTIONS)
 choose_profile = case $$package in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-cost measure-load measure-noisy measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps peers FORCE lint supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-cost measure-load measure-noisy measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps peers FORCE lint style supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -61,8 +61,7 @@ test: tools
 	@infra/local/prepare-promtool
 	cargo build $(LOCKED) --workspace --all-targets
 	@rm -f .local/stacks/*/permissions.jsonl
-	@.local/venv/bin/python infra/local/run-tests.py $(LOCKED)
-	cargo test $(LOCKED) --workspace --doc
+	cargo test $(LOCKED) --workspace
 	@$(MAKE) --no-print-directory permissions
 
 # One test and what it stands on, with the features of the whole workspace and one more: what `make test` has built is built
@@ -82,10 +81,13 @@ fuzz-api: tools
 	@$(TARGET)/debug/local --port 0 --calm --sales 5 --exec .local/fuzz/bin/st --config-file infra/local/schemathesis.toml \
 		run schemas/openapi.json $(or $(ARGS),--max-examples 250 --max-time 300)
 
-check:
+# Of `check`, what `test` does not do as well.
+style:
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc $(LOCKED) --workspace --no-deps
+
+check: style
 	cargo test $(LOCKED) --workspace --lib --bins
 	cargo test $(LOCKED) --workspace --doc
 

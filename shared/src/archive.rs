@@ -101,8 +101,8 @@ pub struct Archive {
 /// What a data key is called: the beginning of the hash of what it is wrapped to. What is sealed begins with it.
 type KeyName = [u8; 8];
 
-/// Every execution environment has a data key of its own every hour.
-const REMEMBERED: usize = 64;
+/// Every execution environment has a data key of its own every hour, and a shop's day may be under all of them.
+const REMEMBERED: usize = 1024;
 
 impl Archive {
     /// In this table, under these seals.

@@ -2,8 +2,8 @@
 //!
 //! Sending comes before noting that it was sent: a crash between the two sends once more, which harms nobody.
 //!
-//! As long as sales or answers pile up on their queues, nothing is sent again: it would be more of what is too much already, and
-//! what lies on a queue is not lost.
+//! As long as sales or answers pile up on their queues, only a few are sent again: more would be more of what is too much
+//! already, and mostly what lies there is not lost.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,6 +30,8 @@ const RESERVE: Duration = Duration::from_secs(5);
 
 /// More messages than are on their way when all is well.
 const JAM: u64 = 1000;
+/// So many of each shard are sent again then: what nobody has sent before gets through, and no storm begins.
+const TRICKLE: i32 = 10;
 
 /// The two queues on which a sale waits for its answer.
 pub struct Ways {
@@ -79,7 +81,7 @@ pub struct Swept {
     pub overdue: usize,
     /// Transactions that the queue did not take.
     pub refused: usize,
-    /// Nothing was sent, because what was sent before still waits.
+    /// Only a few were sent, because what was sent before still waits.
     pub is_held_back: bool,
 }
 
@@ -88,23 +90,21 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let (mut line, now) = (Line::begin("sweep"), Timestamp::now());
-    if app.ways.are_jammed().await? {
-        line.ended("held_back", "queues_are_jammed").end("swept the outbox");
-        return Ok(Swept { is_held_back: true, ..Swept::default() });
-    }
-    let mut swept = Swept::default();
+    let is_held_back = app.ways.are_jammed().await?;
+    let page = if is_held_back { TRICKLE } else { PAGE };
+    let mut swept = Swept { is_held_back, ..Swept::default() };
     // Another shard first each time, so that none waits for ever when there is more due than time.
     let shards = Transactions::outbox_shards();
     let first = usize::try_from(now.as_second() / 60).unwrap_or(0) % shards.len();
     'shards: for shard in shards.clone().cycle().skip(first).take(shards.len()) {
         let mut position = None;
         loop {
-            let due = app.transactions.list_due(shard, now, PAGE, position).await?;
+            let due = app.transactions.list_due(shard, now, page, position).await?;
             if Instant::now() >= deadline {
                 break 'shards;
             }
             send_again(app, &due.items, &mut swept).await?;
-            position = due.next;
+            position = due.next.filter(|_| !is_held_back);
             if position.is_none() {
                 break;
             }
@@ -114,7 +114,8 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     metrics::swept(resent, overdue, refused);
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     line.counts = vec![("resent", number(resent)), ("overdue", number(overdue)), ("refused", number(refused))];
-    line.end("swept the outbox");
+    let outcome = if is_held_back { ("held_back", "queues_are_jammed") } else { ("done", "") };
+    line.ended(outcome.0, outcome.1).end("swept the outbox");
     if overdue > 0 {
         tracing::error!(overdue, "the sales domain does not acknowledge");
     }

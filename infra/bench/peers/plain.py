@@ -1,4 +1,4 @@
-"""What a careful author writes for Python's Lambda: boto3, its client made once."""
+"""What a careful author writes for Python's Lambda: boto3, its client made once. The signature key is handed to it."""
 
 import base64
 import hashlib

@@ -60,13 +60,15 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let identity = Identity::new()?;
     let aws = Aws::start(&subjects::secret(&identity), &options.out)?;
     let (subjects, missing) = subjects::all(&options.target, &aws, &identity)?;
+    // What they cost is no affair of a gate.
+    let subjects = subjects.into_iter().filter(|it| !options.gates || it.kind != Kind::Peer);
     let wanted = |name: &str| options.only.is_empty() || name == REFERENCE || options.only.iter().any(|it| it == name);
     let missing: Vec<_> = missing.into_iter().filter(|name| wanted(name)).collect();
     if !missing.is_empty() {
         writeln!(out, "NOT MEASURED, because not built: {}", missing.join(", "))?;
     }
     let mut all = Vec::new();
-    for subject in subjects.into_iter().filter(|subject| wanted(subject.name)) {
+    for subject in subjects.filter(|subject| wanted(subject.name)) {
         let is_built = subject.kind != Kind::Peer;
         let zipped = is_built.then(|| bootstrap::zipped_size(&subject.program)).transpose()?;
         let calls = check(&subject, &aws)?;

@@ -119,7 +119,7 @@ fn counted(kind: ProviderKind, scenario: &str, size: usize) -> anyhow::Result<Op
             *counted = total(&counting.out)?;
         }
         let [fewer, more] = counted;
-        *each = float(more - fewer) / 10.0;
+        *each = float(more.saturating_sub(fewer)) / 10.0;
     }
     let [parse, normalize] = each;
     Ok(Some((parse, normalize)))

@@ -205,12 +205,15 @@ pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec
     Ok((subjects, missing))
 }
 
-/// What runs a peer, if it was prepared (`make peers`).
+/// What runs a peer, if that was prepared to its end (`make peers`).
 fn runtime(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        return Some(workspace().join(program)).filter(|program| program.is_file());
+    if program == PYTHON {
+        let is_prepared = workspace().join(".local/peers/made-from.txt").is_file();
+        return is_prepared.then(|| workspace().join(program));
     }
-    workspace().join(NODE_BUNDLE).is_file().then(|| program.into())
+    // The child's path is Lambda's.
+    let path = std::env::var_os("PATH").filter(|_| workspace().join(NODE_BUNDLE).is_file())?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
 impl Door {

@@ -152,6 +152,8 @@ def receive_what_is_visible(sqs) -> None:
                     messages.lay(message)
 
     def sweep_returned(queue):
+        if not queue["attributes"].get("RedrivePolicy"):
+            return
         messages = queue["messages"]
         with messages.lock:
             messages.wake()

@@ -78,9 +78,9 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     let quiet = load::sell(&mut live, Duration::from_secs(options.quiet), "quiet", screen).await?;
     let longest = Duration::from_secs(60 * options.minutes);
     let [past, sprint] = town.pasts.as_slice() else { bail!("two merchants have a past") };
-    let before = Used::by_functions_of(&town.bakery.stack)?;
+    let before = Used::by_functions_of(&town.bakery.stack);
     let (fast_run, fast) = backfill(&town, sprint, &mut live, longest, screen).await?;
-    let used = Used::by_functions_of(&town.bakery.stack)?;
+    let used = Used::by_functions_of(&town.bakery.stack);
     town.drained(screen).await?;
     let slow = Slowness { path: "/v2/orders/search".to_owned(), millis: options.page_millis };
     town.bakery.sandbox.set_faults(Faults { slow: vec![slow], ..Faults::default() });
@@ -126,7 +126,7 @@ async fn backfill(
         let line = || format!("backfill, {} s: {}; {waiting}", took.as_secs(), shown(&run));
         if live.go_on(screen, line).await? {
             run = api.run(&id, &run.id).await?;
-            waiting = town.waiting().await.1;
+            waiting = town.waiting().await?.1;
         }
         if took > longest && !is_cancelled {
             is_cancelled = true;
@@ -215,7 +215,7 @@ impl Town {
     async fn drained(&self, screen: &mut Screen) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let (count, shown) = self.waiting().await;
+            let (count, shown) = self.waiting().await?;
             if count == 0 {
                 screen.keep_status();
                 return Ok(());
@@ -228,8 +228,9 @@ impl Town {
         }
     }
 
-    /// Where work piles up: what waits in the queues on its way, together and one by one.
-    async fn waiting(&self) -> (u64, String) {
+    /// Where work piles up: what lies on the queues on its way, together and one by one.
+    async fn waiting(&self) -> anyhow::Result<(u64, String)> {
+        use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
         let stack = &self.bakery.stack;
         let client = aws_sdk_sqs::Client::new(&stack.config());
         let (mut all, mut shown) = (0, Vec::new());
@@ -240,13 +241,14 @@ impl Town {
             ("replies", "SalesRepliesQueueUrl"),
         ] {
             let asked = client.get_queue_attributes().queue_url(stack.output(output).unwrap_or_default());
-            let asked = asked.attribute_names(QueueAttributeName::ApproximateNumberOfMessages).send().await.ok();
-            let count = asked.and_then(|it| it.attributes?.remove(&QueueAttributeName::ApproximateNumberOfMessages));
-            let count: u64 = count.and_then(|count| count.parse().ok()).unwrap_or_default();
+            let asked = asked.attribute_names(ApproximateNumberOfMessages);
+            let asked = asked.attribute_names(ApproximateNumberOfMessagesNotVisible).send().await?;
+            let counts = asked.attributes.unwrap_or_default();
+            let count: u64 = counts.values().filter_map(|count| count.parse::<u64>().ok()).sum();
             all += count;
             shown.push(format!("{name} {count}"));
         }
-        (all, format!("waiting: {}", shown.join(", ")))
+        Ok((all, format!("waiting: {}", shown.join(", "))))
     }
 
     /// Connects the merchant with a past, of which so many days are read at once.

@@ -18,8 +18,9 @@ use crate::domain::{ConfigurationId, EventId, ShopDay, TenantScope};
 const TABLE: &str = "raw-log";
 /// Where data keys lie: a configuration's partition has a `#` in its name.
 const KEYS: &str = "keys";
-/// A data key is used for an hour, or for as long as KMS is away; it is kept longer than what is sealed under it.
-const LONGEST_USE: SignedDuration = SignedDuration::from_hours(24);
+/// A data key is used for an hour, or for as long as KMS is away, and DynamoDB removes what has expired within days: it is kept
+/// longer than what is sealed under it.
+const LONGEST_USE: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// The largest body that fits: an item has at most 400 KB, names, keys and all.
 pub const MAX_SEALED: usize = 380 * 1000;

@@ -15,10 +15,12 @@ use super::{DataKey, Vault, VaultError, decrypt, first, framed, with_length};
 /// The first byte of a sealed body. After it: length of the wrapped key (2, big endian), wrapped key, nonce (12),
 /// ciphertext and tag. Which key wraps it is not said, as it is of a secret: KMS knows, and nobody wraps it again.
 const LAYOUT: u8 = 3;
+/// The first byte of what is authenticated beside a body. It stays when the layout changes: what others keep has none.
+const CONTEXT: u8 = 3;
 /// How long a data key is used. (AES-GCM with nonces by chance bears four thousand million seals.)
 const KEY_LIFE: Duration = Duration::from_secs(3600);
 /// Keys of other environments that are remembered while their bodies are read.
-const REMEMBERED: usize = 64;
+const REMEMBERED: usize = 1024;
 /// Larger than anything that was ever sealed here: what unpacks to more is not ours.
 const LARGEST: usize = 16 * 1024 * 1024;
 
@@ -111,7 +113,7 @@ fn pairs() -> [(&'static str, String); 2] {
 }
 
 fn aad(place: [&str; 2]) -> Vec<u8> {
-    let mut aad = vec![LAYOUT];
+    let mut aad = vec![CONTEXT];
     for (name, value) in
         pairs().iter().map(|(name, value)| (*name, value.as_str())).chain([("log", place[0]), ("event", place[1])])
     {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,46 +12,41 @@ use anyhow::{Context as _, ensure};
 use local::Stack;
 use nix::{time::clock_getcpuclockid, unistd::Pid};
 
-/// By function.
+/// By process, with the function that it is of.
 #[derive(Debug, Default)]
-pub struct Used(BTreeMap<String, Duration>);
+pub struct Used(BTreeMap<u32, (String, Duration)>);
 
 impl Used {
     /// Until now, by those execution environments of a stack that still run.
-    pub fn by_functions_of(stack: &Stack) -> io::Result<Self> {
-        let endpoint = format!("AWS_ENDPOINT_URL={}", stack.endpoint());
-        let mut used = Self::default();
-        for process in fs::read_dir("/proc")?.map_while(Result::ok) {
-            // Those that are not ours to look at, or have just ended, are none of ours.
-            let Ok(environment) = fs::read(process.path().join("environ")) else { continue };
-            let environment = String::from_utf8_lossy(&environment).into_owned();
-            let mut variables = environment.split('\0');
-            if !variables.clone().any(|variable| variable == endpoint) {
-                continue;
-            }
-            let name = variables.find_map(|variable| variable.strip_prefix("AWS_LAMBDA_FUNCTION_NAME="));
+    pub fn by_functions_of(stack: &Stack) -> Self {
+        let used = stack.function_processes().into_iter().filter_map(|process| {
+            let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process.pid).ok()?)).ok()?;
             // pos-SyncWorkerFunction-18E54C8B59A6E
-            let name = name.and_then(|name| name.split('-').nth(1)).unwrap_or_default().trim_end_matches("Function");
-            let clock = process.file_name().to_string_lossy().parse().ok().map(Pid::from_raw).map(clock_getcpuclockid);
-            if let Some(Ok(time)) = clock.and_then(Result::ok).map(nix::time::ClockId::now) {
-                *used.0.entry(name.to_owned()).or_default() += Duration::from(time);
-            }
-        }
-        Ok(used)
+            let name = process.function_name.split('-').nth(1).unwrap_or_default().trim_end_matches("Function").to_owned();
+            Some((process.pid, (name, Duration::from(clock.now().ok()?))))
+        });
+        Self(used.collect())
     }
 
     /// One line for each function that has worked since `before`: its time for an order, and how many orders that is in a second
     /// of one core.
     pub fn table(&self, before: &Self, orders: u64) -> Vec<String> {
-        let orders = u32::try_from(orders).unwrap_or(u32::MAX).max(1);
-        let mut lines =
-            vec![format!("{:<26}{:>14}{:>22}", "CPU of our functions", "us an order", "orders/s on one core")];
-        for (name, used) in &self.0 {
-            let each =
-                used.saturating_sub(before.0.get(name).copied().unwrap_or_default()).as_secs_f64() / f64::from(orders);
+        let orders = f64::from(u32::try_from(orders).unwrap_or(u32::MAX).max(1));
+        let mut functions = BTreeMap::<&str, Duration>::new();
+        for (pid, (name, used)) in &self.0 {
+            let then = before.0.get(pid).map_or(Duration::ZERO, |(_, then)| *then);
+            *functions.entry(name).or_default() += used.saturating_sub(then);
+        }
+        let mut lines = vec![format!("{:<26}{:>14}{:>22}", "CPU of our functions", "us an order", "orders/s on one core")];
+        for (name, used) in functions {
+            let each = used.as_secs_f64() / orders;
             if each >= 1e-6 {
                 lines.push(format!("{name:<26}{:>14.0}{:>22.0}", each * 1e6, 1.0 / each));
             }
+        }
+        let ended = before.0.keys().filter(|pid| !self.0.contains_key(pid)).count();
+        if ended > 0 {
+            lines.push(format!("without {ended} execution environments that have ended meanwhile"));
         }
         lines
     }
@@ -63,7 +58,7 @@ pub fn release_builds(debug: &Path) -> anyhow::Result<PathBuf> {
     let folder = target.join("bench/functions");
     fs::create_dir_all(&folder)?;
     for function in fs::read_dir(local::workspace().join("functions"))?.map_while(Result::ok) {
-        let built = ["release", "release-unwind"].map(|profile| target.join(profile).join(function.file_name()));
+        let built = ["release-unwind", "release"].map(|profile| target.join(profile).join(function.file_name()));
         let built = built.into_iter().find(|program| program.is_file());
         let name = function.file_name();
         let built = built.with_context(|| format!("{} is not built: make bootstraps", name.to_string_lossy()))?;

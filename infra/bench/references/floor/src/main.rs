@@ -1,5 +1,6 @@
 //! What taking in a delivery costs without an SDK, an HTTP library or an async runtime: blocking sockets, and AWS's signature by
-//! hand. It does what the other handlers do for one provider, retries nothing and gives up at the first surprise.
+//! hand. It does what the ingress does for one provider, retries nothing and gives up at the first surprise; and the key that proves
+//! a delivery is handed to it, where the ingress fetches it.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
