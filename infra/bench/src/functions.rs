@@ -38,8 +38,7 @@ pub struct Options {
 
 struct Measured {
     subject: Subject,
-    /// What is uploaded; of a peer, nobody knows.
-    zipped: Option<usize>,
+    zipped: usize,
     calls: Calls,
     instructions: Option<Instructions>,
     series: Series,
@@ -60,17 +59,14 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     let identity = Identity::new()?;
     let aws = Aws::start(&subjects::secret(&identity), &options.out)?;
     let (subjects, missing) = subjects::all(&options.target, &aws, &identity)?;
-    // What they cost is no affair of a gate.
-    let subjects = subjects.into_iter().filter(|it| !options.gates || it.kind != Kind::Peer);
     let wanted = |name: &str| options.only.is_empty() || name == REFERENCE || options.only.iter().any(|it| it == name);
     let missing: Vec<_> = missing.into_iter().filter(|name| wanted(name)).collect();
     if !missing.is_empty() {
         writeln!(out, "NOT MEASURED, because not built: {}", missing.join(", "))?;
     }
     let mut all = Vec::new();
-    for subject in subjects.filter(|subject| wanted(subject.name)) {
-        let is_built = subject.kind != Kind::Peer;
-        let zipped = is_built.then(|| bootstrap::zipped_size(&subject.program)).transpose()?;
+    for subject in subjects.into_iter().filter(|subject| wanted(subject.name)) {
+        let zipped = bootstrap::zipped_size(&subject.program)?;
         let calls = check(&subject, &aws)?;
         let instructions = count(&subject, &aws)?;
         all.push(Measured { subject, zipped, calls, instructions, series: Series::default() });
@@ -148,7 +144,7 @@ fn found(measured: &Measured, reference: &Measured) -> Found {
     Found {
         instructions: both.map(|(ours, theirs)| ours.each / theirs.each),
         cold_instructions: both.map(|(ours, theirs)| ours.cold / theirs.cold),
-        zipped: measured.zipped.unwrap_or_default(),
+        zipped: measured.zipped,
         calls: measured.calls.clone(),
     }
 }
@@ -172,7 +168,7 @@ fn table(all: &[Measured], reference: &Measured) -> Vec<String> {
         let ratios = ["cold_ms", "warm_cpu_us", "memory_mb"].map(|it| ratio(series, &reference.series, it));
         let both = instructions.zip(reference.instructions);
         let instructions = [both.map(|(a, b)| a.cold / b.cold), both.map(|(a, b)| a.each / b.each)];
-        let more = [zipped.map(megabytes)].into_iter().chain(counted).chain(ratios).chain(instructions);
+        let more = [Some(megabytes(*zipped))].into_iter().chain(counted).chain(ratios).chain(instructions);
         lines.push(format!("| {} | {} |", subject.name, cells.chain(more.map(shown)).collect::<Vec<_>>().join(" | ")));
     }
     lines

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::settings::VARIABLES;
 
 use crate::bootstrap;
-use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY, workspace};
+use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY};
 use crate::harness::aws::Aws;
 
 /// The one that all are compared with.
@@ -23,7 +23,6 @@ const DELIVERY_BYTES: usize = 2_000;
 pub struct Subject {
     pub name: &'static str,
     pub program: PathBuf,
-    pub arguments: Vec<String>,
     pub kind: Kind,
     /// What stands in every answer, or else it does not count.
     pub answers: &'static str,
@@ -39,8 +38,6 @@ pub enum Kind {
     Function,
     /// A release build that stands beside them for comparison.
     Reference,
-    /// What others would have written instead of the ingress.
-    Peer,
 }
 
 enum Event {
@@ -63,24 +60,8 @@ const fn door(function: &'static str, event: &'static str, answers: &'static str
 }
 
 const OK: &str = r#""statusCode":200"#;
-/// As Python writes it.
-const OK_SPACED: &str = r#""statusCode": 200"#;
 const REFUSED: &str = r#""statusCode":401"#;
-const REFUSED_SPACED: &str = r#""statusCode": 401"#;
 const ALL_TAKEN: &str = r#""batchItemFailures":[]"#;
-
-const PEERS: &str = "infra/bench/peers";
-const PYTHON: &str = ".local/peers/bin/python";
-const NODE_BUNDLE: &str = ".local/node/bundle.mjs";
-
-type Peer = (&'static str, &'static str, &'static [&'static str], &'static str, &'static str);
-
-/// Name, program, arguments, what it answers, what it answers to a forged delivery.
-const PEERS_OF_THE_INGRESS: [Peer; 3] = [
-    ("node", "node", &[NODE_BUNDLE], OK, REFUSED),
-    ("python", PYTHON, &["-m", "awslambdaric", "plain.handler"], OK_SPACED, REFUSED_SPACED),
-    ("fastapi", PYTHON, &["-m", "awslambdaric", "framework.handler"], OK_SPACED, REFUSED_SPACED),
-];
 
 const DOORS: [Door; 13] = [
     door("authorizer", "authorizer", r#""Effect":"Allow""#),
@@ -139,9 +120,6 @@ impl Subject {
             ("SQUARE_URL", NOTIFICATION_URL),
             ("QUEUE_URL", &queue),
             ("AWS_CA_BUNDLE", &authority),
-            ("NODE_EXTRA_CA_CERTS", &authority),
-            ("PYTHONPATH", PEERS),
-            ("PYTHONPYCACHEPREFIX", ".local/peers/pycache"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let comparison = comparison.into_iter().filter(|_| self.kind != Kind::Function);
@@ -191,29 +169,9 @@ pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec
             continue;
         };
         let program = bootstrap::trusting(&program, &aws.authority, target)?;
-        subjects.push(Subject { name, program, arguments: Vec::new(), kind, answers, refuses, event });
-    }
-    for (name, program, arguments, answers, refuses) in PEERS_OF_THE_INGRESS {
-        let Some(program) = runtime(program) else {
-            missing.push(name);
-            continue;
-        };
-        let (arguments, kind) = (arguments.iter().map(|it| (*it).to_owned()).collect(), Kind::Peer);
-        let event = Event::Delivery(DELIVERY_BYTES);
-        subjects.push(Subject { name, program, arguments, kind, answers, refuses: Some(refuses), event });
+        subjects.push(Subject { name, program, kind, answers, refuses, event });
     }
     Ok((subjects, missing))
-}
-
-/// What runs a peer, if that was prepared to its end (`make peers`).
-fn runtime(program: &str) -> Option<PathBuf> {
-    if program == PYTHON {
-        let is_prepared = workspace().join(".local/peers/made-from.txt").is_file();
-        return is_prepared.then(|| workspace().join(program));
-    }
-    // The child's path is Lambda's.
-    let path = std::env::var_os("PATH").filter(|_| workspace().join(NODE_BUNDLE).is_file())?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
 }
 
 impl Door {

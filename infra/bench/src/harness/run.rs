@@ -15,7 +15,7 @@ use super::counting::{Counting, total};
 use super::meter::{Meter, pin};
 use super::runtime_api::{Seen, Session};
 use crate::events::workspace;
-use crate::subjects::{Kind, Subject};
+use crate::subjects::Subject;
 
 /// The function has a CPU of its own, and so has whoever watches it.
 const OURS: usize = 0;
@@ -64,16 +64,13 @@ pub struct Warm {
 
 /// Starts it, gives it its events, and ends it.
 pub fn run(subject: &Subject, aws: &Aws, deliveries: Deliveries) -> anyhow::Result<Sample> {
-    let mut command = Command::new(&subject.program);
-    command.args(&subject.arguments);
+    let command = Command::new(&subject.program);
     live(subject, aws, deliveries, command, |child| Ok(child.kill()?)).with_context(|| subject.name)
 }
 
 /// User instructions from the start of the process until all events are answered. `None`: nobody can count them here.
 pub fn instructions(subject: &Subject, aws: &Aws, events: usize) -> anyhow::Result<Option<u64>> {
-    // An interpreter's are its own.
-    let counting = Some(&subject.program).filter(|_| subject.kind != Kind::Peer).and_then(|it| Counting::of(it));
-    let Some(counting) = counting else { return Ok(None) };
+    let Some(counting) = Counting::of(&subject.program) else { return Ok(None) };
     // It writes what it has counted when it is asked to end.
     let terminate = |child: &mut Child| Ok(kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?);
     let Counting { command, out } = counting;

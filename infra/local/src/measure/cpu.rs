@@ -22,7 +22,8 @@ impl Used {
         let used = stack.function_processes().into_iter().filter_map(|process| {
             let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(process.pid).ok()?)).ok()?;
             // pos-SyncWorkerFunction-18E54C8B59A6E
-            let name = process.function_name.split('-').nth(1).unwrap_or_default().trim_end_matches("Function").to_owned();
+            let name =
+                process.function_name.split('-').nth(1).unwrap_or_default().trim_end_matches("Function").to_owned();
             Some((process.pid, (name, Duration::from(clock.now().ok()?))))
         });
         Self(used.collect())
@@ -37,7 +38,8 @@ impl Used {
             let then = before.0.get(pid).map_or(Duration::ZERO, |(_, then)| *then);
             *functions.entry(name).or_default() += used.saturating_sub(then);
         }
-        let mut lines = vec![format!("{:<26}{:>14}{:>22}", "CPU of our functions", "us an order", "orders/s on one core")];
+        let mut lines =
+            vec![format!("{:<26}{:>14}{:>22}", "CPU of our functions", "us an order", "orders/s on one core")];
         for (name, used) in functions {
             let each = used.as_secs_f64() / orders;
             if each >= 1e-6 {
