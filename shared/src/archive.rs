@@ -98,7 +98,7 @@ pub struct Archive {
     keys: Mutex<HashMap<KeyName, Arc<DataKey>>>,
 }
 
-/// What a data key is called: the beginning of the hash of what it is wrapped to. What is sealed begins with it.
+/// What a data key is called: a hash of what it is wrapped to. What is sealed begins with it.
 type KeyName = [u8; 8];
 
 /// Every execution environment has a data key of its own every hour, and a shop's day may be under all of them.
@@ -133,8 +133,7 @@ impl Archive {
                 }
                 continue;
             }
-            let hash = Sha256::digest(&json);
-            let place = RawPlace::new(scope, configuration.id, day, cause, &hex(hash.get(..8).unwrap_or_default()));
+            let place = RawPlace::new(scope, configuration.id, day, cause, &hex(&short_hash(&json)));
             let (name, key) = self.key().await?;
             let sealed = [&name, self.bodies.seal_under(&key, place.parts(), packed)?.as_slice()].concat();
             self.log.put(&place, &SealedOrders { format: DICTIONARY, sealed }).await?;
@@ -185,8 +184,7 @@ impl Archive {
     /// What is sealed with now. The log has it before anything that needs it.
     async fn key(&self) -> Result<(KeyName, Arc<DataKey>), ArchiveError> {
         let key = self.bodies.key().await?;
-        let mut name = KeyName::default();
-        name.iter_mut().zip(Sha256::digest(key.wrapped())).for_each(|(byte, of)| *byte = of);
+        let name = short_hash(key.wrapped());
         if self.known(&name).is_none() {
             self.log.put_key(&hex(&name), key.wrapped()).await?;
             self.remember(name, &key);
@@ -222,8 +220,12 @@ impl Archive {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn short_hash(of: &[u8]) -> [u8; 8] {
+    Sha256::digest(of).first_chunk().copied().unwrap_or_default()
+}
+
+fn hex(hash: &[u8; 8]) -> String {
+    format!("{:016x}", u64::from_be_bytes(*hash))
 }
 
 /// What is sealed of some orders.

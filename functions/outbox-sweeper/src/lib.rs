@@ -90,7 +90,8 @@ pub async fn sweep(app: &App, context: &Context) -> Result<Swept, SweepError> {
     let time_left = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let deadline = Instant::now() + time_left.saturating_sub(RESERVE);
     let (mut line, now) = (Line::begin("sweep"), Timestamp::now());
-    let is_held_back = app.ways.are_jammed().await?;
+    // Where nobody answers, what is due was never sent.
+    let is_held_back = app.sales.is_answered() && app.ways.are_jammed().await?;
     let page = if is_held_back { TRICKLE } else { PAGE };
     let mut swept = Swept { is_held_back, ..Swept::default() };
     // Another shard first each time, so that none waits for ever when there is more due than time.

@@ -28,8 +28,13 @@ pub struct Doors {
     failures: Mutex<HashMap<ConfigurationId, Failures>>,
 }
 
-/// Where doors are kept, and who opens their secrets.
-type Desk = (Configurations, Vault);
+/// What doors are read with.
+pub struct Desk {
+    /// Where they are kept.
+    pub configurations: Configurations,
+    /// Who opens their secrets.
+    pub vault: Vault,
+}
 
 /// A door with its secrets opened.
 pub struct OpenDoor {
@@ -70,10 +75,6 @@ impl Doors {
         Self { desk: LazyLock::new(Box::new(desk)), known: Mutex::default(), failures: Mutex::default() }
     }
 
-    fn configurations(&self) -> &Configurations {
-        &self.desk.0
-    }
-
     /// The door of a configuration, if it has one.
     pub async fn find(&self, id: ConfigurationId) -> Result<Option<Arc<OpenDoor>>, DoorError> {
         self.not_older_than(FRESH_FOR, id).await
@@ -91,7 +92,7 @@ impl Doors {
         {
             return Ok(door.clone());
         }
-        let found = match self.configurations().find_door(id).await? {
+        let found = match self.desk.configurations.find_door(id).await? {
             Some(door) => Some(Arc::new(self.open(id, door, before.and_then(|(_, door)| door)).await?)),
             None => None,
         };
@@ -120,7 +121,7 @@ impl Doors {
                 None => {
                     let (scope, provider) = (&door.scope, door.provider);
                     let context = SealContext { scope, configuration_id, provider, purpose: Purpose::Webhook };
-                    match self.desk.1.open::<WebhookSecret>(context, &sealed.sealed).await {
+                    match self.desk.vault.open::<WebhookSecret>(context, &sealed.sealed).await {
                         // It proves nothing; the others still do.
                         Err(VaultError::NotAuthentic) => {
                             tracing::error!(configuration.id = %configuration_id, secret.id = id, "a webhook secret does not open");
@@ -148,7 +149,7 @@ impl Doors {
             failures.noted_at = Some(Instant::now());
             std::mem::take(&mut failures.count)
         };
-        let noted = self.configurations().note_signature_failures(&door.scope, id, count, Timestamp::now()).await;
+        let noted = self.desk.configurations.note_signature_failures(&door.scope, id, count, Timestamp::now()).await;
         if let Err(error) = noted {
             tracing::warn!(configuration.id = %id, error = ?error, "unproven deliveries could not be counted");
         }

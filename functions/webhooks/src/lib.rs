@@ -22,7 +22,7 @@ use shared::secrets::Applications;
 use shared::telemetry::{Line, TraceParent, metrics};
 use zeroize::Zeroizing;
 
-pub use doors::Doors;
+pub use doors::{Desk, Doors};
 pub use event::{Request, Response};
 
 /// Larger than any order we have heard of (Toast's exceed 600 KB), smaller than what Lambda takes as an event.

@@ -11,7 +11,7 @@ use shared::secrets::Applications;
 use shared::settings::Reader;
 use shared::store::configurations::Configurations;
 use shared::vault::Vault;
-use webhooks::{App, Doors, Request, receive};
+use webhooks::{App, Desk, Doors, Request, receive};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -27,9 +27,9 @@ async fn main() -> Result<(), Error> {
     // delivery tries again.
     let _ = tokio::join!(express.connect(), applications.get(ProviderKind::Square));
     let intake = IntakeQueue::new(Client::new(&config), intake).expressly(express);
-    let doors = Doors::new(move || {
-        let configurations = Configurations::new(aws_sdk_dynamodb::Client::new(&config), table);
-        (configurations, Vault::new(aws_sdk_kms::Client::new(&config), key_id))
+    let doors = Doors::new(move || Desk {
+        configurations: Configurations::new(aws_sdk_dynamodb::Client::new(&config), table),
+        vault: Vault::new(aws_sdk_kms::Client::new(&config), key_id),
     });
     let app = &App { providers: Providers::new(ProviderHosts::default())?, applications, doors, intake };
     let handler = service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await));

@@ -112,18 +112,20 @@ impl Subject {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let template = VARIABLES.iter().filter_map(|(name, _)| Some(((*name).to_owned(), value_of(name, &aws.url)?)));
-        // What is not ours has settings of its own: they are fewer, and trusts whom it is told to.
+        // A reference is told what ours fetch or have in them.
         let queue = format!("{}/123456789012/queue", aws.url);
         let authority = aws.authority_file.display().to_string();
-        let comparison = [
+        let reference = [
             ("SQUARE_KEY", SIGNATURE_KEY),
             ("SQUARE_URL", NOTIFICATION_URL),
             ("QUEUE_URL", &queue),
             ("AWS_CA_BUNDLE", &authority),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let comparison = comparison.into_iter().filter(|_| self.kind != Kind::Function);
-        lambda.into_iter().chain(template.filter(|_| self.kind == Kind::Function)).chain(comparison).collect()
+        match self.kind {
+            Kind::Function => lambda.into_iter().chain(template).collect(),
+            Kind::Reference => lambda.into_iter().chain(reference).collect(),
+        }
     }
 }
 

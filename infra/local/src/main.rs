@@ -12,12 +12,13 @@ use std::iter::Peekable;
 use std::process::ExitCode;
 
 use demo::{Options, Screen};
+use measure::load::{Load, Noise};
 
 const USAGE: &str = "\
 usage: local [--once] [--calm] [--seed N] [--sales N] [--port N] [--exec COMMAND ...]
 
        local measure-backfill [--orders N] [--counted N] [--rate N] [--quiet SECONDS]
-                              [--page-millis N] [--minutes N] [--release]
+                              [--page-millis N] [--minutes N]
        local measure-load [--rates N,N...] [--seconds N]
        local measure-noisy [--crowd N] [--rate N] [--quiet SECONDS]
        local measure-sale [--sales N]
@@ -38,7 +39,6 @@ measure-backfill prints what a backfill costs, and what it does to the sales of 
   --quiet SECONDS    of live sales before the backfill (default 60)
   --page-millis N    that the vendor takes for a page (default 1000)
   --minutes N        that the backfill may take; then it is cancelled (default 12)
-  --release          with the functions as they are deployed (make bootstraps)
 
 measure-load prints how long sales take from the till to the sales domain, at one pace after the other
   --rates N,N...     sales in a second (default 1,2,4)
@@ -63,8 +63,8 @@ const MEASURED_SALES: usize = 40;
 enum Wanted {
     Demo(Options),
     Measure(measure::Options),
-    MeasureLoad(measure::load::Load),
-    MeasureNoise(measure::load::Noise),
+    MeasureLoad(Load),
+    MeasureNoise(Noise),
     MeasureSale(usize),
     MeasureCost { accepts: bool },
 }
@@ -124,105 +124,109 @@ fn main() -> ExitCode {
 
 /// `None` when only the usage is wanted.
 fn wanted(mut arguments: Peekable<impl Iterator<Item = String>>) -> Result<Option<Wanted>, String> {
-    let Some(command) = arguments.next_if(|first| first.starts_with("measure-")) else {
-        return Ok(options(arguments)?.map(Wanted::Demo));
-    };
-    Ok(match command.as_str() {
-        "measure-backfill" => measure_options(arguments)?.map(Wanted::Measure),
-        "measure-load" => measured_load(arguments)?.map(Wanted::MeasureLoad),
-        "measure-noisy" => measured_noise(arguments)?.map(Wanted::MeasureNoise),
-        "measure-sale" => measured_sales(arguments)?.map(Wanted::MeasureSale),
-        "measure-cost" => match arguments.next().as_deref() {
-            None => Some(Wanted::MeasureCost { accepts: false }),
-            Some("--accept") => Some(Wanted::MeasureCost { accepts: true }),
-            Some("--help" | "-h") => None,
-            Some(other) => return Err(format!("measure-cost has no option {other}")),
-        },
-        other => return Err(format!("there is no command {other}")),
+    let command = arguments.next_if(|first| first.starts_with("measure-"));
+    match command.as_deref() {
+        None => Ok(options(arguments)?.map(Wanted::Demo)),
+        Some(name @ "measure-backfill") => {
+            let options = measure::Options::default();
+            let read = read(name, options, arguments, |options, name, value| {
+                match name {
+                    "--orders" => options.orders = number(name, &value()?)?,
+                    "--counted" => options.counted = number(name, &value()?)?,
+                    "--rate" => options.rate = number(name, &value()?)?,
+                    "--quiet" => options.quiet = number(name, &value()?)?,
+                    "--page-millis" => options.page_millis = number(name, &value()?)?,
+                    "--minutes" => options.minutes = number(name, &value()?)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            });
+            Ok(read?.map(Wanted::Measure))
+        }
+        Some(name @ "measure-load") => {
+            let read = read(name, Load::default(), arguments, |load, name, value| {
+                match name {
+                    "--rates" => {
+                        load.rates = value()?.split(',').map(|rate| number(name, rate)).collect::<Result<_, _>>()?;
+                    }
+                    "--seconds" => load.seconds = number(name, &value()?)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            });
+            Ok(read?.map(Wanted::MeasureLoad))
+        }
+        Some(name @ "measure-noisy") => {
+            let read = read(name, Noise::default(), arguments, |noise, name, value| {
+                match name {
+                    "--crowd" => noise.crowd = number(name, &value()?)?,
+                    "--rate" => noise.rate = number(name, &value()?)?,
+                    "--quiet" => noise.quiet = number(name, &value()?)?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            });
+            Ok(read?.map(Wanted::MeasureNoise))
+        }
+        Some(name @ "measure-sale") => {
+            let read = read(name, MEASURED_SALES, arguments, |sales, name, value| {
+                let is_known = name == "--sales";
+                if is_known {
+                    *sales = number(name, &value()?)?;
+                }
+                Ok(is_known)
+            });
+            Ok(read?.map(Wanted::MeasureSale))
+        }
+        Some(name @ "measure-cost") => {
+            let read = read(name, false, arguments, |accepts, name, _| {
+                *accepts = name == "--accept";
+                Ok(*accepts)
+            });
+            Ok(read?.map(|accepts| Wanted::MeasureCost { accepts }))
+        }
+        Some(other) => Err(format!("there is no command {other}")),
+    }
+}
+
+fn options(arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    read("local", Options::default(), arguments, |options, name, value| {
+        match name {
+            "--once" => options.once = true,
+            "--calm" => options.calm = true,
+            "--seed" => options.seed = number(name, &value()?)?,
+            "--sales" => options.sales = number(name, &value()?)?,
+            "--exec" => {
+                options.command.push(value()?);
+                options.command.extend(std::iter::from_fn(|| value().ok()));
+            }
+            "--port" => options.port = Some(number(name, &value()?)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
     })
 }
 
-fn measured_load(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::load::Load>, String> {
-    let mut load = measure::load::Load::default();
-    while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
-        match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--rates" => load.rates = value()?.split(',').map(|rate| number(&name, rate)).collect::<Result<_, _>>()?,
-            "--seconds" => load.seconds = number(&name, &value()?)?,
-            _ => return Err(format!("measure-load has no option {name}")),
-        }
-    }
-    Ok(Some(load))
-}
+/// Takes the next argument as an option's value.
+type Value<'a> = &'a mut dyn FnMut() -> Result<String, String>;
 
-fn measured_noise(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::load::Noise>, String> {
-    let mut noise = measure::load::Noise::default();
+/// Reads a command's options; `None` when only the usage is wanted. `set`: `false`, the command has no such option.
+fn read<T>(
+    command: &str,
+    mut wanted: T,
+    mut arguments: impl Iterator<Item = String>,
+    set: impl Fn(&mut T, &str, Value<'_>) -> Result<bool, String>,
+) -> Result<Option<T>, String> {
     while let Some(name) = arguments.next() {
+        if ["--help", "-h"].contains(&name.as_str()) {
+            return Ok(None);
+        }
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
-        match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--crowd" => noise.crowd = number(&name, &value()?)?,
-            "--rate" => noise.rate = number(&name, &value()?)?,
-            "--quiet" => noise.quiet = number(&name, &value()?)?,
-            _ => return Err(format!("measure-noisy has no option {name}")),
+        if !set(&mut wanted, &name, &mut value)? {
+            return Err(format!("{command} has no option {name}"));
         }
     }
-    Ok(Some(noise))
-}
-
-fn measured_sales(mut arguments: impl Iterator<Item = String>) -> Result<Option<usize>, String> {
-    let mut sales = MEASURED_SALES;
-    while let Some(name) = arguments.next() {
-        match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--sales" => sales = number(&name, &arguments.next().ok_or_else(|| format!("{name} needs a value"))?)?,
-            _ => return Err(format!("measure-sale has no option {name}")),
-        }
-    }
-    Ok(Some(sales))
-}
-
-fn measure_options(mut arguments: impl Iterator<Item = String>) -> Result<Option<measure::Options>, String> {
-    let mut options = measure::Options::default();
-    while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
-        match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--orders" => options.orders = number(&name, &value()?)?,
-            "--counted" => options.counted = number(&name, &value()?)?,
-            "--rate" => options.rate = number(&name, &value()?)?,
-            "--quiet" => options.quiet = number(&name, &value()?)?,
-            "--page-millis" => options.page_millis = number(&name, &value()?)?,
-            "--release" => options.release = true,
-            "--minutes" => options.minutes = number(&name, &value()?)?,
-            _ => return Err(format!("measure-backfill has no option {name}")),
-        }
-    }
-    Ok(Some(options))
-}
-
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
-    let mut options = Options::default();
-    while let Some(name) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
-        match name.as_str() {
-            "--help" | "-h" => return Ok(None),
-            "--once" => options.once = true,
-            "--calm" => options.calm = true,
-            "--seed" => options.seed = number(&name, &value()?)?,
-            "--sales" => options.sales = number(&name, &value()?)?,
-            "--exec" => {
-                options.command = arguments.by_ref().collect();
-                if options.command.is_empty() {
-                    return Err("--exec needs a command".to_owned());
-                }
-            }
-            "--port" => options.port = Some(number(&name, &value()?)?),
-            _ => return Err(format!("there is no option {name}")),
-        }
-    }
-    Ok(Some(options))
+    Ok(Some(wanted))
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
@@ -245,7 +249,7 @@ mod tests {
         assert_eq!((options.seed, options.port), (3, Some(0)));
         let options = parsed("--sales 2 --exec st run --once").unwrap().unwrap();
         assert_eq!((options.command.join(" ").as_str(), options.once), ("st run --once", false));
-        assert_eq!(parsed("--exec").unwrap_err(), "--exec needs a command");
+        assert_eq!(parsed("--exec").unwrap_err(), "--exec needs a value");
         assert!(parsed("--help").unwrap().is_none());
         assert_eq!(parsed("--seed").unwrap_err(), "--seed needs a value");
         assert_eq!(parsed("--port many").unwrap_err(), "--port does not take `many`");
@@ -257,7 +261,9 @@ mod tests {
         assert!(matches!(measured, Ok(Some(Wanted::MeasureLoad(load))) if load.rates == [3, 9]));
         let measured = wanted(["measure-noisy", "--crowd", "x"].map(str::to_owned).into_iter().peekable());
         assert_eq!(measured.unwrap_err(), "--crowd does not take `x`");
+        let measured = wanted(["measure-cost", "--fast"].map(str::to_owned).into_iter().peekable());
+        assert_eq!(measured.unwrap_err(), "measure-cost has no option --fast");
         assert!(wanted(["measure-rain"].map(str::to_owned).into_iter().peekable()).is_err());
-        assert_eq!(parsed("--fast").unwrap_err(), "there is no option --fast");
+        assert_eq!(parsed("--fast").unwrap_err(), "local has no option --fast");
     }
 }

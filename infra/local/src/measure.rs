@@ -52,26 +52,20 @@ pub struct Options {
     pub quiet: u64,
     /// Milliseconds that the vendor takes for a page.
     pub page_millis: u64,
-    /// Functions as they are deployed, and not as they are tested.
-    pub release: bool,
     /// Minutes that the backfill may take; then it is cancelled, and what it has done is what was measured.
     pub minutes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { orders: 50_000, counted: 1_000, rate: 2, quiet: 60, page_millis: 1_000, release: false, minutes: 12 }
+        Self { orders: 50_000, counted: 1_000, rate: 2, quiet: 60, page_millis: 1_000, minutes: 12 }
     }
 }
 
 /// Prints the figures.
 pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     let costs = costs::count(options.counted, screen).await?;
-    let mut stack = stack("measure");
-    if options.release {
-        stack.binaries = cpu::release_builds(&stack.binaries)?;
-    }
-    let town = Town::open(stack, &[options.orders, options.orders.min(SPRINT)], screen).await?;
+    let town = Town::open(stack("measure"), &[options.orders, options.orders.min(SPRINT)], screen).await?;
     let sales = SalesDomain::start_for(&town.bakery.stack, Answers::AtOnce, TENANT);
     let mut live = Live::new(&town.bakery, &sales, options.rate)?;
     load::sell(&mut live, WARM_UP, "warming up", screen).await?;
@@ -97,10 +91,7 @@ pub async fn run(options: &Options, screen: &mut Screen) -> anyhow::Result<()> {
     for line in used.table(&before, fast_run.progress.orders.seen) {
         screen.line(&line);
     }
-    screen.line(&format!(
-        "({} builds, at full speed, live sales included)\n",
-        if options.release { "release" } else { "debug" }
-    ));
+    screen.line("(debug builds, at full speed, live sales included)\n");
     for line in costs.table() {
         screen.line(&line);
     }

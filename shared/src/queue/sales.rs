@@ -52,6 +52,11 @@ impl SalesQueue {
         Self { is_answered, ..self }
     }
 
+    /// Whether somebody does.
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
+    }
+
     /// Where nobody answers, what was sent is done.
     pub async fn settle(&self, transactions: &Transactions, sent: &[&Stored]) -> Result<(), StoreError> {
         if self.is_answered {

@@ -50,7 +50,20 @@ impl Bodies {
     /// Opens what [`Bodies::seal`] made for the same place: a call for each key that it has not seen.
     pub async fn open(&self, place: [&str; 2], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let (wrapped, sealed) = split(sealed).ok_or(VaultError::NotAuthentic)?;
-        let packed = open_under(&*self.unwrap(wrapped).await?, place, sealed)?;
+        let known = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(wrapped).cloned();
+        let key = match known {
+            Some(key) => key,
+            None => {
+                let key = self.unwrap(wrapped).await?;
+                let mut unwrapped = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner);
+                if unwrapped.len() >= REMEMBERED {
+                    unwrapped.clear();
+                }
+                unwrapped.insert(wrapped.to_vec(), Arc::clone(&key));
+                key
+            }
+        };
+        let packed = open_under(&key, place, sealed)?;
         zstd::bulk::decompress(&packed, LARGEST).map_err(|_| VaultError::NotAuthentic)
     }
 
@@ -60,20 +73,10 @@ impl Bodies {
         Ok([nonce.as_slice(), &text].concat())
     }
 
-    /// The key that another environment has wrapped: a call for each that it has not seen.
+    /// A key that was wrapped: one KMS call.
     pub async fn unwrap(&self, wrapped: &[u8]) -> Result<Arc<DataKey>, VaultError> {
-        let known = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner).get(wrapped).cloned();
-        if let Some(key) = known {
-            return Ok(key);
-        }
         let plain = self.vault.unwrap_key(None, wrapped, &pairs()).await?;
-        let key = Arc::new(DataKey { plain, wrapped: wrapped.to_vec() });
-        let mut unwrapped = self.unwrapped.lock().unwrap_or_else(PoisonError::into_inner);
-        if unwrapped.len() >= REMEMBERED {
-            unwrapped.clear();
-        }
-        unwrapped.insert(wrapped.to_vec(), Arc::clone(&key));
-        Ok(key)
+        Ok(Arc::new(DataKey { plain, wrapped: wrapped.to_vec() }))
     }
 
     /// What is sealed with now.

@@ -207,6 +207,10 @@ async fn while_answers_pile_up_a_few_are_sent_again_and_afterwards_all() {
     sqs.purge_queue().queue_url(&jammed).send().await.unwrap();
     let swept = sweep(&app, &context()).await.unwrap();
     assert!(!swept.is_held_back && swept.resent >= 80, "{swept:?}");
+    // Where nobody answers, nothing is due that was sent before, and nobody asks the queues.
+    app.sales = app.sales.answered(false);
+    app.ways.urls = [(); 2].map(|()| format!("{jammed}-gone"));
+    assert!(!sweep(&app, &context()).await.unwrap().is_held_back);
     let is_received = |domain: &SalesDomain| {
         let known = domain.transactions();
         keys.iter().all(|key| known.contains_key(&key.transaction_id.to_string()))

@@ -14,7 +14,6 @@ use super::aws::{Aws, Calls};
 use super::counting::{Counting, total};
 use super::meter::{Meter, pin};
 use super::runtime_api::{Seen, Session};
-use crate::events::workspace;
 use crate::subjects::Subject;
 
 /// The function has a CPU of its own, and so has whoever watches it.
@@ -101,7 +100,7 @@ fn live(
     let _ = aws.take_calls();
 
     command.env_clear().envs(subject.environment(aws, &address));
-    command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The child inherits where we may run.
     pin(THEIRS);
     let started = Instant::now();

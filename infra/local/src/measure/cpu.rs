@@ -1,14 +1,7 @@
 //! What our functions use of a CPU, as the kernel counts it: their own part of what a stack is busy with.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, ensure};
 use local::Stack;
 use nix::{time::clock_getcpuclockid, unistd::Pid};
 
@@ -52,22 +45,4 @@ impl Used {
         }
         lines
     }
-}
-
-/// A folder in which every function stands as it is deployed: `make bootstraps` builds them.
-pub fn release_builds(debug: &Path) -> anyhow::Result<PathBuf> {
-    let target = debug.parent().context("builds have a folder")?;
-    let folder = target.join("bench/functions");
-    fs::create_dir_all(&folder)?;
-    for function in fs::read_dir(local::workspace().join("functions"))?.map_while(Result::ok) {
-        let built = ["release-unwind", "release"].map(|profile| target.join(profile).join(function.file_name()));
-        let built = built.into_iter().find(|program| program.is_file());
-        let name = function.file_name();
-        let built = built.with_context(|| format!("{} is not built: make bootstraps", name.to_string_lossy()))?;
-        let link = folder.join(&name);
-        let _ = fs::remove_file(&link);
-        symlink(fs::canonicalize(built)?, &link)?;
-        ensure!(link.is_file(), "{} leads nowhere", link.display());
-    }
-    Ok(folder)
 }
