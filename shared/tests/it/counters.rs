@@ -132,7 +132,8 @@ fn ten_thousand_tenants_make_no_more_series_than_one() {
     println!("10000 tenants: {} series; the catalogue allows {most}", counted.series_count());
     assert!(counted.series_count() <= most && most <= 1_000, "{most}");
     let names: String = counted.iter().map(|(series, _)| series.code()).collect();
-    assert!(!names.contains("t_") && !names.contains('\n'), "{names}");
+    // Other tests count into the same process, so pieces of the hostile labels are looked for that no series has.
+    assert!(!names.contains("_aws") && !names.contains("@#") && !names.contains('\n'), "{names}");
 }
 
 /// The catalogue as a page for people.
