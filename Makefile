@@ -16,7 +16,7 @@ MEASURED ?= $(FUNCTIONS)
 choose_profile = case $$package in normalizer|sales-replies) profile=release-unwind ;; *) profile=release ;; esac
 FUNCTIONS := $(notdir $(patsubst %/,%,$(dir $(wildcard functions/*/Cargo.toml))))
 
-.PHONY: help tools build run contract measure-backfill measure-cost measure-load measure-noisy measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bootstraps FORCE lint style supply-chain package clean
+.PHONY: help tools build run contract measure-backfill measure-cost measure-load measure-noisy measure-sale test otlp permissions fuzz-api check bench bench-gates bench-normalize bench-programs bootstraps peers FORCE lint style supply-chain package clean
 
 help:
 	@echo 'make run               the whole service on this machine; ARGS=--once ends after the comparison'
@@ -31,7 +31,7 @@ help:
 	@echo 'make permissions       what the roles allow against what the last make test did, as a table'
 	@echo 'make fuzz-api          generated requests against the running API; ARGS="--max-examples 25" for fewer'
 	@echo 'make check             format, clippy, docs and the tests that need no stack'
-	@echo 'make bench             every function beside an empty one, and what normalizing costs; ARGS=--quick'
+	@echo 'make bench             every function beside an empty one and peers in Python and Node, and what normalizing costs; ARGS=--quick'
 	@echo 'make bench-normalize   what normalizing an order costs, in bare parses; fails above two'
 	@echo 'make bench-gates       instructions, size and requests of every function against infra/bench/budget.json'
 	@echo 'make lint              template.yaml for AWS, SAM and what is unsafe; the rules of Prometheus against their tests'
@@ -98,11 +98,19 @@ $(TARGET)/release-unwind/bench: FORCE
 bench-normalize: $(TARGET)/release-unwind/bench
 	@$< normalize $(filter --quick,$(ARGS))
 
-bench: bench-normalize bootstraps
+# Everything that is measured, and what measures it.
+bench-programs: $(TARGET)/release-unwind/bench bootstraps
+
+bench: bench-normalize bootstraps peers
 	@$(TARGET)/release-unwind/bench functions --target $(TARGET) $(ARGS)
 
-bench-gates: $(TARGET)/release-unwind/bench bootstraps
-	@$< functions --gates --target $(TARGET) $(ARGS)
+bench-gates: bench-programs
+	@$(TARGET)/release-unwind/bench functions --gates --target $(TARGET) $(ARGS)
+
+# What others would have written, where there is what it runs on; without it, the rest is measured.
+peers:
+	@infra/local/prepare peers infra/bench/peers/requirements.txt || echo 'SKIPPED: the peers for Python.'
+	@infra/bench/prepare-node || echo 'SKIPPED: the peer for Node.'
 
 # One by one: built together, every function would link what only one of them needs.
 bootstraps:

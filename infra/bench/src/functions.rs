@@ -38,7 +38,8 @@ pub struct Options {
 
 struct Measured {
     subject: Subject,
-    zipped: usize,
+    /// What is uploaded; of a peer, nobody knows.
+    zipped: Option<usize>,
     calls: Calls,
     instructions: Option<Instructions>,
     series: Series,
@@ -66,7 +67,8 @@ pub fn run_all(options: &Options) -> anyhow::Result<()> {
     }
     let mut all = Vec::new();
     for subject in subjects.into_iter().filter(|subject| wanted(subject.name)) {
-        let zipped = bootstrap::zipped_size(&subject.program)?;
+        let is_built = subject.kind != Kind::Peer;
+        let zipped = is_built.then(|| bootstrap::zipped_size(&subject.program)).transpose()?;
         let calls = check(&subject, &aws)?;
         let instructions = count(&subject, &aws)?;
         all.push(Measured { subject, zipped, calls, instructions, series: Series::default() });
@@ -144,7 +146,7 @@ fn found(measured: &Measured, reference: &Measured) -> Found {
     Found {
         instructions: both.map(|(ours, theirs)| ours.each / theirs.each),
         cold_instructions: both.map(|(ours, theirs)| ours.cold / theirs.cold),
-        zipped: measured.zipped,
+        zipped: measured.zipped.unwrap_or_default(),
         calls: measured.calls.clone(),
     }
 }
@@ -168,7 +170,7 @@ fn table(all: &[Measured], reference: &Measured) -> Vec<String> {
         let ratios = ["cold_ms", "warm_cpu_us", "memory_mb"].map(|it| ratio(series, &reference.series, it));
         let both = instructions.zip(reference.instructions);
         let instructions = [both.map(|(a, b)| a.cold / b.cold), both.map(|(a, b)| a.each / b.each)];
-        let more = [Some(megabytes(*zipped))].into_iter().chain(counted).chain(ratios).chain(instructions);
+        let more = [zipped.map(megabytes)].into_iter().chain(counted).chain(ratios).chain(instructions);
         lines.push(format!("| {} | {} |", subject.name, cells.chain(more.map(shown)).collect::<Vec<_>>().join(" | ")));
     }
     lines

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::settings::VARIABLES;
 
 use crate::bootstrap;
-use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY};
+use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY, workspace};
 use crate::harness::aws::Aws;
 
 /// The one that all are compared with.
@@ -23,6 +23,7 @@ const DELIVERY_BYTES: usize = 2_000;
 pub struct Subject {
     pub name: &'static str,
     pub program: PathBuf,
+    pub arguments: &'static [&'static str],
     pub kind: Kind,
     /// What stands in every answer, or else it does not count.
     pub answers: &'static str,
@@ -38,6 +39,8 @@ pub enum Kind {
     Function,
     /// A release build that stands beside them for comparison.
     Reference,
+    /// In another language, likewise.
+    Peer,
 }
 
 enum Event {
@@ -60,8 +63,34 @@ const fn door(function: &'static str, event: &'static str, answers: &'static str
 }
 
 const OK: &str = r#""statusCode":200"#;
+/// As Python writes it.
+const OK_SPACED: &str = r#""statusCode": 200"#;
 const REFUSED: &str = r#""statusCode":401"#;
+const REFUSED_SPACED: &str = r#""statusCode": 401"#;
 const ALL_TAKEN: &str = r#""batchItemFailures":[]"#;
+
+const PYTHON_SOURCES: &str = "infra/bench/peers";
+const PYTHON: &str = ".local/peers/bin/python";
+const NODE_BUNDLE: &str = ".local/node/bundle.mjs";
+
+/// What others would have written instead of the ingress.
+struct Peer {
+    name: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+    answers: &'static str,
+    refuses: &'static str,
+}
+
+const fn python(name: &'static str, arguments: &'static [&'static str]) -> Peer {
+    Peer { name, program: PYTHON, arguments, answers: OK_SPACED, refuses: REFUSED_SPACED }
+}
+
+const PEERS: [Peer; 3] = [
+    python("python", &["-m", "awslambdaric", "plain.handler"]),
+    python("fastapi", &["-m", "awslambdaric", "framework.handler"]),
+    Peer { name: "node", program: "node", arguments: &[NODE_BUNDLE], answers: OK, refuses: REFUSED },
+];
 
 const DOORS: [Door; 13] = [
     door("authorizer", "authorizer", r#""Effect":"Allow""#),
@@ -112,20 +141,21 @@ impl Subject {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let template = VARIABLES.iter().filter_map(|(name, _)| Some(((*name).to_owned(), value_of(name, &aws.url)?)));
-        // A reference is told what ours fetch or have in them.
+        // What is not ours has settings of its own, which are fewer, and trusts whom it is told to.
         let queue = format!("{}/123456789012/queue", aws.url);
         let authority = aws.authority_file.display().to_string();
-        let reference = [
+        let comparison = [
             ("SQUARE_KEY", SIGNATURE_KEY),
             ("SQUARE_URL", NOTIFICATION_URL),
             ("QUEUE_URL", &queue),
             ("AWS_CA_BUNDLE", &authority),
+            ("NODE_EXTRA_CA_CERTS", &authority),
+            ("PYTHONPATH", PYTHON_SOURCES),
+            ("PYTHONPYCACHEPREFIX", ".local/peers/pycache"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        match self.kind {
-            Kind::Function => lambda.into_iter().chain(template).collect(),
-            Kind::Reference => lambda.into_iter().chain(reference).collect(),
-        }
+        let comparison = comparison.into_iter().filter(|_| self.kind != Kind::Function);
+        lambda.into_iter().chain(template.filter(|_| self.kind == Kind::Function)).chain(comparison).collect()
     }
 }
 
@@ -171,9 +201,25 @@ pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec
             continue;
         };
         let program = bootstrap::trusting(&program, &aws.authority, target)?;
-        subjects.push(Subject { name, program, kind, answers, refuses, event });
+        subjects.push(Subject { name, program, arguments: &[], kind, answers, refuses, event });
+    }
+    for Peer { name, program, arguments, answers, refuses } in PEERS {
+        let Some(program) = runtime(program) else {
+            missing.push(name);
+            continue;
+        };
+        let (kind, refuses, event) = (Kind::Peer, Some(refuses), Event::Delivery(DELIVERY_BYTES));
+        subjects.push(Subject { name, program, arguments, kind, answers, refuses, event });
     }
     Ok((subjects, missing))
+}
+
+/// What runs a peer, if it was prepared (`make peers`).
+fn runtime(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(workspace().join(program)).filter(|program| program.is_file());
+    }
+    workspace().join(NODE_BUNDLE).is_file().then(|| program.into())
 }
 
 impl Door {

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -14,7 +14,8 @@ use super::aws::{Aws, Calls};
 use super::counting::{Counting, total};
 use super::meter::{Meter, pin};
 use super::runtime_api::{Seen, Session};
-use crate::subjects::Subject;
+use crate::events::workspace;
+use crate::subjects::{Kind, Subject};
 
 /// The function has a CPU of its own, and so has whoever watches it.
 const OURS: usize = 0;
@@ -63,13 +64,16 @@ pub struct Warm {
 
 /// Starts it, gives it its events, and ends it.
 pub fn run(subject: &Subject, aws: &Aws, deliveries: Deliveries) -> anyhow::Result<Sample> {
-    let command = Command::new(&subject.program);
+    let mut command = Command::new(&subject.program);
+    command.args(subject.arguments);
     live(subject, aws, deliveries, command, |child| Ok(child.kill()?)).with_context(|| subject.name)
 }
 
 /// User instructions from the start of the process until all events are answered. `None`: nobody can count them here.
 pub fn instructions(subject: &Subject, aws: &Aws, events: usize) -> anyhow::Result<Option<u64>> {
-    let Some(counting) = Counting::of(&subject.program) else { return Ok(None) };
+    // An interpreter's are its own.
+    let counting = Some(&subject.program).filter(|_| subject.kind != Kind::Peer).and_then(|it| Counting::of(it));
+    let Some(counting) = counting else { return Ok(None) };
     // It writes what it has counted when it is asked to end.
     let terminate = |child: &mut Child| Ok(kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?);
     let Counting { command, out } = counting;
@@ -100,7 +104,7 @@ fn live(
     let _ = aws.take_calls();
 
     command.env_clear().envs(subject.environment(aws, &address));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.current_dir(workspace()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // The child inherits where we may run.
     pin(THEIRS);
     let started = Instant::now();
@@ -108,14 +112,18 @@ fn live(
     let meter = Meter::of(&child)?;
     pin(OURS);
     let _ = session.meter.set(meter);
-    let answered = all_answered.recv_timeout(PATIENCE);
+    let answered = wait_for_the_end(&all_answered, &mut child);
     let memory = meter.most_memory();
-    end(&mut child)?;
+    if answered.is_ok() {
+        end(&mut child)?;
+    } else {
+        child.kill()?;
+    }
     child.wait()?;
 
     let seen = session.seen();
     check(subject, &seen, is_forged)?;
-    answered.with_context(|| format!("it has not answered within {PATIENCE:?}"))?;
+    answered?;
     let ready = seen.ready.context("it was never ready")?;
     let (first, delivered) = seen.answered.first().zip(seen.delivered.first()).context("it has answered nothing")?;
     Ok(Sample {
@@ -126,6 +134,20 @@ fn live(
         warm: warm(&seen, warm_from),
         calls: aws.take_calls(),
     })
+}
+
+/// Until everything is answered.
+fn wait_for_the_end(all_answered: &Receiver<()>, child: &mut Child) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if all_answered.recv_timeout(Duration::from_millis(250)).is_ok() {
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("it has ended by itself: {status}");
+        }
+    }
+    bail!("it has not answered within {PATIENCE:?}");
 }
 
 /// Whether every answer is what it must be.
