@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::access::Tokens;
 use crate::aws::SdkConfig;
 use crate::pace::Pace;
-use crate::providers::{ProviderError, ProviderHosts, Providers, request_rate};
+use crate::providers::{ProviderHosts, Providers, request_rate};
 use crate::secrets::Applications;
 use crate::settings::Reader;
 use crate::store::audit::AuditLog;
@@ -76,7 +76,7 @@ pub struct Connections {
 
 impl Connections {
     /// Connects to nobody yet.
-    pub fn new(config: &SdkConfig, settings: ConnectionSettings) -> Result<Self, ProviderError> {
+    pub fn new(config: &SdkConfig, settings: ConnectionSettings) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let configurations = Configurations::new(dynamodb.clone(), settings.configurations_table);
         let coordination = Coordination::new(dynamodb.clone(), settings.coordination_table.clone());
@@ -85,7 +85,7 @@ impl Connections {
         let percent = settings.rate_percent;
         let audit = AuditLog::new(dynamodb, settings.audit_log_table, settings.coordination_table);
         let vault = Arc::new(Vault::new(aws_sdk_kms::Client::new(config), settings.key_id));
-        Ok(Self {
+        Self {
             changes: Changes::new(configurations.clone(), audit.clone(), coordination.clone(), sync_logs.clone()),
             configurations,
             audit,
@@ -93,10 +93,10 @@ impl Connections {
             sync_logs,
             bodies: Arc::new(Bodies::new(Arc::clone(&vault))),
             vault,
-            providers: Arc::new(Providers::new(settings.hosts)?),
+            providers: Arc::new(Providers::new(settings.hosts)),
             pace: Arc::new(Pace::new(budgets, move |kind| request_rate(kind).percent(percent))),
             applications: Arc::new(settings.applications),
-        })
+        }
     }
 
     /// Opens and renews credentials in the name of this function.

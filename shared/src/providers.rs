@@ -222,28 +222,37 @@ pub struct Providers {
     square: square::Square,
     toast: toast::Toast,
     lightspeed: lightspeed::Lightspeed,
+    #[cfg(feature = "client")]
+    client: http::Client,
 }
 
 impl Providers {
     /// Connects to nobody yet.
     #[cfg(feature = "client")]
-    pub fn new(hosts: ProviderHosts) -> Result<Self, ProviderError> {
-        let client = http::client(ProviderKind::Square)?;
-        Ok(Self {
+    pub fn new(hosts: ProviderHosts) -> Self {
+        let client = http::Client::default();
+        Self {
             square: square::Square::new(hosts.square, client.clone()),
             toast: toast::Toast::new(hosts.toast, client.clone()),
-            lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed, client),
-        })
+            lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed, client.clone()),
+            client,
+        }
+    }
+
+    /// For functions that nearly always call somebody: makes what that takes while they start, when Lambda gives them a whole CPU.
+    #[cfg(feature = "client")]
+    pub fn prepare(&self) -> Result<(), ProviderError> {
+        self.client.get(ProviderKind::Square).map(|_| ())
     }
 
     /// For functions that call nobody.
     #[cfg(not(feature = "client"))]
-    pub fn new(hosts: ProviderHosts) -> Result<Self, ProviderError> {
-        Ok(Self {
+    pub fn new(hosts: ProviderHosts) -> Self {
+        Self {
             square: square::Square::new(hosts.square),
             toast: toast::Toast::new(),
             lightspeed: lightspeed::Lightspeed::new(hosts.lightspeed),
-        })
+        }
     }
 
     /// The doorbell of the one of this kind. Not by way of [`get`](Self::get), which would link all that the provider can do.

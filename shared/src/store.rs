@@ -82,5 +82,5 @@ fn hash_of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }

@@ -19,6 +19,6 @@ async fn main() -> Result<(), Error> {
     })?;
     let signing_key = Secret::new(aws_sdk_secretsmanager::Client::new(&config), signing_secret);
     let jobs = SyncJobs::new(aws_sdk_sqs::Client::new(&config), jobs);
-    let app = &App::new(Connections::new(&config, settings)?, jobs, signing_key, public_url);
+    let app = &App::new(Connections::new(&config, settings), jobs, signing_key, public_url);
     run_rest(service_fn(move |request| handle(app, request)), counters).await
 }

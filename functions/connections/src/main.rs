@@ -12,6 +12,6 @@ async fn main() -> Result<(), Error> {
     let config = shared::aws::config_from_env()?;
     let read = |r: &Reader<'_>| (ConnectionSettings::read(r, &config), counters(&config, r));
     let (settings, counters) = Reader::from_env(read)?;
-    let app = &App::new(Connections::new(&config, settings)?);
+    let app = &App::new(Connections::new(&config, settings));
     run_rest(service_fn(move |request| handle(app, request)), counters).await
 }

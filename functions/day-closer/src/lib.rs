@@ -18,7 +18,6 @@ use shared::access::{TokenError, Tokens};
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::{AwsError, SdkConfig};
 use shared::domain::MoneyError;
-use shared::providers::ProviderError;
 use shared::queue::SendError;
 use shared::queue::sales::SalesQueue;
 use shared::queue::sync_jobs::SyncJobs;
@@ -79,10 +78,10 @@ pub struct App {
 
 impl App {
     /// Opens nothing yet.
-    pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
+    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let (dynamodb, sqs) = (aws_sdk_dynamodb::Client::new(config), aws_sdk_sqs::Client::new(config));
-        let connections = Connections::new(config, settings.connections)?;
-        Ok(Self {
+        let connections = Connections::new(config, settings.connections);
+        Self {
             tokens: connections.tokens("day-closer"),
             connections,
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
@@ -91,7 +90,7 @@ impl App {
             jobs: SyncJobs::new(sqs, settings.sync_jobs_queue_url),
             close_after: settings.close_after,
             look_again_after: settings.look_again_after,
-        })
+        }
     }
 }
 

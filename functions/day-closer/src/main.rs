@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init("day-closer");
     let config = shared::aws::config_from_env()?;
     let (settings, counters) = Reader::from_env(|r| (Settings::read(r, &config), counters(&config, r)))?;
-    let app = &App::new(&config, settings)?;
+    let app = &App::new(&config, settings);
     let handler = service_fn(async |event: LambdaEvent<Request>| {
         handle(app, event.payload, event.context.deadline()).await.map_err(Error::from)
     });

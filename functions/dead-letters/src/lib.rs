@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use shared::aws::{AwsError, SdkConfig};
 use shared::domain::DeadLetterQueue;
-use shared::providers::{ProviderError, ProviderHosts, Providers};
+use shared::providers::{ProviderHosts, Providers};
 use shared::queue::dead_letters::DeadLetters;
 use shared::settings::Reader;
 use shared::store::StoreError;
@@ -39,14 +39,14 @@ pub struct App {
 
 impl App {
     /// Asks nobody yet. The environment says where everything is.
-    pub fn new(config: &SdkConfig, r: &Reader<'_>) -> Result<Self, ProviderError> {
+    pub fn new(config: &SdkConfig, r: &Reader<'_>) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
         let queue = |queue, url: &str, sources: &[&str]| {
             let sources = sources.iter().map(|source| r.text(source)).collect();
             (queue, DeadLetters::new(sqs.clone(), r.text(url), sources))
         };
-        Ok(Self {
+        Self {
             queues: [
                 // Whatever it was, it goes on as a part of the past: a thousand deliveries must not hold up a live one.
                 queue(DeadLetterQueue::Intake, "INTAKE_DEAD_LETTER_QUEUE_URL", &["INTAKE_BACKFILL_QUEUE_URL"]),
@@ -61,10 +61,10 @@ impl App {
             coordination: Coordination::new(dynamodb.clone(), r.text("COORDINATION_TABLE")),
             configurations: Configurations::new(dynamodb.clone(), r.text("CONFIGURATIONS_TABLE")),
             logs: WebhookLogs::new(dynamodb, r.text("WEBHOOK_LOGS_TABLE"), r.number("WEBHOOK_LOG_RETENTION_DAYS")),
-            providers: Providers::new(ProviderHosts::default())?,
+            providers: Providers::new(ProviderHosts::default()),
             bodies: Bodies::new(Arc::new(Vault::new(aws_sdk_kms::Client::new(config), r.text("KMS_KEY_ID")))),
             noted: Mutex::default(),
-        })
+        }
     }
 }
 

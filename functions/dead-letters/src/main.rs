@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init("dead-letters");
     let config = shared::aws::config_from_env()?;
     let (app, counters) = Reader::from_env(|r| (App::new(&config, r), counters(&config, r)))?;
-    let app = &app?;
+    let app = &app;
     let handler = service_fn(async |event: LambdaEvent<serde_json::Value>| {
         tick(app, event.context.deadline()).await.map_err(Error::from)
     });

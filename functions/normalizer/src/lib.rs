@@ -110,7 +110,8 @@ impl App {
     pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
-        let connections = Connections::new(config, settings.connections)?;
+        let connections = Connections::new(config, settings.connections);
+        connections.providers.prepare()?;
         let days = Days::new(dynamodb.clone(), settings.days_table);
         Ok(Self {
             tokens: connections.tokens("normalizer"),

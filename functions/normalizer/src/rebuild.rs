@@ -178,7 +178,7 @@ impl Plan {
             wanted.chain(done).map(|(id, over, content)| format!("{id} {over} {content}\n")).collect();
         lines.sort_unstable();
         let hash = lines.iter().fold(Sha256::new(), |hash, line| hash.chain_update(line));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:x}", hash.finalize())
     }
 
     /// What is shown of it.
@@ -307,7 +307,7 @@ mod tests {
             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
         }))
         .unwrap();
-        let providers = Providers::new(ProviderHosts::default()).unwrap();
+        let providers = Providers::new(ProviderHosts::default());
         providers.get(configuration.provider).normalize_order(order, &configuration).ok()
     }
 

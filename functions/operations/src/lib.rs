@@ -12,7 +12,7 @@ mod webhooks;
 use lambda_http::{Body, Error, Request, Response};
 use shared::domain::DeadLetterQueue;
 use shared::problem::Problem;
-use shared::providers::{ProviderError, ProviderHosts, Providers};
+use shared::providers::{ProviderHosts, Providers};
 use shared::queue::dead_letters::DeadLetters;
 use shared::rest::{Operator, Role, Route, answer_public, find_route};
 use shared::settings::Reader;
@@ -99,11 +99,11 @@ pub struct App {
 
 impl App {
     /// Asks nobody yet. The environment says where everything is.
-    pub fn new(config: &shared::aws::SdkConfig, r: &Reader<'_>) -> Result<Self, ProviderError> {
+    pub fn new(config: &shared::aws::SdkConfig, r: &Reader<'_>) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
         let coordination = r.text("COORDINATION_TABLE");
-        Ok(Self {
+        Self {
             // Of these, in the order of `DeadLetterQueue::ALL`. Nothing is sent from here.
             dead_letters: health::DEAD_LETTER_QUEUES
                 .map(|(_, url)| DeadLetters::new(sqs.clone(), r.text(url), Vec::new())),
@@ -114,10 +114,10 @@ impl App {
             counters: Counters::new(dynamodb.clone(), coordination.clone(), "operations"),
             budgets: Budgets::new(dynamodb.clone(), coordination),
             dependencies: Dependencies::new(config, dynamodb, sqs, r),
-            providers: Providers::new(ProviderHosts::default())?,
+            providers: Providers::new(ProviderHosts::default()),
             counted: metrics::Kept::default(),
             seen: metrics::Kept::default(),
-        })
+        }
     }
 
     fn dead_letters(&self, queue: DeadLetterQueue) -> &DeadLetters {

@@ -10,6 +10,6 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init("operations");
     let config = shared::aws::config_from_env()?;
     let (app, counters) = Reader::from_env(|r| (App::new(&config, r), counters(&config, r)))?;
-    let app = &app?;
+    let app = &app;
     run_rest(service_fn(move |request| handle(app, request)), counters).await
 }

@@ -17,7 +17,6 @@ use shared::access::Tokens;
 use shared::app::{ConnectionSettings, Connections};
 use shared::aws::SdkConfig;
 use shared::domain::Code;
-use shared::providers::ProviderError;
 use shared::queue::dead_letters::DeadLetters;
 use shared::queue::sales::{
     Acceptance, Ending, EndingsQueue, Rejection, RepliesQueue, Reply, SalesQueue, read_ending, read_reply,
@@ -77,11 +76,11 @@ pub struct App {
 
 impl App {
     /// Opens nothing yet.
-    pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
+    pub fn new(config: &SdkConfig, settings: Settings) -> Self {
         let dynamodb = aws_sdk_dynamodb::Client::new(config);
         let sqs = aws_sdk_sqs::Client::new(config);
-        let connections = Connections::new(config, settings.connections)?;
-        Ok(Self {
+        let connections = Connections::new(config, settings.connections);
+        Self {
             tokens: connections.tokens("sales-replies"),
             connections,
             transactions: Transactions::new(dynamodb.clone(), settings.transactions_table),
@@ -91,7 +90,7 @@ impl App {
             endings: EndingsQueue::new(sqs.clone(), settings.endings_queue_url),
             parked: DeadLetters::new(sqs, settings.dead_letter_queue_url, Vec::new()),
             attempts: settings.attempts,
-        })
+        }
     }
 }
 

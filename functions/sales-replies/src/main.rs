@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     shared::telemetry::init("sales-replies");
     let config = shared::aws::config_from_env()?;
     let (settings, counters) = Reader::from_env(|r| (Settings::read(r, &config), counters(&config, r)))?;
-    let app = &App::new(&config, settings)?;
+    let app = &App::new(&config, settings);
     let handler = service_fn(async |event| handle_batch(app, event).await.map_err(Error::from));
     run(Runtime::new(handler), counters).await
 }

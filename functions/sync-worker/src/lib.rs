@@ -75,7 +75,8 @@ impl App {
     /// Opens nothing yet.
     pub fn new(config: &SdkConfig, settings: Settings) -> Result<Self, ProviderError> {
         let sqs = aws_sdk_sqs::Client::new(config);
-        let connections = Connections::new(config, settings.connections)?;
+        let connections = Connections::new(config, settings.connections);
+        connections.providers.prepare()?;
         Ok(Self {
             tokens: connections.tokens("sync-worker"),
             connections,

@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
         })?;
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     let app = &App::new(
-        Connections::new(&config, settings)?,
+        Connections::new(&config, settings),
         (
             Transactions::new(dynamodb.clone(), transactions),
             Days::new(dynamodb.clone(), days),

@@ -142,7 +142,7 @@ mod tests {
         let received_at = jiff::Timestamp::UNIX_EPOCH;
         let environment = Environment::Production;
         let delivery = WebhookDelivery { headers: &request.headers, body: &body, received_at, environment };
-        let providers = Providers::new(ProviderHosts::default()).unwrap();
+        let providers = Providers::new(ProviderHosts::default());
         let square = providers.get(ProviderKind::Square);
         let verified = square.verify_webhook(delivery, &[serde_json::from_value(secret).unwrap()]).unwrap();
         let notification = square.parse_notification(&verified).unwrap();

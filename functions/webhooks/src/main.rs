@@ -31,7 +31,7 @@ async fn main() -> Result<(), Error> {
         configurations: Configurations::new(aws_sdk_dynamodb::Client::new(&config), table),
         vault: Vault::new(aws_sdk_kms::Client::new(&config), key_id),
     });
-    let app = &App { providers: Providers::new(ProviderHosts::default())?, applications, doors, intake };
+    let app = &App { providers: Providers::new(ProviderHosts::default()), applications, doors, intake };
     let handler = service_fn(async |event: LambdaEvent<Request>| Ok::<_, Error>(receive(app, event.payload).await));
     run(Runtime::new(handler), counters).await
 }

@@ -8,7 +8,7 @@ use shared::settings::VARIABLES;
 
 use crate::bootstrap;
 use crate::events::{self, Identity, NOTIFICATION_URL, SIGNATURE_KEY, workspace};
-use crate::harness::aws::Aws;
+use crate::harness::aws::{Aws, STOCKED};
 
 /// The one that all are compared with.
 pub const REFERENCE: &str = "empty";
@@ -30,6 +30,8 @@ pub struct Subject {
     /// What stands in the answer to a forged delivery, where one can be made.
     pub refuses: Option<&'static str>,
     event: Event,
+    /// Its tables have something in them.
+    is_stocked: bool,
 }
 
 /// Whose it is.
@@ -50,16 +52,25 @@ enum Event {
 
 /// What our functions are given, in an empty house: nothing is found there, so this is the shortest way through each of them.
 struct Door {
+    name: &'static str,
     function: &'static str,
     /// Recorded.
     event: &'static str,
     /// Asked for something else than the recorded one.
     route: Option<(&'static str, &'static str)>,
     answers: &'static str,
+    /// The house has transactions in it.
+    is_stocked: bool,
 }
 
 const fn door(function: &'static str, event: &'static str, answers: &'static str) -> Door {
-    Door { function, event, route: None, answers }
+    Door { name: function, function, event, route: None, answers, is_stocked: false }
+}
+
+/// A caller's look at transactions, of which the house has as many as are asked for.
+const fn look(name: &'static str, path: &'static str, answers: &'static str) -> Door {
+    let door = door("transactions", "transactions-list", answers);
+    Door { name, route: Some(("GET", path)), is_stocked: true, ..door }
 }
 
 const OK: &str = r#""statusCode":200"#;
@@ -67,7 +78,12 @@ const OK: &str = r#""statusCode":200"#;
 const OK_SPACED: &str = r#""statusCode": 200"#;
 const REFUSED: &str = r#""statusCode":401"#;
 const REFUSED_SPACED: &str = r#""statusCode": 401"#;
+/// A transaction of the shelf, in an answer's body.
+const STORED: &str = r#"\"source_version\""#;
 const ALL_TAKEN: &str = r#""batchItemFailures":[]"#;
+
+/// Any id will do: the shelf's is handed out.
+const TRANSACTION: &str = "01938d5e-0000-7000-8000-000000000002";
 
 const PYTHON_SOURCES: &str = "infra/bench/peers";
 const PYTHON: &str = ".local/peers/bin/python";
@@ -92,7 +108,7 @@ const PEERS: [Peer; 3] = [
     Peer { name: "node", program: "node", arguments: &[NODE_BUNDLE], answers: OK, refuses: REFUSED },
 ];
 
-const DOORS: [Door; 13] = [
+const DOORS: [Door; 15] = [
     door("authorizer", "authorizer", r#""Effect":"Allow""#),
     Door {
         route: Some(("GET", "/api/v1/tenants/{tenant_id}/pos/configurations")),
@@ -111,6 +127,8 @@ const DOORS: [Door; 13] = [
     door("sync-scheduler", "sync-scheduler", "null"),
     door("sync-worker", "sync-worker", ALL_TAKEN),
     door("transactions", "transactions-list", OK),
+    look("transactions-get", "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}", STORED),
+    look("transactions-list", "/api/v1/tenants/{tenant_id}/pos/transactions", STORED),
     door("upkeep", "dead-letters", ""),
 ];
 
@@ -140,7 +158,11 @@ impl Subject {
             ("AWS_ENDPOINT_URL", &aws.url),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let template = VARIABLES.iter().filter_map(|(name, _)| Some(((*name).to_owned(), value_of(name, &aws.url)?)));
+        let shelf = if self.is_stocked { STOCKED } else { "" };
+        let template = VARIABLES.iter().filter_map(|(name, _)| {
+            let value = value_of(name, &aws.url)?;
+            Some(((*name).to_owned(), if name.ends_with("_TABLE") { format!("{shelf}{value}") } else { value }))
+        });
         // What is not ours has settings of its own, which are fewer, and trusts whom it is told to.
         let queue = format!("{}/123456789012/queue", aws.url);
         let authority = aws.authority_file.display().to_string();
@@ -186,22 +208,22 @@ pub fn secret(identity: &Identity) -> Value {
 /// Everything that has been built, and the names of what has not.
 pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec<Subject>, Vec<&'static str>)> {
     let mut wanted = vec![
-        (REFERENCE, "reference-empty", Kind::Reference, OK, None, Event::Delivery(DELIVERY_BYTES)),
-        (FLOOR, "reference-floor", Kind::Reference, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES)),
-        (INGRESS, INGRESS, Kind::Function, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES)),
+        (REFERENCE, "reference-empty", Kind::Reference, OK, None, Event::Delivery(DELIVERY_BYTES), false),
+        (FLOOR, "reference-floor", Kind::Reference, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES), false),
+        (INGRESS, INGRESS, Kind::Function, OK, Some(REFUSED), Event::Delivery(DELIVERY_BYTES), false),
     ];
     for door in DOORS {
         let event = Event::Always(door.event(identity)?);
-        wanted.push((door.function, door.function, Kind::Function, door.answers, None, event));
+        wanted.push((door.name, door.function, Kind::Function, door.answers, None, event, door.is_stocked));
     }
     let (mut subjects, mut missing) = (Vec::new(), Vec::new());
-    for (name, package, kind, answers, refuses, event) in wanted {
+    for (name, package, kind, answers, refuses, event, is_stocked) in wanted {
         let Some(program) = bootstrap::find(target, package) else {
             missing.push(name);
             continue;
         };
         let program = bootstrap::trusting(&program, &aws.authority, target)?;
-        subjects.push(Subject { name, program, arguments: &[], kind, answers, refuses, event });
+        subjects.push(Subject { name, program, arguments: &[], kind, answers, refuses, event, is_stocked });
     }
     for Peer { name, program, arguments, answers, refuses } in PEERS {
         let Some(program) = runtime(program) else {
@@ -209,7 +231,7 @@ pub fn all(target: &Path, aws: &Aws, identity: &Identity) -> anyhow::Result<(Vec
             continue;
         };
         let (kind, refuses, event) = (Kind::Peer, Some(refuses), Event::Delivery(DELIVERY_BYTES));
-        subjects.push(Subject { name, program, arguments, kind, answers, refuses, event });
+        subjects.push(Subject { name, program, arguments, kind, answers, refuses, event, is_stocked: false });
     }
     Ok((subjects, missing))
 }
@@ -230,12 +252,17 @@ impl Door {
         }
         if let Some((method, route)) = self.route {
             let configuration = "01938d5e-0000-7000-8000-000000000001";
-            let path = route.replace("{tenant_id}", "t_1").replace("{configuration_id}", configuration);
+            let path = [("tenant_id", "t_1"), ("configuration_id", configuration), ("transaction_id", TRANSACTION)]
+                .iter()
+                .fold(route.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
             for (place, value) in [
                 ("/httpMethod", method.into()),
                 ("/path", path.into()),
                 ("/resource", route.into()),
-                ("/pathParameters", json!({ "tenant_id": "t_1", "configuration_id": configuration })),
+                (
+                    "/pathParameters",
+                    json!({ "tenant_id": "t_1", "configuration_id": configuration, "transaction_id": TRANSACTION }),
+                ),
                 ("/queryStringParameters", Value::Null),
                 ("/multiValueQueryStringParameters", Value::Null),
                 ("/requestContext/httpMethod", method.into()),

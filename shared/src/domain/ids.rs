@@ -227,7 +227,7 @@ impl ConfigurationId {
 impl EventId {
     /// For a notification without an id of its own: repeats of the same bytes keep it.
     pub fn hash_of(body: &[u8]) -> Self {
-        let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!("{:x}", Sha256::digest(body));
         Self(format!("sha256:{hash}"))
     }
 

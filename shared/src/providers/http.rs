@@ -2,6 +2,7 @@
 //!
 //! One attempt each. Nothing follows a redirect: a token goes to the host that it was made for and to no other.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -29,25 +30,35 @@ const MAX_ANSWER: usize = 32 * 1024 * 1024;
 pub(super) struct Http {
     provider: ProviderKind,
     hosts: Hosts,
-    client: reqwest::Client,
+    client: Client,
 }
 
-/// One for all providers: it holds the trusted roots, which cost a cold start.
-pub(super) fn client(provider: ProviderKind) -> Result<reqwest::Client, ProviderError> {
-    // Fails only if a provider is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        .connect_timeout(Duration::from_secs(2))
-        // A frozen execution environment wakes up with dead connections in its pool.
-        .pool_idle_timeout(Duration::from_secs(20))
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| failure(provider, "connect", ProviderErrorKind::Unavailable, error))
+/// One for all providers, made for the first call: it reads the trusted roots of the system, which is two thirds of what a
+/// function does until its first answer, and many answers need no provider.
+#[derive(Clone, Default)]
+pub(super) struct Client(Arc<OnceLock<reqwest::Client>>);
+
+impl Client {
+    pub(super) fn get(&self, provider: ProviderKind) -> Result<&reqwest::Client, ProviderError> {
+        if let Some(client) = self.0.get() {
+            return Ok(client);
+        }
+        // Fails only if a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(2))
+            // A frozen execution environment wakes up with dead connections in its pool.
+            .pool_idle_timeout(Duration::from_secs(20))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| failure(provider, "connect", ProviderErrorKind::Unavailable, error))?;
+        Ok(self.0.get_or_init(|| client))
+    }
 }
 
 impl Http {
-    pub(super) fn new(provider: ProviderKind, hosts: Hosts, client: reqwest::Client) -> Self {
+    pub(super) fn new(provider: ProviderKind, hosts: Hosts, client: Client) -> Self {
         Self { provider, hosts, client }
     }
 
@@ -60,7 +71,7 @@ impl Http {
         query: &[(&str, &str)],
     ) -> Result<Call, ProviderError> {
         let url = self.url(operation, environment, path, query)?;
-        Ok(Call { provider: self.provider, operation, request: self.client.get(url) })
+        Ok(Call { provider: self.provider, operation, request: self.client.get(self.provider)?.get(url) })
     }
 
     /// A call with a body.
@@ -71,7 +82,7 @@ impl Http {
         path: &[&str],
     ) -> Result<Call, ProviderError> {
         let url = self.url(operation, environment, path, &[])?;
-        Ok(Call { provider: self.provider, operation, request: self.client.post(url) })
+        Ok(Call { provider: self.provider, operation, request: self.client.get(self.provider)?.post(url) })
     }
 
     /// A call with a body that replaces.
@@ -82,7 +93,7 @@ impl Http {
         path: &[&str],
     ) -> Result<Call, ProviderError> {
         let url = self.url(operation, environment, path, &[])?;
-        Ok(Call { provider: self.provider, operation, request: self.client.put(url) })
+        Ok(Call { provider: self.provider, operation, request: self.client.get(self.provider)?.put(url) })
     }
 
     fn url(

@@ -58,7 +58,7 @@ pub struct Lightspeed {
 
 impl Lightspeed {
     /// `host` replaces both of Lightspeed's own.
-    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: reqwest::Client) -> Self {
+    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: super::http::Client) -> Self {
         let hosts = Hosts {
             production: "https://api.lsk.lightspeed.app",
             sandbox: "https://api.trial.lsk.lightspeed.app",

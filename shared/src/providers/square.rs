@@ -61,7 +61,7 @@ pub struct Square {
 
 impl Square {
     /// `host` replaces both of Square's own.
-    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: reqwest::Client) -> Self {
+    pub(super) fn new(host: Option<String>, #[cfg(feature = "client")] client: super::http::Client) -> Self {
         let hosts = Hosts {
             production: "https://connect.squareup.com",
             sandbox: "https://connect.squareupsandbox.com",

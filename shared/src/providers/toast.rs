@@ -63,7 +63,7 @@ pub struct Toast {
 impl Toast {
     /// `host` replaces both of Toast's own.
     #[cfg(feature = "client")]
-    pub(super) fn new(host: Option<String>, client: reqwest::Client) -> Self {
+    pub(super) fn new(host: Option<String>, client: super::http::Client) -> Self {
         let hosts = Hosts {
             production: "https://ws-api.toasttab.com",
             // Unverified: Toast gives the host of its sandbox to each partner.

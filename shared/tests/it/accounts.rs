@@ -30,7 +30,7 @@ pub fn pure() -> &'static Providers {
 /// All providers, at one address.
 pub fn providers_at(url: &str) -> Providers {
     let host = Some(url.to_owned());
-    Providers::new(ProviderHosts { square: host.clone(), toast: host.clone(), lightspeed: host }).unwrap()
+    Providers::new(ProviderHosts { square: host.clone(), toast: host.clone(), lightspeed: host })
 }
 
 fn application(id: &str, secret: &str) -> Application {

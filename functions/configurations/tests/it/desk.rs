@@ -62,7 +62,7 @@ fn connections() -> Connections {
     let lookup = |name: &str| stack.variable("configurations", name).map(str::to_owned);
     let config = stack.config();
     let settings = Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap();
-    Connections::new(&config, settings).unwrap()
+    Connections::new(&config, settings)
 }
 
 /// A scope comes only from somewhere that proves it; here from a sync job.

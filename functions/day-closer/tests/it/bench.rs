@@ -54,7 +54,7 @@ impl Bench {
             "DAY_CLOSE_AFTER_MINUTES" => Some("0".to_owned()),
             name => self.bakery.stack.variable("day-closer", name).map(str::to_owned),
         };
-        App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
+        App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap())
     }
 
     pub async fn invoke(&self, app: &App, operation: Operation) {
@@ -88,7 +88,7 @@ impl Bench {
         let config = self.bakery.stack.config();
         let lookup = |name: &str| self.bakery.stack.variable("day-closer", name).map(str::to_owned);
         let settings = Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap();
-        let tables = Connections::new(&config, settings).unwrap().configurations;
+        let tables = Connections::new(&config, settings).configurations;
         let found = tables.find_by_account(ProviderKind::Square, Environment::Sandbox, &merchant).await;
         found.unwrap().unwrap()
     }

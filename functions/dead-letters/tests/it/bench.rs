@@ -42,7 +42,7 @@ impl Bench {
         let config = self.stack.config_of("dead-letters", proxy).into_builder();
         let config = config.retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled()).build();
         let variable = |name: &str| self.stack.variable("dead-letters", name).map(str::to_owned);
-        Reader::read(variable, |r| App::new(&config, r)).unwrap().unwrap()
+        Reader::read(variable, |r| App::new(&config, r)).unwrap()
     }
 
     pub async fn tick(&self, app: &App) -> Result<(), TickError> {

@@ -155,7 +155,7 @@ fn differs(stored: &Stored, products: &HashMap<String, Option<ProductId>>) -> bo
 /// In whatever order they were read.
 fn hash_of(ids: &BTreeSet<TransactionId>) -> String {
     let hash = ids.iter().fold(Sha256::new(), |hash, id| hash.chain_update(id.to_string()));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }
 
 /// An item, what it counted as and what it counts as, in a currency.

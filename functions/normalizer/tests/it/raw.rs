@@ -33,7 +33,7 @@ impl Witness {
         Self {
             found: configurations.load(scope, id).await.unwrap().unwrap(),
             archive: Archive::new(RawLog::new(client, output("RawLogTable"), 1), bodies),
-            providers: Providers::new(ProviderHosts::default()).unwrap(),
+            providers: Providers::new(ProviderHosts::default()),
         }
     }
 

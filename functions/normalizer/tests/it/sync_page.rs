@@ -118,7 +118,7 @@ impl Bench {
             let listed = std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let providers = Providers::new(hosts).unwrap();
+                    let providers = Providers::new(hosts);
                     let access = Access { environment: Environment::Sandbox, token: &token };
                     providers.get(ProviderKind::Square).list_orders(&access, &query).await.unwrap()
                 })

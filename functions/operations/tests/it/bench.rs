@@ -23,7 +23,7 @@ pub async fn app(proxy: &Proxy) -> App {
     let config = stack.config_at(proxy.url()).into_builder();
     let config = config.retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled()).build();
     let variable = |name: &str| stack.variable("operations", name).map(str::to_owned);
-    Reader::read(variable, |r| App::new(&config, r)).unwrap().unwrap()
+    Reader::read(variable, |r| App::new(&config, r)).unwrap()
 }
 
 /// What a route answers to somebody of the platform's: status, media type and body.

@@ -132,7 +132,7 @@ impl Bench {
         let stack = &self.bakery.stack;
         let config = stack.config_of("sales-replies", proxy);
         let lookup = |name: &str| stack.variable("sales-replies", name).map(str::to_owned);
-        App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap()).unwrap()
+        App::new(&config, Reader::read(lookup, |r| Settings::read(r, &config)).unwrap())
     }
 
     /// Lets a fresh execution environment take a command. Whether it is done with it.
@@ -209,7 +209,7 @@ impl Branch {
             kind,
             configuration_id: configuration_id.to_owned(),
             shops: merchant.locations.iter().map(|shop| LocationId::new(shop.id.as_str()).unwrap()).collect(),
-            providers: Providers::new(hosts).unwrap(),
+            providers: Providers::new(hosts),
             staff: AccessToken::new(bakery.sandbox.grant_of(vendor, Some(&merchant.id), scopes).unwrap().access_token),
         }
     }

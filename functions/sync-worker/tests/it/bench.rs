@@ -58,7 +58,7 @@ pub async fn bench() -> MutexGuard<'static, Bench> {
 fn connections(bakery: &Bakery) -> Connections {
     let config = bakery.stack.config();
     let lookup = |name: &str| bakery.stack.variable("sync-worker", name).map(str::to_owned);
-    Connections::new(&config, Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap()).unwrap()
+    Connections::new(&config, Reader::read(lookup, |r| ConnectionSettings::read(r, &config)).unwrap())
 }
 
 impl Bench {

@@ -63,7 +63,7 @@ impl Bench {
         let stack = &self.bakery.stack;
         let lookup = |name: &str| instead(name).or_else(|| stack.variable("upkeep", name).map(str::to_owned));
         let settings = Reader::read(lookup, |r| ConnectionSettings::read(r, config)).unwrap();
-        Connections::new(config, settings).unwrap()
+        Connections::new(config, settings)
     }
 
     pub fn app(&self, connections: Connections, proxy: Option<&Proxy>) -> App {

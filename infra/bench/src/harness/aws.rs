@@ -1,7 +1,8 @@
 //! An AWS that answers at once, over TLS: what a function does is measured, not what it waits for.
 //!
 //! Whether our calls are right is tested against the local stack. This one counts them, and its house is empty: no item is
-//! found, every write is taken, a data key is always the same.
+//! found, every write is taken, a data key is always the same. Only tables whose name begins with [`STOCKED`] have something in
+//! them: what `infra/bench/shelf.json` was recorded with, over and over.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -15,12 +16,21 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::http1::{Connection, Request};
+use crate::events::workspace;
 
 /// How often each operation was called.
 pub type Calls = BTreeMap<String, u64>;
+
+/// Names of tables that are not empty begin with it.
+pub const STOCKED: &str = "STOCKED_";
+/// A page of the API.
+const ON_THE_SHELF: usize = 50;
+
+/// An item of a table, by the variable that names the table.
+type Shelf = BTreeMap<String, Value>;
 
 /// Listens until the process ends.
 pub struct Aws {
@@ -42,13 +52,15 @@ impl Aws {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("https://{}", listener.local_addr()?);
         let calls = Arc::new(Mutex::new(Calls::new()));
-        let (counting, secret) = (Arc::clone(&calls), Arc::new(secret.to_string()));
+        let shelf = std::fs::read(workspace().join("infra/bench/shelf.json")).context("failed to read the shelf")?;
+        let house = Arc::new(House { secret: secret.to_string(), shelf: serde_json::from_slice(&shelf)? });
+        let counting = Arc::clone(&calls);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (tls, calls, secret) = (Arc::clone(&tls), Arc::clone(&counting), Arc::clone(&secret));
+                let (tls, calls, house) = (Arc::clone(&tls), Arc::clone(&counting), Arc::clone(&house));
                 std::thread::spawn(move || -> anyhow::Result<()> {
                     stream.set_nodelay(true)?;
-                    Ok(serve(StreamOwned::new(ServerConnection::new(tls)?, stream), &calls, &secret)?)
+                    Ok(serve(StreamOwned::new(ServerConnection::new(tls)?, stream), &calls, &house)?)
                 });
             }
         });
@@ -81,11 +93,11 @@ fn certificates() -> anyhow::Result<(String, Arc<ServerConfig>)> {
     Ok((pem, Arc::new(config)))
 }
 
-fn serve(stream: impl Read + Write, calls: &Mutex<Calls>, secret: &str) -> io::Result<()> {
+fn serve(stream: impl Read + Write, calls: &Mutex<Calls>, house: &House) -> io::Result<()> {
     let mut connection = Connection::new(stream);
     while let Some(request) = connection.read()? {
         let operation = request.target.rsplit('.').next().unwrap_or_default().to_owned();
-        let (status, body) = match answer(&operation, &request, secret) {
+        let (status, body) = match house.answer(&operation, &request) {
             Ok(answer) => ("200 OK", answer.to_string()),
             Err(error) => (
                 "400 Bad Request",
@@ -103,32 +115,51 @@ fn serve(stream: impl Read + Write, calls: &Mutex<Calls>, secret: &str) -> io::R
     Ok(())
 }
 
-/// A request that AWS would refuse is refused here, so that no function looks fast by asking for nothing.
-fn answer(operation: &str, request: &Request, secret: &str) -> anyhow::Result<Value> {
-    let asked: Value = serde_json::from_slice(&request.body).context("the body is no JSON")?;
-    let given = |name: &str| asked.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
-    let data_key = STANDARD.encode([7; 32]);
-    Ok(match operation {
-        "SendMessage" => {
-            given("QueueUrl")?;
-            given("MessageBody")?;
-            json!({ "MessageId": "219f8380-5770-4cc2-8c3e-5c715e145f5e", "MD5OfMessageBody": "" })
-        }
-        "GetQueueAttributes" => json!({ "Attributes": { "ApproximateNumberOfMessages": "0" } }),
-        "GetSecretValue" => {
-            json!({ "Name": given("SecretId")?, "SecretString": secret, "VersionStages": ["AWSCURRENT"] })
-        }
-        "GenerateDataKey" => json!({ "KeyId": given("KeyId")?, "Plaintext": data_key, "CiphertextBlob": data_key }),
-        "Decrypt" => json!({ "KeyId": "key", "Plaintext": data_key }),
-        "Query" | "Scan" => {
-            given("TableName")?;
-            json!({ "Items": [], "Count": 0, "ScannedCount": 0 })
-        }
-        "BatchGetItem" => json!({ "Responses": {}, "UnprocessedKeys": {} }),
-        "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => {
-            given("TableName")?;
-            json!({})
-        }
-        _ => json!({}),
-    })
+/// What is found in it.
+struct House {
+    secret: String,
+    shelf: Shelf,
+}
+
+impl House {
+    /// A request that AWS would refuse is refused here, so that no function looks fast by asking for nothing.
+    fn answer(&self, operation: &str, request: &Request) -> anyhow::Result<Value> {
+        let asked: Value = serde_json::from_slice(&request.body).context("the body is no JSON")?;
+        let given = |name: &str| asked.get(name).and_then(Value::as_str).with_context(|| format!("no {name}"));
+        let data_key = STANDARD.encode([7; 32]);
+        Ok(match operation {
+            "SendMessage" => {
+                given("QueueUrl")?;
+                given("MessageBody")?;
+                json!({ "MessageId": "219f8380-5770-4cc2-8c3e-5c715e145f5e", "MD5OfMessageBody": "" })
+            }
+            "GetQueueAttributes" => json!({ "Attributes": { "ApproximateNumberOfMessages": "0" } }),
+            "GetSecretValue" => {
+                json!({ "Name": given("SecretId")?, "SecretString": self.secret, "VersionStages": ["AWSCURRENT"] })
+            }
+            "GenerateDataKey" => json!({ "KeyId": given("KeyId")?, "Plaintext": data_key, "CiphertextBlob": data_key }),
+            "Decrypt" => json!({ "KeyId": "key", "Plaintext": data_key }),
+            "Query" | "Scan" => {
+                let items = self.items(given("TableName")?);
+                json!({ "Items": items, "Count": items.len(), "ScannedCount": items.len() })
+            }
+            "BatchGetItem" => {
+                let tables = asked.get("RequestItems").and_then(Value::as_object).context("no RequestItems")?;
+                let found =
+                    tables.keys().filter_map(|table| Some((table.clone(), json!([self.items(table).first()?]))));
+                json!({ "Responses": found.collect::<Map<_, _>>(), "UnprocessedKeys": {} })
+            }
+            "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => {
+                given("TableName")?;
+                json!({})
+            }
+            _ => json!({}),
+        })
+    }
+
+    fn items(&self, table: &str) -> Vec<&Value> {
+        let Some(table) = table.strip_prefix(STOCKED) else { return Vec::new() };
+        let count = if table == "TRANSACTIONS_TABLE" { ON_THE_SHELF } else { 1 };
+        self.shelf.get(table).map_or_else(Vec::new, |item| vec![item; count])
+    }
 }

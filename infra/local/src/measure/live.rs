@@ -127,6 +127,20 @@ impl<'a> Live<'a> {
         })
     }
 
+    /// For each sale of the phase, how many of `others` reached the sales domain while it was on its way, the fewest first. Of a
+    /// queue that serves whoever came first it would be all of those that were there before.
+    pub fn overtaken_by(&self, others: &[String]) -> Vec<usize> {
+        let (arrived, closed) = (self.arrivals(), self.closings());
+        let others: Vec<Timestamp> = others.iter().filter_map(|order| Some(arrived.get(order)?.at)).collect();
+        let overtaken = self.sold.iter().filter_map(|order| {
+            let (from, to) = (*closed.get(order)?, arrived.get(order)?.at);
+            Some(others.iter().filter(|at| (from..=to).contains(at)).count())
+        });
+        let mut overtaken: Vec<usize> = overtaken.collect();
+        overtaken.sort_unstable();
+        overtaken
+    }
+
     /// When the sales domain first knew a completed sale.
     pub fn arrivals(&self) -> BTreeMap<String, Arrival> {
         let known = self.sales.transactions().into_values();

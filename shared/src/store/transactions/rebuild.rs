@@ -58,7 +58,7 @@ pub(super) fn short(hash: &[u8]) -> String {
 /// One hash over the contents of a shop's day, in whatever order they were read.
 pub fn day_hash(contents: &BTreeMap<TransactionId, String>) -> String {
     let hash = contents.iter().fold(Sha256::new(), |hash, (id, content)| hash.chain_update(format!("{id}{content}")));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:x}", hash.finalize())
 }
 
 impl Stored {
