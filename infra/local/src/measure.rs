@@ -183,7 +183,8 @@ impl Town {
     /// With a past of about so many orders for each further merchant.
     async fn open(stack: StackOptions, orders: &[usize], screen: &mut Screen) -> anyhow::Result<Self> {
         let manners = SandboxOptions { duplicates_percent: 0, disorder_percent: 0, ..SandboxOptions::default() };
-        let options = SandboxOptions { merchants: 1 + orders.len(), ..manners };
+        // The vendor sends what is due in the order of its sales: with few at once, a tenant would wait there for the crowd.
+        let options = SandboxOptions { merchants: 1 + orders.len(), concurrent_deliveries: 24, ..manners };
         let sandbox = Sandbox::start(options).context("failed to start the simulator")?;
         let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
         let mut pasts = Vec::new();
