@@ -68,8 +68,8 @@ const fn door(function: &'static str, event: &'static str, answers: &'static str
 }
 
 /// A caller's look at transactions, of which the house has as many as are asked for.
-const fn look(name: &'static str, path: &'static str, answers: &'static str) -> Door {
-    let door = door("transactions", "transactions-list", answers);
+const fn look(name: &'static str, path: &'static str) -> Door {
+    let door = door("transactions", "transactions-list", STORED);
     Door { name, route: Some(("GET", path)), is_stocked: true, ..door }
 }
 
@@ -127,8 +127,8 @@ const DOORS: [Door; 15] = [
     door("sync-scheduler", "sync-scheduler", "null"),
     door("sync-worker", "sync-worker", ALL_TAKEN),
     door("transactions", "transactions-list", OK),
-    look("transactions-get", "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}", STORED),
-    look("transactions-list", "/api/v1/tenants/{tenant_id}/pos/transactions", STORED),
+    look("transactions-get", "/api/v1/tenants/{tenant_id}/pos/transactions/{transaction_id}"),
+    look("transactions-list", "/api/v1/tenants/{tenant_id}/pos/transactions"),
     door("upkeep", "dead-letters", ""),
 ];
 
@@ -176,8 +176,10 @@ impl Subject {
             ("PYTHONPYCACHEPREFIX", ".local/peers/pycache"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let comparison = comparison.into_iter().filter(|_| self.kind != Kind::Function);
-        lambda.into_iter().chain(template.filter(|_| self.kind == Kind::Function)).chain(comparison).collect()
+        match self.kind {
+            Kind::Function => lambda.into_iter().chain(template).collect(),
+            Kind::Reference | Kind::Peer => lambda.into_iter().chain(comparison).collect(),
+        }
     }
 }
 

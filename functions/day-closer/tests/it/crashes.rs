@@ -23,8 +23,7 @@ async fn a_look_that_is_cut_off_anywhere_says_once_what_the_day_came_to_and_tell
     let mut revision = 0;
     for fault in [Fault::DropBefore, Fault::DropAfter] {
         let mut calls = 0;
-        // Of the eight shards' questions, which change nothing, the first and the last.
-        for nth in std::iter::once(1).chain(8..60) {
+        for nth in 1..60 {
             // Another sale each time: the day must be restated, by one revision.
             bench.sell(day.date, 1);
             bench.read(day.date).await;

@@ -68,7 +68,7 @@ impl Branch {
 
     async fn work_on(&self, record: Value) -> usize {
         let app = self.bench.app_with(&self.aws, &[("TOAST_BASE_URL", self.toast.url())]);
-        // What has to wait for Toast's limit, or for the limiter's table on a busy machine, comes again, as from the queue.
+        // What would wait longer than a second for Toast's limit (`paced`) comes again, as from the queue.
         for _ in 0..20 {
             self.aws.reset();
             let before = self.toast.calls().len();

@@ -103,14 +103,15 @@ pub async fn run_noisy(noise: &Noise, screen: &mut Screen) -> anyhow::Result<()>
     let took = started.elapsed();
     let during = live.finish(screen).await?;
     let overtaken = live.overtaken_by(&crowd);
-    let (half, most) = (overtaken.get(overtaken.len() / 2), overtaken.last());
     let ratio = during.sales.p99() / quiet.sales.p99();
     table(&[("quiet".to_owned(), quiet), (format!("beside a crowd of {}", noise.crowd), during)], screen);
     screen.line(&format!("p99 ratio {ratio:.2}; the crowd was served within {:.0} s", took.as_secs_f64()));
-    let [half, most] = [half, most].map(|count| count.copied().unwrap_or_default());
+    let of_sale = |place: usize| overtaken.get(place).copied().unwrap_or_default();
     screen.line(&format!(
-        "while a sale was on its way, {half} of the crowd of {} arrived (half of the sales: no more), {most} at most",
-        noise.crowd
+        "while a sale was on its way, {} of the crowd of {} arrived (median), {} at most",
+        of_sale(overtaken.len() / 2),
+        noise.crowd,
+        of_sale(overtaken.len().saturating_sub(1))
     ));
     Ok(())
 }
